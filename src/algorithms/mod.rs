@@ -1,0 +1,1 @@
+//! Pure functions: checksums, compression, glob patterns, numbers as text, hashing.

@@ -1,0 +1,1 @@
+//! One table of options: name, type, default, mutability, documentation; the file reader and rewriter.

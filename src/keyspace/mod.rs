@@ -1,0 +1,1 @@
+//! Databases, entries, expiry, scan, random keys.

@@ -1,0 +1,1 @@
+//! The forked child and its frames, snapshot save and load.

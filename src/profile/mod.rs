@@ -1,0 +1,1 @@
+//! The memory profile: rows, identity, walk callback, report.

@@ -1,0 +1,1 @@
+//! The RDB byte format: opcodes, lengths, strings, checksum; encoder and decoder.

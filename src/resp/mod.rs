@@ -1,0 +1,1 @@
+//! The wire protocol: request parser, reply writer, every error text.

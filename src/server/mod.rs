@@ -1,0 +1,1 @@
+//! Process state and sessions: clients, statistics, blocked clients. No command behaviour.

@@ -1,0 +1,1 @@
+//! Load data, build the server, run.

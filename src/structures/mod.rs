@@ -1,0 +1,1 @@
+//! Containers with exact layouts: listpack, intset, quicklist, hash table, ordered index.

@@ -1,0 +1,1 @@
+//! The operating system: fork, pipes, clock, signals, process figures. The only module that touches libc.
