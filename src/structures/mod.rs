@@ -1,4 +1,8 @@
 //! Containers with exact layouts: listpack, intset, quicklist, hash table, ordered index.
 
+/// A sorted set of integers in one block.
+pub mod intset;
+/// A sequence of strings and integers in one block.
+pub mod listpack;
 /// A counted B+-tree: the ordered half of sorted sets, the index of streams.
 pub mod ordered_index;
