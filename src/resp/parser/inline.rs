@@ -1,7 +1,8 @@
 //! Inline requests: a line split at blanks, with single and double quotes as Valkey's `sdssplitargs` reads them.
 //!
 //! Decoding never lengthens an argument, so each is decoded at the place where it stands. The whole line is checked
-//! before any byte changes: the log shows a refused line as it came.
+//! before any byte changes: the log shows a refused line as it came. One difference is meant: a raw byte 0xff is kept,
+//! where Valkey loses it.
 
 use std::cell::Cell;
 

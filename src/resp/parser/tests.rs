@@ -128,6 +128,7 @@ fn transcripts() -> Vec<(&'static [u8], Requests, Option<ProtocolError>)> {
             None,
         ),
         (b"e 'a\\n\\'b' \\n\n", vec![request(&["e", "a\\n'b", "\\n"])], None),
+        (b"e \xff '\xff'\n", vec![vec![b"e".to_vec(), vec![0xff], vec![0xff]]], None),
         // The last byte of a line is out of reach of an escape.
         (b"e \"\\\"\n", vec![request(&["e", "\\"])], None),
         (b"e '\\'\r\n", vec![request(&["e", "\\"])], None),
