@@ -6,6 +6,7 @@
 //! of the process) are the caller's, who learns from [`Changes`] what to do. One exception: `dir` changes
 //! the working directory at once, as in Valkey.
 
+mod change;
 mod check;
 mod options;
 mod spec;
@@ -14,12 +15,16 @@ mod text;
 mod value;
 mod words;
 
+pub use change::{Changes, ConfigError, SetContext, find_option};
 pub use options::{Config, OPTIONS};
-pub use spec::{Flags, Form, Kind, OptionSpec};
+pub use spec::{Flags, Form, Kind, OptionSpec, TextCheck};
 pub use special::{
-    Addresses, EventClasses, OomScores, OutputBufferLimit, OutputBufferLimits, Percentiles, ReplicaOf, SavePoint,
-    SavePoints, WorkingDirectory,
+    Addresses, EventClasses, OomScores, OutputBufferLimit, OutputBufferLimits, Percentiles, ReplicaOf,
+    SavePoint, SavePoints, WorkingDirectory,
 };
 pub use text::{Text, quote, split_arguments};
 pub use value::Reason;
 pub use words::*;
+
+#[cfg(test)]
+mod tests;

@@ -5,10 +5,11 @@
 //! remove the flag with the change that gives the option its effect. Order here is order in a rewritten file.
 
 use super::check;
-use super::special::{
-    Addresses, EventClasses, OomScores, OutputBufferLimits, Percentiles, ReplicaOf, SavePoints, WorkingDirectory,
-};
 use super::spec::*;
+use super::special::{
+    Addresses, EventClasses, OomScores, OutputBufferLimits, Percentiles, ReplicaOf, SavePoints,
+    WorkingDirectory,
+};
 use super::text::Text;
 use super::words::*;
 

@@ -8,11 +8,11 @@ use std::fmt;
 use std::ops::BitOr;
 
 /// The largest value of a C `int`.
-pub const INT_MAX: u64 = i32::MAX as u64;
+pub(super) const INT_MAX: u64 = i32::MAX as u64;
 /// The largest value of a C `unsigned int`.
-pub const UINT_MAX: u64 = u32::MAX as u64;
+pub(super) const UINT_MAX: u64 = u32::MAX as u64;
 /// The largest value of a C `long`.
-pub const LONG_MAX: u64 = i64::MAX as u64;
+pub(super) const LONG_MAX: u64 = i64::MAX as u64;
 
 /// How a number is written and read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

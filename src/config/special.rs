@@ -6,8 +6,9 @@
 use super::spec::OptionSpec;
 use super::text::{Text, os_reason, quote};
 use super::value::{
-    OptionValue, Reason, Rewrite, RewriteLine, format_memory, leading_integer, only, parse_memory, replace,
+    OptionValue, Reason, Rewrite, RewriteLine, format_memory, leading_integer, only, replace,
 };
+use crate::algorithms::numbers::{parse_f64, parse_memory_size};
 use std::ffi::OsStr;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
@@ -136,13 +137,13 @@ impl OptionValue for OutputBufferLimits {
             };
             let seconds = whole_integer(seconds).map(|s| s as i32).and_then(|s| u32::try_from(s).ok());
             let (Some(hard), Some(soft), Some(soft_seconds)) =
-                (parse_memory(hard), parse_memory(soft), seconds)
+                (parse_memory_size(hard), parse_memory_size(soft), seconds)
             else {
                 return Err(
                     "Error in hard, soft or soft_seconds setting in buffer limit configuration.".into()
                 );
             };
-            *limit = OutputBufferLimit { hard_bytes: hard as u64, soft_bytes: soft as u64, soft_seconds };
+            *limit = OutputBufferLimit { hard_bytes: hard, soft_bytes: soft, soft_seconds };
         }
         *self = new;
         Ok(true)
@@ -340,10 +341,7 @@ impl OptionValue for Percentiles {
     fn assign(&mut self, arguments: &[&[u8]], _: &OptionSpec) -> Result<bool, Reason> {
         let mut values = Vec::new();
         for argument in without_single_empty(arguments) {
-            let value = std::str::from_utf8(argument).ok().and_then(|text| text.parse::<f64>().ok());
-            let value = value
-                .filter(|value| !value.is_nan())
-                .ok_or("Invalid latency-tracking-info-percentiles parameters")?;
+            let value = parse_f64(argument).ok_or("Invalid latency-tracking-info-percentiles parameters")?;
             if !(0.0..=100.0).contains(&value) {
                 let reason = "latency-tracking-info-percentiles parameters should sit between [0.0,100.0]";
                 return Err(reason.into());

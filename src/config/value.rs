@@ -4,6 +4,7 @@
 
 use super::spec::{Flags, Form, Kind, OptionSpec};
 use super::text::{Text, quote};
+use crate::algorithms::numbers::{parse_i64, parse_memory_size};
 use std::borrow::Cow;
 
 /// Why a value was refused, as told to the client.
@@ -208,40 +209,13 @@ fn check_bounds(value: i64, signed: bool, spec: &OptionSpec) -> Result<(), Reaso
     Err(reason.into())
 }
 
-fn parse_i64(text: &[u8]) -> Option<i64> {
-    let digits = text.strip_prefix(b"-").unwrap_or(text);
-    let canonical = match digits {
-        [b'0'] => digits.len() == text.len(),
-        [b'1'..=b'9', ..] => digits.iter().all(u8::is_ascii_digit),
-        _ => false,
-    };
-    if !canonical {
-        return None;
-    }
-    std::str::from_utf8(text).ok()?.parse().ok()
-}
-
 fn parse_percent(text: &[u8]) -> Option<i64> {
     parse_i64(text.strip_suffix(b"%")?).filter(|percent| *percent >= 0).map(|percent| -percent)
 }
 
-/// A size with an optional unit, as the bits of a `u64`: too large a product wraps, as in Valkey.
-pub(super) fn parse_memory(text: &[u8]) -> Option<i64> {
-    let digits = text.iter().take_while(|b| b.is_ascii_digit()).count();
-    let (number, unit) = text.split_at(digits);
-    let multiplier: u64 = match unit.to_ascii_lowercase().as_slice() {
-        b"" | b"b" => 1,
-        b"k" => 1000,
-        b"kb" => 1 << 10,
-        b"m" => 1_000_000,
-        b"mb" => 1 << 20,
-        b"g" => 1_000_000_000,
-        b"gb" => 1 << 30,
-        _ => return None,
-    };
-    // No digits at all is zero: `maxmemory ""` and `maxmemory mb` both mean no limit.
-    let value: u64 = if number.is_empty() { 0 } else { std::str::from_utf8(number).ok()?.parse().ok()? };
-    Some(value.wrapping_mul(multiplier) as i64)
+/// A size with an optional unit, as the bits of a `u64`.
+fn parse_memory(text: &[u8]) -> Option<i64> {
+    parse_memory_size(text).map(|size| size as i64)
 }
 
 /// The size in the largest unit that divides it, as the rewriter writes it.
