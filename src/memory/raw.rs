@@ -25,6 +25,27 @@ pub unsafe fn reallocate(block: NonNull<u8>, size: usize) -> NonNull<u8> {
     NonNull::new(ptr.cast()).unwrap_or_else(|| out_of_memory(size))
 }
 
+/// Allocates `size` bytes (at least 1), uninitialised, at a multiple of `align`, a power of two. A size that is a
+/// multiple of `align` (up to 4096) takes what [`super::usable_size`] says, as without the alignment.
+#[must_use]
+pub fn allocate_aligned(size: usize, align: usize) -> NonNull<u8> {
+    // SAFETY: the size is above 0 and the flag asks for a valid alignment.
+    let ptr = unsafe { tikv_jemalloc_sys::mallocx(size.max(1), tikv_jemalloc_sys::MALLOCX_ALIGN(align)) };
+    NonNull::new(ptr.cast()).unwrap_or_else(|| out_of_memory(size))
+}
+
+/// Resizes a block to `size` bytes at a multiple of `align`; the first `min(old, new)` bytes stay.
+///
+/// # Safety
+/// `block` came from this module and is not used again.
+#[must_use]
+pub unsafe fn reallocate_aligned(block: NonNull<u8>, size: usize, align: usize) -> NonNull<u8> {
+    let flags = tikv_jemalloc_sys::MALLOCX_ALIGN(align);
+    // SAFETY: the caller hands over a live block of this allocator.
+    let ptr = unsafe { tikv_jemalloc_sys::rallocx(block.as_ptr().cast::<c_void>(), size.max(1), flags) };
+    NonNull::new(ptr.cast()).unwrap_or_else(|| out_of_memory(size))
+}
+
 /// Frees a block.
 ///
 /// # Safety
@@ -45,6 +66,24 @@ pub unsafe fn free(block: NonNull<u8>) {
 pub unsafe fn block_size(block: NonNull<u8>) -> usize {
     // SAFETY: the caller says the block is alive.
     unsafe { tikv_jemalloc_sys::sallocx(block.as_ptr().cast::<c_void>(), 0) }
+}
+
+/// Asks the processor to load the cache line at `address`, which need not be a valid one.
+#[inline]
+pub fn prefetch(address: *const u8) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: a prefetch is a hint that never faults; SSE is part of every x86-64.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) };
+    }
+    #[cfg(target_arch = "aarch64")]
+    // SAFETY: a prefetch is a hint that never faults and changes no register or flag.
+    unsafe {
+        std::arch::asm!("prfm pldl1keep, [{address}]", address = in(reg) address, options(nostack, preserves_flags, readonly));
+    }
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    let _ = address;
 }
 
 /// The size class the allocator itself would use for `size` bytes.
