@@ -1,5 +1,7 @@
 //! Containers with exact layouts: listpack, intset, quicklist, hash table, ordered index.
 
+/// The table of the keyspace, sets, hashes and sorted sets.
+pub mod hash_table;
 /// A sorted set of integers in one block.
 pub mod intset;
 /// A sequence of strings and integers in one block.
