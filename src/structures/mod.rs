@@ -8,3 +8,5 @@ pub mod intset;
 pub mod listpack;
 /// A counted B+-tree: the ordered half of sorted sets, the index of streams.
 pub mod ordered_index;
+/// A long list as a sequence of listpacks.
+pub mod quicklist;

@@ -14,10 +14,11 @@
 
 use std::mem::MaybeUninit;
 
+use crate::algorithms::numbers::parse_i64;
+
 /// The byte after the last element.
 pub(super) const END: u8 = 0xFF;
 
-const LONGEST_INTEGER_TEXT: usize = 20;
 const LONGEST_HEAD: usize = 9;
 const LONGEST_BACK_LENGTH: usize = 5;
 
@@ -73,7 +74,7 @@ impl<'a> Value<'a> {
     #[must_use]
     pub fn equals(&self, text: &[u8]) -> bool {
         match self {
-            Self::Int(number) => parse_integer(text) == Some(*number),
+            Self::Int(number) => parse_i64(text) == Some(*number),
             Self::Bytes(bytes) => *bytes == text,
         }
     }
@@ -84,7 +85,7 @@ impl<'a> Value<'a> {
     pub fn as_integer(&self) -> Option<i64> {
         match self {
             Self::Int(number) => Some(*number),
-            Self::Bytes(bytes) => parse_integer(bytes),
+            Self::Bytes(bytes) => parse_i64(bytes),
         }
     }
 }
@@ -113,32 +114,6 @@ impl<'a, const N: usize> From<&'a [u8; N]> for Value<'a> {
     }
 }
 
-/// Whether `text` is exactly how a 64-bit integer is printed, and which (Valkey: `string2ll`).
-#[inline]
-pub(super) fn parse_integer(text: &[u8]) -> Option<i64> {
-    if text.len() > LONGEST_INTEGER_TEXT {
-        return None;
-    }
-    let (negative, digits) = match text {
-        [b'-', digits @ ..] => (true, digits),
-        digits => (false, digits),
-    };
-    match digits {
-        [b'0'] if !negative => return Some(0),
-        [b'1'..=b'9', ..] => {}
-        _ => return None,
-    }
-    let mut magnitude = 0u64;
-    for digit in digits {
-        let digit = digit.wrapping_sub(b'0');
-        if digit > 9 {
-            return None;
-        }
-        magnitude = magnitude.checked_mul(10)?.checked_add(u64::from(digit))?;
-    }
-    if negative { 0i64.checked_sub_unsigned(magnitude) } else { i64::try_from(magnitude).ok() }
-}
-
 /// An element ready to be written.
 #[derive(Debug)]
 pub(super) struct Encoded<'a> {
@@ -153,7 +128,7 @@ impl<'a> Encoded<'a> {
     pub(super) fn new(value: Value<'a>) -> Self {
         match value {
             Value::Int(number) => Self::integer(number),
-            Value::Bytes(bytes) => match parse_integer(bytes) {
+            Value::Bytes(bytes) => match parse_i64(bytes) {
                 Some(number) => Self::integer(number),
                 None => Self::string(bytes),
             },

@@ -20,8 +20,10 @@ use std::fmt;
 
 pub use block::Listpack;
 pub use element::Value;
-use element::{Encoded, back_length_size, encoded_len, parse_integer, read, read_back_length, skip};
+use element::{Encoded, back_length_size, encoded_len, read, read_back_length, skip};
 pub use iter::Iter;
+
+use crate::algorithms::numbers::parse_i64;
 
 const HEADER: usize = 6;
 const EMPTY: usize = HEADER + 1;
@@ -201,7 +203,7 @@ impl Listpack {
     #[must_use]
     pub fn find(&self, from: Position, needle: &[u8], stride: usize) -> Option<Position> {
         let bytes = self.as_bytes();
-        let number = parse_integer(needle);
+        let number = parse_i64(needle);
         let end = self.end();
         let mut at = from.offset();
         while at < end {
