@@ -1,1 +1,10 @@
-//! The operating system: fork, pipes, clock, signals, process figures. The only module that touches libc.
+//! The operating system: fork, clock, files, process figures, helper threads. The only layer that touches libc.
+//!
+//! Everything unsafe about talking to the kernel stays in here, one operation a block; what is offered upwards is safe
+//! to call. Linux only.
+
+pub mod barrier;
+pub mod clock;
+pub mod files;
+pub mod fork;
+pub mod process;
