@@ -8,7 +8,10 @@
 
 mod change;
 mod check;
+mod command_line;
+mod file;
 mod options;
+mod rewrite;
 mod spec;
 mod special;
 mod text;
@@ -16,13 +19,15 @@ mod value;
 mod words;
 
 pub use change::{Changes, ConfigError, SetContext, find_option};
+pub use command_line::{CommandLine, Invocation, parse_command_line};
+pub use file::{Directive, Directives, LoadError, Loaded, Sources, VALKEY_VERSION, load};
 pub use options::{Config, OPTIONS};
 pub use spec::{Flags, Form, Kind, OptionSpec, TextCheck};
 pub use special::{
     Addresses, EventClasses, OomScores, OutputBufferLimit, OutputBufferLimits, Percentiles, ReplicaOf,
     SavePoint, SavePoints, WorkingDirectory,
 };
-pub use text::{Text, quote, split_arguments};
+pub use text::{Text, os_reason, quote, split_arguments};
 pub use value::Reason;
 pub use words::*;
 

@@ -178,7 +178,7 @@ pub(super) fn trim(value: &[u8]) -> &[u8] {
 }
 
 /// What the operating system calls this error, without Rust's error number.
-pub(super) fn os_reason(error: &std::io::Error) -> String {
+pub fn os_reason(error: &std::io::Error) -> String {
     let text = error.to_string();
     match text.find(" (os error ") {
         Some(end) => text.chars().take(end).collect(),

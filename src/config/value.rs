@@ -176,14 +176,13 @@ fn parse_number(text: &[u8], form: Form) -> Result<i64, Reason> {
         Form::SignedMemory => parse_memory(text).or_else(|| parse_i64(text)),
         Form::Octal => leading_integer(text, 8).filter(|(_, rest)| rest.is_empty()).map(|(value, _)| value),
     };
-    value.ok_or_else(|| {
-        Cow::Borrowed(match form {
-            Form::Integer => "argument couldn't be parsed into an integer",
-            Form::Memory | Form::SignedMemory => "argument must be a memory value",
-            Form::MemoryOrPercent => "argument must be a memory or percent value",
-            Form::Octal => "argument couldn't be parsed as an octal number",
-        })
-    })
+    let reason = match form {
+        Form::Integer => "argument couldn't be parsed into an integer",
+        Form::Memory | Form::SignedMemory => "argument must be a memory value",
+        Form::MemoryOrPercent => "argument must be a memory or percent value",
+        Form::Octal => "argument couldn't be parsed as an octal number",
+    };
+    value.ok_or(Cow::Borrowed(reason))
 }
 
 fn check_bounds(value: i64, signed: bool, spec: &OptionSpec) -> Result<(), Reason> {
