@@ -76,7 +76,7 @@ options! {
     /// Mark (`SO_MARK`) put on every socket; 0 puts none.
     socket_mark_id: u32 = 0, "socket-mark-id", int(0, UINT_MAX), IMMUTABLE | INERT;
     /// Accepts Multipath TCP.
-    mptcp: bool = false, "mptcp", only_no(MPTCP), IMMUTABLE;
+    mptcp: bool = false, "mptcp", only_no(MPTCP), IMMUTABLE | INERT;
     /// Largest single argument of a request, in bytes.
     proto_max_bulk_len: u64 = 512 << 20, "proto-max-bulk-len", memory(1 << 20, LONG_MAX);
     /// Bytes of unprocessed request after which a client is disconnected.
@@ -186,7 +186,7 @@ options! {
     /// Who may use DEBUG.
     enable_debug_command: ProtectedAction = ProtectedAction::No, "enable-debug-command", Kind::Enum(ProtectedAction::WORDS), IMMUTABLE;
     /// Who may use MODULE.
-    enable_module_command: ProtectedAction = ProtectedAction::No, "enable-module-command", Kind::Enum(ProtectedAction::WORDS), IMMUTABLE;
+    enable_module_command: ProtectedAction = ProtectedAction::No, "enable-module-command", Kind::Enum(ProtectedAction::WORDS), IMMUTABLE | INERT;
 
     // ---- Snapshots ----
 
@@ -246,7 +246,7 @@ options! {
     /// Spends idle time on growing and shrinking tables.
     activerehashing: bool = true, "activerehashing", yes_no(), INERT;
     /// Moves allocations together while running.
-    activedefrag: bool = false, "activedefrag", only_no(DEFRAG);
+    activedefrag: bool = false, "activedefrag", only_no(DEFRAG), INERT;
     /// Bytes of fragmentation below which it does nothing.
     active_defrag_ignore_bytes: u64 = 100 << 20, "active-defrag-ignore-bytes", memory(1, LONG_MAX), INERT;
     /// Percentage of fragmentation at which it starts.
@@ -394,7 +394,7 @@ options! {
     /// Collects small packets on the link, which costs latency.
     repl_disable_tcp_nodelay: bool = false, "repl-disable-tcp-nodelay", yes_no(), INERT;
     /// Uses Multipath TCP on the link.
-    repl_mptcp: bool = false, "repl-mptcp", only_no(MPTCP), IMMUTABLE;
+    repl_mptcp: bool = false, "repl-mptcp", only_no(MPTCP), IMMUTABLE | INERT;
     /// Seconds between pings to replicas.
     repl_ping_replica_period: u32 = 10, "repl-ping-replica-period" | "repl-ping-slave-period", int(1, INT_MAX), INERT;
     /// Seconds of silence after which the link counts as broken.

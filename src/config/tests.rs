@@ -174,6 +174,61 @@ fn patterns_find_names_and_aliases_but_no_hidden_option() {
     assert_eq!(config.get(&[b"port"]), [(b"port".to_vec(), b"6379".to_vec())]);
 }
 
+/// Option, value and the reason Valkey gives for refusing it.
+const REFUSALS: [(&str, &str, &str); 27] = [
+    ("maxmemory", "lots", "argument must be a memory value"),
+    ("maxmemory-clients", "lots", "argument must be a memory or percent value"),
+    ("maxmemory-clients", "101%", "percentage argument must be less or equal to 100"),
+    (
+        "slot-migration-max-failover-repl-bytes",
+        "-2",
+        "argument must be between -1 and 9223372036854775807 inclusive",
+    ),
+    ("timeout", "1s", "argument couldn't be parsed into an integer"),
+    ("timeout", "01", "argument couldn't be parsed into an integer"),
+    ("port", "65536", "argument must be between 0 and 65535 inclusive"),
+    ("maxclients", "-1", "argument must be between 1 and 4294967295 inclusive"),
+    ("DATABASES", "1", "can't set immutable config"),
+    ("dbfilename", "x", "can't set protected config"),
+    ("rdbcompression", "maybe", "argument must be 'yes' or 'no'"),
+    (
+        "loglevel",
+        "loud",
+        "argument(s) must be one of the following: debug, verbose, notice, warning, nothing",
+    ),
+    ("appendfsync", "everysec no", "argument(s) must be one of the following: everysec, always, no"),
+    ("shutdown-on-sigterm", "save nosave", "shutdown options SAVE and NOSAVE can't be used simultaneously"),
+    ("save", "900", "Invalid save parameters"),
+    ("save", "0 1", "Invalid save parameters"),
+    ("save", "900  1", "Invalid save parameters"),
+    ("client-output-buffer-limit", "normal 1 2", "Wrong number of arguments in buffer limit configuration."),
+    (
+        "client-output-buffer-limit",
+        "master 1 2 3",
+        "Invalid client class specified in buffer limit configuration.",
+    ),
+    (
+        "client-output-buffer-limit",
+        "normal 1 x 3",
+        "Error in hard, soft or soft_seconds setting in buffer limit configuration.",
+    ),
+    ("notify-keyspace-events", "KEq", "Invalid event class character. Use 'Ag$lshzxeKEtmdn'."),
+    ("oom-score-adj-values", "1 2", "wrong number of arguments"),
+    (
+        "oom-score-adj-values",
+        "1 2 2001",
+        "Invalid oom-score-adj-values, elements must be between -2000 and 2000.",
+    ),
+    (
+        "latency-tracking-info-percentiles",
+        "50 101",
+        "latency-tracking-info-percentiles parameters should sit between [0.0,100.0]",
+    ),
+    ("latency-tracking-info-percentiles", "x", "Invalid latency-tracking-info-percentiles parameters"),
+    ("proc-title-template", "{nope}", "template format is invalid or contains unknown variables"),
+    ("tls-port", "1", "Unable to update TLS configuration. Check server logs."),
+];
+
 #[test]
 fn errors_have_valkeys_words() {
     let mut config = Config::default();
@@ -185,68 +240,7 @@ fn errors_have_valkeys_words() {
         refusal(&[("nope", "1")]),
         "ERR Unknown option or number of arguments for CONFIG SET - 'nope'"
     );
-    let cases = [
-        ("maxmemory", "lots", "argument must be a memory value"),
-        ("maxmemory-clients", "lots", "argument must be a memory or percent value"),
-        ("maxmemory-clients", "101%", "percentage argument must be less or equal to 100"),
-        (
-            "slot-migration-max-failover-repl-bytes",
-            "-2",
-            "argument must be between -1 and 9223372036854775807 inclusive",
-        ),
-        ("timeout", "1s", "argument couldn't be parsed into an integer"),
-        ("timeout", "01", "argument couldn't be parsed into an integer"),
-        ("port", "65536", "argument must be between 0 and 65535 inclusive"),
-        ("maxclients", "-1", "argument must be between 1 and 4294967295 inclusive"),
-        ("DATABASES", "1", "can't set immutable config"),
-        ("dbfilename", "x", "can't set protected config"),
-        ("rdbcompression", "maybe", "argument must be 'yes' or 'no'"),
-        (
-            "loglevel",
-            "loud",
-            "argument(s) must be one of the following: debug, verbose, notice, warning, nothing",
-        ),
-        ("appendfsync", "everysec no", "argument(s) must be one of the following: everysec, always, no"),
-        (
-            "shutdown-on-sigterm",
-            "save nosave",
-            "shutdown options SAVE and NOSAVE can't be used simultaneously",
-        ),
-        ("save", "900", "Invalid save parameters"),
-        ("save", "0 1", "Invalid save parameters"),
-        ("save", "900  1", "Invalid save parameters"),
-        (
-            "client-output-buffer-limit",
-            "normal 1 2",
-            "Wrong number of arguments in buffer limit configuration.",
-        ),
-        (
-            "client-output-buffer-limit",
-            "master 1 2 3",
-            "Invalid client class specified in buffer limit configuration.",
-        ),
-        (
-            "client-output-buffer-limit",
-            "normal 1 x 3",
-            "Error in hard, soft or soft_seconds setting in buffer limit configuration.",
-        ),
-        ("notify-keyspace-events", "KEq", "Invalid event class character. Use 'Ag$lshzxeKEtmdn'."),
-        ("oom-score-adj-values", "1 2", "wrong number of arguments"),
-        (
-            "oom-score-adj-values",
-            "1 2 2001",
-            "Invalid oom-score-adj-values, elements must be between -2000 and 2000.",
-        ),
-        (
-            "latency-tracking-info-percentiles",
-            "50 101",
-            "latency-tracking-info-percentiles parameters should sit between [0.0,100.0]",
-        ),
-        ("latency-tracking-info-percentiles", "x", "Invalid latency-tracking-info-percentiles parameters"),
-        ("proc-title-template", "{nope}", "template format is invalid or contains unknown variables"),
-        ("tls-port", "1", "Unable to update TLS configuration. Check server logs."),
-    ];
-    for (option, value, reason) in cases {
+    for (option, value, reason) in REFUSALS {
         assert_eq!(refusal(&[(option, value)]), failed(option, reason));
     }
     assert_eq!(refusal(&[("port", "1"), ("Port", "2")]), failed("Port", "duplicate parameter"));
@@ -322,4 +316,34 @@ fn options_without_effect_are_named_once_they_are_set() {
     set(&mut config, &[("maxmemory", "1gb"), ("cluster-node-timeout", "1")]).unwrap();
     let inert: Vec<&str> = config.inert_options_set().map(|spec| spec.name).collect();
     assert_eq!(inert, ["cluster-node-timeout"]);
+}
+
+#[test]
+fn odd_values_are_taken_or_refused_without_a_trace() {
+    let long = "9".repeat(400);
+    let values: [&[u8]; 14] = [
+        b"",
+        b" ",
+        b"-",
+        b"%",
+        b"\xff\x00",
+        b"{",
+        b"{{}",
+        b"1 2 3 4",
+        b"-9223372036854775808",
+        b"-9223372036854775808%",
+        b"18446744073709551615",
+        b"18446744073709551615gb",
+        b"1 99999999999999999999",
+        long.as_bytes(),
+    ];
+    for spec in OPTIONS.iter().filter(|spec| spec.name != "dir") {
+        for value in values {
+            let mut config = Config::default();
+            if config.set(&[(spec.name.as_bytes(), value)], SetContext::default()).is_err() {
+                assert_eq!(config, Config::default());
+            }
+            config.get(&[spec.name.as_bytes()]);
+        }
+    }
 }

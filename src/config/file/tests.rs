@@ -140,3 +140,17 @@ fn includes_are_read_in_place_and_patterns_may_match_nothing() {
     let outer = write("outer.conf", &format!("\n\n\ninclude {}", wrong.display()));
     assert!(load_file(&outer).unwrap_err().to_string().contains("at line 2\n>>> 'port x'"));
 }
+
+#[test]
+fn the_example_file_has_every_option_with_an_effect_at_its_default() {
+    let example = include_str!("../../../valkey.conf.example");
+    assert_eq!(config(example), Config::default());
+    let mentions = |name: &str| {
+        let lines = example.lines().map(|line| line.trim_start_matches("# "));
+        lines.filter_map(|line| line.split_once(' ')).any(|(first, _)| first == name)
+    };
+    for spec in super::super::OPTIONS {
+        let listed = !spec.flags.has(Flags::INERT) && !spec.flags.has(Flags::HIDDEN);
+        assert_eq!(mentions(spec.name), listed, "{}", spec.name);
+    }
+}
