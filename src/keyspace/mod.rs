@@ -1,1 +1,104 @@
 //! Databases, entries, expiry, scan, random keys.
+
+pub mod access;
+mod database;
+mod entry;
+mod keys;
+
+pub use database::Database;
+pub use entry::{CLOCK_MAX, Entry, RawStringMut, StringRef, ValueMut, ValueRef};
+pub use keys::{KeyHash, Keys};
+
+use access::AccessPolicy;
+
+use crate::memory::{MemoryUsage, vec_usage};
+
+/// Every database of the server, and what is true of all of them.
+pub struct Keyspace {
+    databases: Vec<Database>,
+    /// How an access changes an entry's clock.
+    pub access_policy: AccessPolicy,
+    /// While a child shares the pages, reads leave them alone.
+    child_alive: bool,
+    /// What the keyspace counts for INFO.
+    pub counters: Counters,
+    random: fastrand::Rng,
+}
+
+/// Counters that INFO shows and CONFIG RESETSTAT clears, except for `changes`.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Counters {
+    /// Changes since the last successful save (`rdb_changes_since_last_save`).
+    pub changes: u64,
+    /// Look-ups for reading that found a key.
+    pub hits: u64,
+    /// Look-ups for reading that found none.
+    pub misses: u64,
+    /// Entries deleted because their time had come.
+    pub expired: u64,
+    /// Hash fields deleted because their time had come.
+    pub expired_fields: u64,
+}
+
+impl Keyspace {
+    /// A keyspace of `count` empty databases.
+    #[must_use]
+    pub fn new(count: usize) -> Self {
+        Self {
+            databases: (0..count).map(|_| Database::default()).collect(),
+            access_policy: AccessPolicy::Lru,
+            child_alive: false,
+            counters: Counters::default(),
+            random: fastrand::Rng::new(),
+        }
+    }
+
+    /// The databases in order.
+    #[must_use]
+    pub fn databases(&self) -> &[Database] {
+        &self.databases
+    }
+
+    /// The databases in order, to change.
+    pub fn databases_mut(&mut self) -> &mut [Database] {
+        &mut self.databases
+    }
+
+    /// The random source of sampling and random keys.
+    pub fn random(&mut self) -> &mut fastrand::Rng {
+        &mut self.random
+    }
+
+    /// Exchanges the contents of two databases. Both must exist.
+    pub fn swap_databases(&mut self, first: usize, second: usize) {
+        self.databases.swap(first, second);
+    }
+
+    /// Keys over all databases.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.databases.iter().map(Database::len).sum()
+    }
+
+    /// Whether no database has a key.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Says that a child begins or ends to share the pages: meanwhile tables put off their splits and reads leave the
+    /// access clocks alone.
+    pub fn set_child_alive(&mut self, alive: bool) {
+        self.child_alive = alive;
+        for database in &mut self.databases {
+            database.table_mut().resize_paused(alive);
+        }
+    }
+
+    /// Bytes of the tables: buckets and directories, entries not included.
+    #[must_use]
+    pub fn table_usage(&self) -> usize {
+        vec_usage(&self.databases)
+            + self.databases.iter().map(|database| database.table().memory_usage()).sum::<usize>()
+    }
+}

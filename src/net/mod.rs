@@ -1,1 +1,78 @@
 //! Listener, connection task, batch execution, flushing.
+//!
+//! A connection's task only reads; the first one that reads in a turn of the loop wakes the executor, which
+//! therefore runs after every socket that was ready, and treats all their requests as one batch.
+
+mod connection;
+mod executor;
+mod listener;
+mod stream;
+
+pub use executor::run as run_executor;
+pub use listener::{Listeners, open as open_listeners};
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use tokio::sync::Notify;
+
+use connection::Connection;
+
+use crate::server::{ClientKey, Engine};
+
+/// What the tasks of the engine thread share. No borrow of it is held across an await.
+pub struct Shared {
+    /// The data and the state of the process.
+    pub engine: RefCell<Engine>,
+    /// By place of the client in the registry.
+    connections: RefCell<Vec<Option<Rc<Connection>>>>,
+    /// Connections that have read something since the last batch.
+    ready: RefCell<Vec<Rc<Connection>>>,
+    /// Wakes the executor.
+    wake: Notify,
+}
+
+impl Shared {
+    /// Around an engine that nobody is connected to.
+    #[must_use]
+    pub fn new(engine: Engine) -> Rc<Self> {
+        Rc::new(Self {
+            engine: RefCell::new(engine),
+            connections: RefCell::default(),
+            ready: RefCell::default(),
+            wake: Notify::new(),
+        })
+    }
+
+    /// Has the executor look at attention, pauses and deadlines, though nothing was read.
+    pub fn wake_executor(&self) {
+        self.wake.notify_one();
+    }
+
+    /// The connection's requests are run with the next batch.
+    fn enqueue(&self, connection: &Rc<Connection>) {
+        if !connection.queued.replace(true) {
+            self.ready.borrow_mut().push(Rc::clone(connection));
+            self.wake.notify_one();
+        }
+    }
+
+    fn connection(&self, key: ClientKey) -> Option<Rc<Connection>> {
+        self.connections.borrow().get(key.index())?.clone()
+    }
+
+    fn register(&self, connection: &Rc<Connection>) {
+        let mut connections = self.connections.borrow_mut();
+        let index = connection.key.index();
+        if connections.len() <= index {
+            connections.resize(index + 1, None);
+        }
+        connections[index] = Some(Rc::clone(connection));
+    }
+
+    fn unregister(&self, key: ClientKey) {
+        if let Some(slot) = self.connections.borrow_mut().get_mut(key.index()) {
+            *slot = None;
+        }
+    }
+}

@@ -1,1 +1,5 @@
 //! The forked child and its frames, snapshot save and load.
+
+mod state;
+
+pub use state::State;

@@ -1,1 +1,140 @@
-//! Process state and sessions: clients, statistics, blocked clients. No command behaviour.
+//! Process state and sessions: clients, statistics, blocked clients, transactions. No command behaviour.
+
+pub mod blocking;
+pub mod client;
+pub mod command;
+mod context;
+mod dispatch;
+pub mod events;
+pub mod stats;
+pub mod transaction;
+
+pub use client::{Client, ClientKey, Clients};
+pub use context::Context;
+pub use dispatch::{Executed, Prepared};
+
+use blocking::BlockedClients;
+use command::CommandTable;
+use events::KeyEvents;
+use stats::Stats;
+use tokio::sync::mpsc::UnboundedSender;
+use transaction::WatchedKeys;
+
+use crate::config::Config;
+use crate::keyspace::Keyspace;
+use crate::persistence;
+use crate::resp::ServerTitle;
+
+/// The whole state of the engine thread.
+pub struct Engine {
+    /// The data.
+    pub keyspace: Keyspace,
+    /// Everything else.
+    pub server: Server,
+}
+
+/// What a running command asks of the tasks around the engine.
+#[derive(Debug)]
+pub enum Task {
+    /// A forked child was started: read its pipe and wait for its end.
+    WatchChild,
+    /// End the process: save if asked for, then exit.
+    Shutdown(ShutdownOptions),
+    /// Listeners have to be opened again (CONFIG SET port, bind).
+    Rebind,
+}
+
+/// How to end (SHUTDOWN's options, or a signal).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ShutdownOptions {
+    /// SAVE or NOSAVE; `None` saves if there are save points.
+    pub save: Option<bool>,
+    /// Even if the save fails.
+    pub force: bool,
+}
+
+/// What the process is, fixed at start.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    /// 40 hexadecimal digits, new at each start.
+    pub run_id: String,
+    /// Process id.
+    pub pid: u32,
+    /// Unix ms.
+    pub started_ms: i64,
+    /// Path of the executable.
+    pub executable: String,
+    /// Path of the configuration file; empty for none.
+    pub config_file: String,
+    /// What is allocated once the server is built and nothing is loaded.
+    pub startup_bytes: usize,
+}
+
+/// Clients that are held back (CLIENT PAUSE).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pause {
+    /// Until when, Unix ms.
+    pub until_ms: i64,
+    /// Writes only, or every command.
+    pub writes_only: bool,
+}
+
+/// The state of the process, without the data.
+pub struct Server {
+    /// The options in force.
+    pub config: Config,
+    /// The commands.
+    pub commands: &'static CommandTable,
+    /// Who is connected.
+    pub clients: Clients,
+    /// Who waits for keys.
+    pub blocked: BlockedClients,
+    /// Who watches keys.
+    pub watched: WatchedKeys,
+    /// Keyspace events.
+    pub events: KeyEvents,
+    /// Counters.
+    pub stats: Stats,
+    /// Saving and loading.
+    pub persistence: persistence::State,
+    /// What the process is.
+    pub identity: Identity,
+    /// CLIENT PAUSE.
+    pub pause: Option<Pause>,
+    /// DEBUG SET-ACTIVE-EXPIRE.
+    pub active_expiry: bool,
+    /// The instant of the running batch, Unix ms.
+    pub now_ms: i64,
+    /// Where work for other tasks goes.
+    pub tasks: UnboundedSender<Task>,
+}
+
+impl Server {
+    /// Asks a task around the engine to do something. Nothing is lost: the receiver lives as long as the process.
+    pub fn ask(&self, task: Task) {
+        let _ = self.tasks.send(task);
+    }
+
+    /// Forgets a client whose connection is gone.
+    pub fn disconnect(&mut self, key: ClientKey) {
+        if let Some(client) = self.clients.remove(key) {
+            self.watched.forget_all(key, &client.watched);
+            if let Some(blocked) = &client.blocked {
+                self.blocked.forget(key, blocked);
+            }
+        }
+    }
+
+    /// The name the server gives itself in error texts.
+    #[must_use]
+    pub fn title(&self) -> ServerTitle {
+        if self.config.extended_redis_compatibility { ServerTitle::Redis } else { ServerTitle::Valkey }
+    }
+
+    /// Bytes allocated now, noted for the peak.
+    pub fn allocated(&mut self) -> usize {
+        let bytes = crate::memory::allocated_bytes();
+        self.stats.note_allocated(bytes, self.now_ms);
+        bytes
+    }
+}

@@ -10,3 +10,7 @@ pub mod listpack;
 pub mod ordered_index;
 /// A long list as a sequence of listpacks.
 pub mod quicklist;
+/// A growable string in one block.
+pub mod raw_string;
+/// Owned values that are one machine word.
+pub mod word;

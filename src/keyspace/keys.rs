@@ -1,0 +1,232 @@
+//! The keys of the selected database at one instant: how commands look up, change and delete entries.
+//!
+//! An expired entry is never seen: whoever comes across it deletes it.
+
+use super::entry::{Entry, RawStringMut, StringRef, ValueMut, ValueRef};
+use super::{Database, Keyspace};
+use crate::algorithms::hash::hash;
+use crate::resp::CommandError;
+use crate::structures::hash_table::{Borrowed, BorrowedMut, Position};
+use crate::types::EntryValue;
+
+/// A key whose hash was computed ahead, while the batch was prefetched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeyHash {
+    /// Where the key lies; the hint holds for this very slice.
+    pub address: usize,
+    /// Its hash.
+    pub hash: u64,
+    /// The database it was expected in.
+    pub database: usize,
+}
+
+/// The selected database, the instant, and the accounting of look-ups.
+pub struct Keys<'a> {
+    /// All databases.
+    pub keyspace: &'a mut Keyspace,
+    /// The selected one.
+    pub database: usize,
+    /// The instant of the command, Unix time in milliseconds.
+    pub now_ms: i64,
+    /// The hash of the command's first key, if it was computed ahead.
+    pub hint: Option<KeyHash>,
+    /// Whether reads change access clocks (CLIENT NO-TOUCH says no).
+    pub touches: bool,
+}
+
+type Found<T> = Result<Option<T>, CommandError>;
+
+impl Keys<'_> {
+    fn hash(&self, key: &[u8]) -> u64 {
+        match self.hint {
+            Some(hint) if hint.address == key.as_ptr() as usize => hint.hash,
+            _ => hash(key),
+        }
+    }
+
+    /// The selected database.
+    #[must_use]
+    pub fn db(&self) -> &Database {
+        &self.keyspace.databases[self.database]
+    }
+
+    /// The selected database, to change.
+    pub fn db_mut(&mut self) -> &mut Database {
+        &mut self.keyspace.databases[self.database]
+    }
+
+    /// Where a live entry is; an expired one is deleted.
+    pub fn find(&mut self, key: &[u8]) -> Option<Position> {
+        let hash = self.hash(key);
+        let now_ms = self.now_ms;
+        let database = &mut self.keyspace.databases[self.database];
+        let position = database.table().find(hash, key)?;
+        if !database.table().get(position).is_expired(now_ms) {
+            return Some(position);
+        }
+        drop(database.table_mut().remove(position));
+        self.keyspace.counters.expired += 1;
+        None
+    }
+
+    /// Whether the key exists. Counts as neither hit nor miss and touches nothing.
+    pub fn contains(&mut self, key: &[u8]) -> bool {
+        self.find(key).is_some()
+    }
+
+    /// The entry, without touching or counting (OBJECT, DEBUG, TTL of others).
+    pub fn peek(&mut self, key: &[u8]) -> Option<Borrowed<'_, Entry>> {
+        let position = self.find(key)?;
+        Some(self.db().table().get(position))
+    }
+
+    /// The entry, to read: counts a hit or a miss and touches the access clock.
+    pub fn read(&mut self, key: &[u8]) -> Option<Borrowed<'_, Entry>> {
+        let Some(position) = self.find(key) else {
+            self.keyspace.counters.misses += 1;
+            return None;
+        };
+        self.keyspace.counters.hits += 1;
+        self.touch(position);
+        Some(self.db().table().get(position))
+    }
+
+    fn touch(&mut self, position: Position) {
+        if self.keyspace.child_alive || !self.touches {
+            return;
+        }
+        let Keyspace { databases, access_policy, random, .. } = &mut *self.keyspace;
+        let table = databases[self.database].table_mut();
+        let clock = table.get(position).clock();
+        let touched = access_policy.touched(clock, self.now_ms, random);
+        if touched != clock {
+            table.get_mut(position).set_clock(touched);
+        }
+    }
+
+    /// The string under a key, to read.
+    ///
+    /// # Errors
+    /// WRONGTYPE when the key holds another type.
+    pub fn read_string(&mut self, key: &[u8]) -> Found<StringRef<'_>> {
+        match self.read(key) {
+            None => Ok(None),
+            Some(entry) => StringRef::of(&entry).map(Some).ok_or(CommandError::WrongType),
+        }
+    }
+
+    /// The collection under a key, to read.
+    ///
+    /// # Errors
+    /// WRONGTYPE when the key holds another type.
+    pub fn read_as<V: EntryValue>(&mut self, key: &[u8]) -> Found<ValueRef<'_, V>> {
+        match self.read(key) {
+            None => Ok(None),
+            Some(entry) => ValueRef::of(&entry).map(Some).ok_or(CommandError::WrongType),
+        }
+    }
+
+    /// The entry, to change (its key must stay).
+    pub fn write(&mut self, key: &[u8]) -> Option<BorrowedMut<'_, Entry>> {
+        let position = self.find(key)?;
+        self.touch(position);
+        Some(self.db_mut().table_mut().get_mut(position))
+    }
+
+    /// The collection under a key, to change.
+    ///
+    /// # Errors
+    /// WRONGTYPE when the key holds another type.
+    pub fn write_as<V: EntryValue>(&mut self, key: &[u8]) -> Found<ValueMut<BorrowedMut<'_, Entry>, V>> {
+        match self.write(key) {
+            None => Ok(None),
+            Some(entry) => ValueMut::of(entry).map(Some).ok_or(CommandError::WrongType),
+        }
+    }
+
+    /// The collection under a key, to change; a missing one is made by `create` first.
+    ///
+    /// # Errors
+    /// WRONGTYPE when the key holds another type.
+    pub fn write_or_create<V: EntryValue>(
+        &mut self,
+        key: &[u8],
+        create: impl FnOnce() -> V,
+    ) -> Result<ValueMut<BorrowedMut<'_, Entry>, V>, CommandError> {
+        let position = match self.find(key) {
+            Some(position) => {
+                self.touch(position);
+                position
+            }
+            None => self.insert(Entry::collection(key, create(), None)),
+        };
+        let entry = self.db_mut().table_mut().get_mut(position);
+        ValueMut::of(entry).ok_or(CommandError::WrongType)
+    }
+
+    /// The string under a key as growable bytes, to change in place; its encoding becomes `raw`.
+    ///
+    /// # Errors
+    /// WRONGTYPE when the key holds another type.
+    pub fn write_string(&mut self, key: &[u8]) -> Found<RawStringMut<BorrowedMut<'_, Entry>>> {
+        match self.write(key) {
+            None => Ok(None),
+            Some(entry) => RawStringMut::of(entry).map(Some).ok_or(CommandError::WrongType),
+        }
+    }
+
+    /// Puts an entry whose key is absent; its access clock starts now.
+    pub fn insert(&mut self, mut entry: Entry) -> Position {
+        entry.set_clock(self.keyspace.access_policy.fresh(self.now_ms));
+        let hash = self.hash(entry.key());
+        self.db_mut().table_mut().insert(hash, entry)
+    }
+
+    /// Puts an entry in the place of whatever its key holds, and gives that back.
+    pub fn put(&mut self, key: &[u8], mut entry: Entry) -> Option<Entry> {
+        let hash = self.hash(key);
+        entry.set_clock(self.keyspace.access_policy.fresh(self.now_ms));
+        let table = self.db_mut().table_mut();
+        match table.find(hash, key) {
+            Some(position) => Some(table.replace(position, entry)),
+            None => {
+                table.insert(hash, entry);
+                None
+            }
+        }
+    }
+
+    /// Takes a live entry out.
+    pub fn remove(&mut self, key: &[u8]) -> Option<Entry> {
+        let position = self.find(key)?;
+        Some(self.db_mut().table_mut().remove(position))
+    }
+
+    /// Deletes a live entry; says whether there was one.
+    pub fn delete(&mut self, key: &[u8]) -> bool {
+        self.remove(key).is_some()
+    }
+
+    /// Sets or takes away the expiry of a live entry; says whether there is one.
+    pub fn set_expiry(&mut self, key: &[u8], expiry_ms: Option<i64>) -> bool {
+        let Some(position) = self.find(key) else { return false };
+        self.db_mut().table_mut().get_mut(position).set_expiry(expiry_ms);
+        true
+    }
+
+    /// A live key, every one as likely as another; `None` when the database is empty.
+    pub fn random_key(&mut self) -> Option<Vec<u8>> {
+        /// Expired keys met before one is returned all the same, as Valkey does on a replica full of them.
+        const ATTEMPTS: usize = 100;
+        for _ in 0..ATTEMPTS {
+            let Keyspace { databases, random, .. } = &mut *self.keyspace;
+            let table = databases[self.database].table();
+            let position = table.random(random)?;
+            let key = table.get(position).key().to_vec();
+            if self.contains(&key) {
+                return Some(key);
+            }
+        }
+        None
+    }
+}

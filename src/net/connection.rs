@@ -1,0 +1,140 @@
+//! A connection: its socket, the bytes it has read, and the task that reads and flushes.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::rc::Rc;
+
+use tokio::sync::Notify;
+
+use super::Shared;
+use super::stream::Stream;
+use crate::memory::MemoryUsage;
+use crate::resp::Parser;
+use crate::resp::QueryBuffer;
+use crate::server::ClientKey;
+use crate::server::client::QueryFigures;
+
+/// How much is read from a socket at a time; larger arguments are read straight into the query buffer.
+const READ_CHUNK: usize = 64 * 1024;
+
+/// What a connection has received.
+#[derive(Debug, Default)]
+pub(super) struct Input {
+    pub(super) query: QueryBuffer,
+    pub(super) parser: Parser,
+    /// Bytes that the current argument still lacks, when it is a big one.
+    pub(super) missing: usize,
+}
+
+impl Input {
+    pub(super) fn figures(&self) -> QueryFigures {
+        QueryFigures {
+            pending: self.query.len(),
+            spare: self.query.spare(),
+            allocated: self.query.memory_usage() + self.parser.memory_usage(),
+            arguments: self.parser.memory_usage(),
+        }
+    }
+}
+
+/// One connected client's socket.
+#[derive(Debug)]
+pub(super) struct Connection {
+    pub(super) key: ClientKey,
+    pub(super) stream: Stream,
+    pub(super) input: RefCell<Input>,
+    /// In the list of the next batch.
+    pub(super) queued: Cell<bool>,
+    /// Wakes the task: output is left over, or the client has to be closed.
+    pub(super) attention: Notify,
+    /// Output is left over that the socket did not take.
+    pub(super) wants_write: Cell<bool>,
+    /// The client is to go.
+    pub(super) closing: Cell<bool>,
+}
+
+thread_local! {
+    /// Where sockets are read before their bytes go to the connection's own buffer, so that an idle connection owns
+    /// no more than it needs.
+    static READ_BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; READ_CHUNK]);
+}
+
+impl Connection {
+    pub(super) fn new(key: ClientKey, stream: Stream) -> Rc<Self> {
+        Rc::new(Self {
+            key,
+            stream,
+            input: RefCell::default(),
+            queued: Cell::new(false),
+            attention: Notify::new(),
+            wants_write: Cell::new(false),
+            closing: Cell::new(false),
+        })
+    }
+
+    /// Asks the task to look at `wants_write` and `closing`.
+    pub(super) fn alert(&self) {
+        self.attention.notify_one();
+    }
+
+    /// Reads what the socket has, once.
+    fn read(&self) -> io::Result<usize> {
+        let mut input = self.input.borrow_mut();
+        if input.missing > READ_CHUNK {
+            let missing = input.missing;
+            input.query.reserve_exact(missing);
+            let count = self.stream.try_read_into(input.query.append_to())?;
+            input.missing = missing.saturating_sub(count);
+            input.query.note_peak();
+            return Ok(count);
+        }
+        READ_BUFFER.with_borrow_mut(|buffer| {
+            let count = self.stream.try_read(buffer)?;
+            input.query.extend(buffer.get(..count).unwrap_or_default());
+            input.query.note_peak();
+            Ok(count)
+        })
+    }
+}
+
+/// Serves a connection until either side closes it.
+pub(super) async fn serve(shared: Rc<Shared>, connection: Rc<Connection>) {
+    while !connection.closing.get() {
+        let wants_write = connection.wants_write.get();
+        let done = tokio::select! {
+            biased;
+            () = connection.attention.notified() => false,
+            readable = connection.stream.readable() => readable.is_err() || receive(&shared, &connection),
+            writable = connection.stream.writable(), if wants_write => {
+                writable.is_err() || !super::executor::flush(&shared, &connection)
+            }
+        };
+        if done {
+            break;
+        }
+    }
+    shared.unregister(connection.key);
+    shared.engine.borrow_mut().server.disconnect(connection.key);
+}
+
+/// Takes what the socket has; `true` when the peer is gone.
+fn receive(shared: &Rc<Shared>, connection: &Rc<Connection>) -> bool {
+    match connection.read() {
+        Ok(0) => true,
+        Ok(count) => {
+            let mut engine = shared.engine.borrow_mut();
+            let server = &mut engine.server;
+            server.stats.reads += 1;
+            server.stats.bytes_in += count as u64;
+            if let Some(client) = server.clients.get_mut(connection.key) {
+                client.bytes_in += count as u64;
+                client.last_interaction_ms = server.now_ms;
+                client.query = connection.input.borrow().figures();
+            }
+            drop(engine);
+            shared.enqueue(connection);
+            false
+        }
+        Err(error) => error.kind() != io::ErrorKind::WouldBlock,
+    }
+}

@@ -1,0 +1,321 @@
+//! The executor: parses what all ready connections have sent, prefetches what their keys need, runs the requests in
+//! order, and writes each connection's replies at once.
+//!
+//! Three passes, because the cache misses of look-ups decide the cost at pipelines: buckets are prefetched while
+//! requests are parsed, entries while the next pass goes over the batch, and only then are the requests run.
+
+use std::io;
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::Shared;
+use super::connection::{Connection, Input};
+use crate::algorithms::hash::hash;
+use crate::keyspace::KeyHash;
+use crate::resp::{ArgRange, Limits, Parser, Progress, ProtocolError, Reply};
+use crate::server::command::{Args, Begin};
+use crate::server::{Engine, Executed, Prepared};
+use crate::sys::clock;
+
+/// Requests of one connection in one batch; the rest waits its turn, so that nobody starves.
+const REQUESTS_PER_CONNECTION: usize = 256;
+/// Requests that are prefetched together: more would push each other out of the first-level cache.
+const REQUESTS_PER_PASS: usize = 256;
+/// A reply buffer above this size is given back when it has been sent.
+const OUTPUT_KEPT: usize = 16 * 1024;
+
+/// One parsed request of the batch.
+struct Parsed {
+    /// Its first byte, from the first unread byte of its connection.
+    start: usize,
+    /// Its length in bytes.
+    consumed: usize,
+    /// Its arguments in the batch's list.
+    args: std::ops::Range<usize>,
+    prepared: Prepared,
+}
+
+/// A connection's part of the batch.
+struct Turn {
+    connection: Rc<Connection>,
+    requests: std::ops::Range<usize>,
+    /// What ended the parsing, if not the end of the input.
+    failure: Option<ProtocolError>,
+    /// More requests may be there.
+    more: bool,
+}
+
+/// The lists of a batch, kept for the next one.
+#[derive(Default)]
+struct Batch {
+    turns: Vec<Turn>,
+    requests: Vec<Parsed>,
+    args: Vec<ArgRange>,
+}
+
+/// Runs batches for ever.
+pub async fn run(shared: Rc<Shared>) {
+    let mut batch = Batch::default();
+    loop {
+        wait(&shared).await;
+        let ready = std::mem::take(&mut *shared.ready.borrow_mut());
+        let mut engine = shared.engine.borrow_mut();
+        engine.server.now_ms = clock::unix_ms();
+        engine.expire_blocked();
+        for connection in ready {
+            connection.queued.set(false);
+            batch.parse(&mut engine, connection);
+            if batch.requests.len() >= REQUESTS_PER_PASS {
+                batch.execute(&shared, &mut engine);
+            }
+        }
+        batch.execute(&shared, &mut engine);
+        attend(&shared, &mut engine);
+    }
+}
+
+/// Until a connection has read something, or a blocked client's time is over.
+async fn wait(shared: &Shared) {
+    let deadline_ms = shared.engine.borrow().server.blocked.next_deadline_ms();
+    match deadline_ms {
+        None => shared.wake.notified().await,
+        Some(deadline_ms) => {
+            let left = u64::try_from(deadline_ms - clock::unix_ms()).unwrap_or(0);
+            let deadline = Instant::now() + Duration::from_millis(left);
+            let _ = tokio::time::timeout_at(deadline, shared.wake.notified()).await;
+        }
+    }
+}
+
+impl Batch {
+    /// Parses a connection's requests into the batch and prefetches the buckets of their keys.
+    fn parse(&mut self, engine: &mut Engine, connection: Rc<Connection>) {
+        let Some(client) = engine.server.clients.get(connection.key) else { return };
+        if client.blocked.is_some() || client.close_after_reply || client.close_now {
+            return;
+        }
+        let database = client.database;
+        let limits = Limits {
+            authenticated: client.authenticated,
+            max_bulk_len: usize::try_from(engine.server.config.proto_max_bulk_len).unwrap_or(usize::MAX),
+            from_primary: false,
+        };
+        // A request may lift the limits of those after it.
+        let most = if limits.authenticated { REQUESTS_PER_CONNECTION } else { 1 };
+        let first = self.requests.len();
+        let mut turn =
+            Turn { connection: Rc::clone(&connection), requests: first..first, failure: None, more: false };
+        let mut input = connection.input.borrow_mut();
+        let Input { query, parser, missing } = &mut *input;
+        let unread = query.unread_mut();
+        let mut start = 0;
+        *missing = 0;
+        loop {
+            if self.requests.len() - first == most {
+                turn.more = true;
+                break;
+            }
+            let first_arg = self.args.len();
+            let request = unread.get_mut(start..).unwrap_or_default();
+            match parser.parse(request, &limits, &mut self.args) {
+                Progress::Request { consumed } => {
+                    let args = Args::new(request, &self.args[first_arg..]);
+                    let prepared = prepare(engine, database, args);
+                    self.requests.push(Parsed {
+                        start,
+                        consumed,
+                        args: first_arg..self.args.len(),
+                        prepared,
+                    });
+                    start += consumed;
+                }
+                Progress::Empty { consumed } => {
+                    // Nothing to run; an empty request of no arguments keeps its place in the input.
+                    let prepared = Prepared { command: None, hint: None };
+                    self.requests.push(Parsed { start, consumed, args: first_arg..first_arg, prepared });
+                    start += consumed;
+                }
+                Progress::Incomplete { missing: lacking } => {
+                    *missing = lacking;
+                    break;
+                }
+                Progress::Error(error) => {
+                    turn.failure = Some(error);
+                    break;
+                }
+            }
+        }
+        turn.requests = first..self.requests.len();
+        drop(input);
+        self.turns.push(turn);
+    }
+
+    /// Runs what was parsed, and writes the replies.
+    fn execute(&mut self, shared: &Shared, engine: &mut Engine) {
+        for request in &self.requests {
+            if let (Some(hint), Some(_)) = (request.prepared.hint, request.prepared.command) {
+                prefetch_elements(engine, hint);
+            }
+        }
+        let turns = std::mem::take(&mut self.turns);
+        for turn in &turns {
+            self.run_turn(shared, engine, turn);
+        }
+        self.turns = turns;
+        self.turns.clear();
+        self.requests.clear();
+        self.args.clear();
+    }
+
+    fn run_turn(&self, shared: &Shared, engine: &mut Engine, turn: &Turn) {
+        let connection = &turn.connection;
+        let Some(client) = engine.server.clients.get_mut(connection.key) else { return };
+        let mut reply = std::mem::take(&mut client.output);
+        let mut input = connection.input.borrow_mut();
+        client.query = input.figures();
+        let (consumed, stopped) = self.run_requests(engine, turn, input.query.unread(), &mut reply);
+        input.query.consume(consumed);
+        if stopped {
+            // What was parsed ahead and not run will be parsed again.
+            input.parser = Parser::new();
+        }
+        let figures = input.figures();
+        drop(input);
+        if let (Some(failure), false) = (&turn.failure, stopped) {
+            protocol_failure(engine, connection, failure, &mut reply);
+        }
+        if let Some(client) = engine.server.clients.get_mut(connection.key) {
+            client.query = figures;
+            client.output = reply;
+        }
+        let _ = write_output(engine, connection);
+        if turn.more && !stopped {
+            shared.enqueue(connection);
+        }
+    }
+
+    /// Runs a connection's requests in order; gives the bytes that are done with, and whether it stopped early.
+    fn run_requests(
+        &self,
+        engine: &mut Engine,
+        turn: &Turn,
+        unread: &[u8],
+        reply: &mut Reply,
+    ) -> (usize, bool) {
+        let key = turn.connection.key;
+        let mut done = 0;
+        for request in &self.requests[turn.requests.clone()] {
+            let end = request.start + request.consumed;
+            if !request.args.is_empty() {
+                let bytes = unread.get(request.start..end).unwrap_or_default();
+                let args = Args::new(bytes, &self.args[request.args.clone()]);
+                match engine.execute(key, request.prepared, args, reply) {
+                    Executed::Done => {}
+                    Executed::Blocked => return (end, true),
+                    Executed::Paused => return (done, true),
+                }
+            }
+            done = end;
+            let closing = engine
+                .server
+                .clients
+                .get(key)
+                .is_none_or(|client| client.close_after_reply || client.close_now);
+            if closing {
+                return (done, true);
+            }
+        }
+        (done, false)
+    }
+}
+
+/// Looks up the command and hashes its first key, whose bucket is prefetched.
+fn prepare(engine: &Engine, database: usize, args: Args<'_>) -> Prepared {
+    let Ok(entry) = engine.server.commands.find(args) else { return Prepared { command: None, hint: None } };
+    let key = entry.command.keys.first().and_then(|spec| match spec.begin {
+        Begin::Index(index) => args.get(index),
+        _ => None,
+    });
+    let hint = key.map(|key| {
+        let hash = hash(key);
+        if let Some(database) = engine.keyspace.databases().get(database) {
+            database.table().prefetch_bucket(hash);
+        }
+        KeyHash { address: key.as_ptr() as usize, hash, database }
+    });
+    Prepared { command: Some(entry), hint }
+}
+
+fn prefetch_elements(engine: &Engine, hint: KeyHash) {
+    if let Some(database) = engine.keyspace.databases().get(hint.database) {
+        database.table().prefetch_elements(hint.hash);
+    }
+}
+
+/// The peer does not speak the protocol: it is told, and closed.
+fn protocol_failure(
+    engine: &mut Engine,
+    connection: &Connection,
+    failure: &ProtocolError,
+    reply: &mut Reply,
+) {
+    failure.write(reply);
+    engine.server.stats.count_error("ERR");
+    if let Some(client) = engine.server.clients.get_mut(connection.key) {
+        let reason = failure.log_reason();
+        tracing::debug!("Protocol error ({reason}) from client: id={} addr={}", client.id, client.address);
+        client.close_after_reply = true;
+    }
+}
+
+/// Connections whose records changed outside of their own turn: output to send, a wait that is over, an order to close.
+fn attend(shared: &Shared, engine: &mut Engine) {
+    for key in engine.server.clients.take_attention() {
+        let Some(connection) = shared.connection(key) else { continue };
+        let _ = write_output(engine, &connection);
+        let waits = engine.server.clients.get(key).is_none_or(|client| client.blocked.is_some());
+        if !waits && !connection.input.borrow().query.is_empty() {
+            shared.enqueue(&connection);
+        }
+    }
+}
+
+/// Sends what the socket takes of the output; `false` when the connection is to end.
+pub(super) fn flush(shared: &Shared, connection: &Connection) -> bool {
+    write_output(&mut shared.engine.borrow_mut(), connection)
+}
+
+fn write_output(engine: &mut Engine, connection: &Connection) -> bool {
+    let server = &mut engine.server;
+    let Some(client) = server.clients.get_mut(connection.key) else { return close(connection) };
+    if client.close_now {
+        return close(connection);
+    }
+    while !client.output.is_empty() {
+        match connection.stream.try_write(client.output.as_slice()) {
+            Ok(count) => {
+                server.stats.writes += 1;
+                server.stats.bytes_out += count as u64;
+                client.bytes_out += count as u64;
+                client.output.discard_front(count);
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                connection.wants_write.set(true);
+                connection.alert();
+                return true;
+            }
+            Err(_) => return close(connection),
+        }
+    }
+    client.output.shrink_to(OUTPUT_KEPT);
+    connection.wants_write.set(false);
+    if client.close_after_reply { close(connection) } else { true }
+}
+
+fn close(connection: &Connection) -> bool {
+    connection.closing.set(true);
+    connection.alert();
+    false
+}

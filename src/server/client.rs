@@ -1,0 +1,325 @@
+//! The record of each client: who it is, what it may do, and what its connection holds, byte for byte.
+//!
+//! Connections live in tasks of their own, yet every buffer must be weighed at the instant of a fork: a record knows
+//! the query buffer's and the reply buffer's allocations at every moment outside of a socket call.
+
+use crate::memory::{MemoryUsage, box_usage, vec_usage};
+use crate::resp::{Protocol, Reply};
+
+use super::blocking::Blocked;
+use super::command::TableEntry;
+
+/// A client's place in the registry while it is connected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ClientKey(usize);
+
+impl ClientKey {
+    /// The place as a number: small, and used again after the client is gone.
+    #[must_use]
+    pub fn index(self) -> usize {
+        self.0
+    }
+}
+
+/// The classes that `CLIENT KILL TYPE`, output limits and the profile tell apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClientClass {
+    /// Everyone else.
+    Normal,
+    /// With at least one subscription.
+    Pubsub,
+    /// A replica that is fed by this server.
+    Replica,
+    /// The link to this server's primary.
+    Primary,
+}
+
+impl ClientClass {
+    /// The name in `CLIENT LIST TYPE`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Normal => "normal",
+            Self::Pubsub => "pubsub",
+            Self::Replica => "replica",
+            Self::Primary => "primary",
+        }
+    }
+}
+
+/// Which replies a client wants (`CLIENT REPLY`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ReplyMode {
+    /// All of them.
+    #[default]
+    On,
+    /// None.
+    Off,
+    /// All but the next one.
+    SkipNext,
+    /// The one being made is dropped, then all again.
+    Skip,
+}
+
+/// A connected client.
+#[derive(Debug)]
+pub struct Client {
+    /// The number that `CLIENT ID` replies; never used twice.
+    pub id: u64,
+    /// Its place in the registry.
+    pub key: ClientKey,
+    /// `address:port`, or the socket's path and `:0`.
+    pub address: String,
+    /// The server's end.
+    pub local_address: String,
+    /// The socket's descriptor, as a number to show.
+    pub descriptor: i32,
+    /// Through the unix socket.
+    pub unix_socket: bool,
+    /// `CLIENT SETNAME`; empty for none.
+    pub name: Vec<u8>,
+    /// `CLIENT SETINFO LIB-NAME`.
+    pub library_name: Vec<u8>,
+    /// `CLIENT SETINFO LIB-VER`.
+    pub library_version: Vec<u8>,
+    /// The selected database.
+    pub database: usize,
+    /// May run commands that need authentication.
+    pub authenticated: bool,
+    /// `CLIENT NO-EVICT`.
+    pub no_evict: bool,
+    /// `CLIENT NO-TOUCH`.
+    pub no_touch: bool,
+    /// `CLIENT REPLY`.
+    pub reply_mode: ReplyMode,
+    /// `READONLY` was called.
+    pub readonly: bool,
+    /// Close once the output is flushed.
+    pub close_after_reply: bool,
+    /// Close at once.
+    pub close_now: bool,
+    /// When it connected, Unix ms.
+    pub created_ms: i64,
+    /// When it last sent something, Unix ms.
+    pub last_interaction_ms: i64,
+    /// The command it ran last.
+    pub last_command: Option<&'static TableEntry>,
+    /// What it waits for, if it is blocked.
+    pub blocked: Option<Box<Blocked>>,
+    /// The transaction it is collecting, if it is in MULTI.
+    pub transaction: Option<Box<super::transaction::Transaction>>,
+    /// Keys it watches, as (database, key).
+    pub watched: Vec<(usize, Vec<u8>)>,
+    /// A watched key was changed: EXEC will fail.
+    pub watch_broken: bool,
+    /// Replies that wait to be sent.
+    pub output: Reply,
+    /// Bytes received and not yet run, and the capacity of their buffer.
+    pub query: QueryFigures,
+    /// Bytes that the connection's own task and socket objects allocated.
+    pub connection_bytes: usize,
+    /// Bytes received since it connected.
+    pub bytes_in: u64,
+    /// Bytes sent since it connected.
+    pub bytes_out: u64,
+    /// Commands run since it connected.
+    pub commands: u64,
+}
+
+/// What a connection's query buffer holds.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct QueryFigures {
+    /// Bytes that wait to be parsed.
+    pub pending: usize,
+    /// Bytes that still fit.
+    pub spare: usize,
+    /// Usable bytes of the buffer and the parser's arguments.
+    pub allocated: usize,
+    /// Arguments of an unfinished request.
+    pub arguments: usize,
+}
+
+impl Client {
+    /// A client that has just connected.
+    #[must_use]
+    pub fn new(key: ClientKey, id: u64, now_ms: i64) -> Self {
+        Self {
+            id,
+            key,
+            address: String::new(),
+            local_address: String::new(),
+            descriptor: -1,
+            unix_socket: false,
+            name: Vec::new(),
+            library_name: Vec::new(),
+            library_version: Vec::new(),
+            database: 0,
+            authenticated: false,
+            no_evict: false,
+            no_touch: false,
+            reply_mode: ReplyMode::On,
+            readonly: false,
+            close_after_reply: false,
+            close_now: false,
+            created_ms: now_ms,
+            last_interaction_ms: now_ms,
+            last_command: None,
+            blocked: None,
+            transaction: None,
+            watched: Vec::new(),
+            watch_broken: false,
+            output: Reply::new(Protocol::Resp2),
+            query: QueryFigures::default(),
+            connection_bytes: 0,
+            bytes_in: 0,
+            bytes_out: 0,
+            commands: 0,
+        }
+    }
+
+    /// The class it belongs to.
+    #[must_use]
+    pub fn class(&self) -> ClientClass {
+        ClientClass::Normal
+    }
+
+    /// Seconds since it last sent something.
+    #[must_use]
+    pub fn idle_seconds(&self, now_ms: i64) -> i64 {
+        (now_ms - self.last_interaction_ms).max(0) / 1000
+    }
+
+    /// Forgets the transaction and what it watched.
+    pub fn discard_transaction(&mut self) {
+        self.transaction = None;
+        self.watch_broken = false;
+    }
+}
+
+impl MemoryUsage for Client {
+    fn memory_usage(&self) -> usize {
+        box_usage::<Self>()
+            + crate::memory::usable_size(self.address.capacity())
+            + crate::memory::usable_size(self.local_address.capacity())
+            + vec_usage(&self.name)
+            + vec_usage(&self.library_name)
+            + vec_usage(&self.library_version)
+            + vec_usage(&self.watched)
+            + self.watched.iter().map(|(_, key)| vec_usage(key)).sum::<usize>()
+            + self.blocked.as_ref().map_or(0, |blocked| box_usage::<Blocked>() + blocked.memory_usage())
+            + self.transaction.as_ref().map_or(0, |transaction| transaction.memory_usage())
+            + self.output.memory_usage()
+            + self.query.allocated
+            + self.connection_bytes
+    }
+}
+
+/// Every connected client.
+#[derive(Debug, Default)]
+pub struct Clients {
+    slots: Vec<Option<Box<Client>>>,
+    free: Vec<usize>,
+    connected: usize,
+    next_id: u64,
+    /// Clients whose output grew, or whose state needs their connection's attention, outside of their own request.
+    attention: Vec<ClientKey>,
+}
+
+impl Clients {
+    /// Registers a client made by `make` from its key and number.
+    pub fn add(&mut self, make: impl FnOnce(ClientKey, u64) -> Client) -> ClientKey {
+        self.next_id += 1;
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(None);
+            self.slots.len() - 1
+        });
+        let key = ClientKey(index);
+        self.slots[index] = Some(Box::new(make(key, self.next_id)));
+        self.connected += 1;
+        key
+    }
+
+    /// Takes a client's record away; its key may be given to another.
+    pub fn remove(&mut self, key: ClientKey) -> Option<Box<Client>> {
+        let client = self.slots.get_mut(key.0)?.take()?;
+        self.free.push(key.0);
+        self.connected -= 1;
+        self.attention.retain(|other| *other != key);
+        Some(client)
+    }
+
+    /// A client.
+    #[must_use]
+    pub fn get(&self, key: ClientKey) -> Option<&Client> {
+        self.slots.get(key.0)?.as_deref()
+    }
+
+    /// A client, to change.
+    pub fn get_mut(&mut self, key: ClientKey) -> Option<&mut Client> {
+        self.slots.get_mut(key.0)?.as_deref_mut()
+    }
+
+    /// The client with this number.
+    #[must_use]
+    pub fn by_id(&self, id: u64) -> Option<&Client> {
+        self.iter().find(|client| client.id == id)
+    }
+
+    /// All clients, by place.
+    pub fn iter(&self) -> impl Iterator<Item = &Client> {
+        self.slots.iter().flatten().map(Box::as_ref)
+    }
+
+    /// All clients, to change.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Client> {
+        self.slots.iter_mut().flatten().map(Box::as_mut)
+    }
+
+    /// How many are connected.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.connected
+    }
+
+    /// Whether nobody is connected.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.connected == 0
+    }
+
+    /// The number that the next client gets, less one.
+    #[must_use]
+    pub fn last_id(&self) -> u64 {
+        self.next_id
+    }
+
+    /// Has the connection of a client look at its record after this batch: there is output, or it has to close.
+    pub fn needs_attention(&mut self, key: ClientKey) {
+        if !self.attention.contains(&key) {
+            self.attention.push(key);
+        }
+    }
+
+    /// Closes a client at once, or after its output when it is the one whose request is running.
+    pub fn close(&mut self, key: ClientKey, running: Option<ClientKey>) {
+        if let Some(client) = self.get_mut(key) {
+            if running == Some(key) {
+                client.close_after_reply = true;
+            } else {
+                client.close_now = true;
+            }
+            self.needs_attention(key);
+        }
+    }
+
+    /// Takes the list of those whose connections have to look.
+    pub fn take_attention(&mut self) -> Vec<ClientKey> {
+        std::mem::take(&mut self.attention)
+    }
+
+    /// Bytes of the registry itself; the clients' own bytes are counted by class.
+    #[must_use]
+    pub fn registry_usage(&self) -> usize {
+        vec_usage(&self.slots) + vec_usage(&self.free) + vec_usage(&self.attention)
+    }
+}

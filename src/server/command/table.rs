@@ -1,0 +1,142 @@
+//! The running server's table of commands: found by name in any case of letters, numbered for statistics.
+
+use hashbrown::HashMap;
+
+use super::{Args, Command};
+use crate::algorithms::hash::FastHasher;
+use crate::resp::CommandError;
+
+/// A command as the running server knows it: its specification, full name and number.
+#[derive(Debug)]
+pub struct TableEntry {
+    /// The specification.
+    pub command: &'static Command,
+    /// `get`, or `config|get` for a subcommand.
+    pub full_name: String,
+    /// Index of its statistics.
+    pub id: usize,
+    /// Its subcommands by lower-case name.
+    pub subcommands: HashMap<&'static [u8], TableEntry, FastHasher>,
+}
+
+/// Finds a command by name, in any case of letters.
+#[derive(Debug, Default)]
+pub struct CommandTable {
+    entries: HashMap<&'static [u8], TableEntry, FastHasher>,
+    count: usize,
+}
+
+/// No command's name is longer; a longer word is no command.
+const LONGEST_NAME: usize = 32;
+
+fn lower_case<'a>(name: &[u8], buffer: &'a mut [u8; LONGEST_NAME]) -> Option<&'a [u8]> {
+    let lower = buffer.get_mut(..name.len())?;
+    lower.copy_from_slice(name);
+    lower.make_ascii_lowercase();
+    Some(lower)
+}
+
+impl CommandTable {
+    /// A table of the commands of all families.
+    #[must_use]
+    pub fn new(families: &[&'static [Command]]) -> Self {
+        let mut table = Self::default();
+        for command in families.iter().copied().flatten() {
+            let id = table.next_id();
+            let subcommands = command
+                .subcommands
+                .iter()
+                .map(|subcommand| {
+                    let entry = TableEntry {
+                        command: subcommand,
+                        full_name: format!("{}|{}", command.name, subcommand.name),
+                        id: table.next_id(),
+                        subcommands: HashMap::default(),
+                    };
+                    (subcommand.name.as_bytes(), entry)
+                })
+                .collect();
+            let entry = TableEntry { command, full_name: command.name.to_owned(), id, subcommands };
+            table.entries.insert(command.name.as_bytes(), entry);
+        }
+        table
+    }
+
+    fn next_id(&mut self) -> usize {
+        self.count += 1;
+        self.count - 1
+    }
+
+    /// How many commands and subcommands there are; ids are below it.
+    #[must_use]
+    pub fn ids(&self) -> usize {
+        self.count
+    }
+
+    /// The top-level commands, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = &TableEntry> {
+        self.entries.values()
+    }
+
+    /// How many top-level commands there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether the table is empty.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// The top-level command of this name.
+    #[must_use]
+    pub fn get(&self, name: &[u8]) -> Option<&TableEntry> {
+        self.entries.get(lower_case(name, &mut [0; LONGEST_NAME])?)
+    }
+
+    /// The command by its full name (`config|get`), or by name alone.
+    #[must_use]
+    pub fn by_full_name(&self, name: &[u8]) -> Option<&TableEntry> {
+        match memchr::memchr(b'|', name) {
+            None => self.get(name),
+            Some(bar) => self.get(&name[..bar])?.subcommand(&name[bar + 1..]),
+        }
+    }
+
+    /// The command or subcommand that a request calls.
+    ///
+    /// # Errors
+    /// Unknown command or subcommand, or a wrong number of arguments, in Valkey's words.
+    #[inline]
+    pub fn find(&self, args: Args<'_>) -> Result<&TableEntry, CommandError> {
+        let entry = self.get(args.at(0)).ok_or_else(|| unknown_command(args))?;
+        let entry = if entry.subcommands.is_empty() || args.len() < 2 {
+            entry
+        } else {
+            entry.subcommand(args.at(1)).ok_or_else(|| CommandError::UnknownSubcommand {
+                command: args.at(0).into(),
+                subcommand: args.at(1).into(),
+            })?
+        };
+        if entry.command.accepts(args.len()) {
+            Ok(entry)
+        } else {
+            Err(CommandError::WrongArity(entry.full_name.as_str().into()))
+        }
+    }
+}
+
+#[cold]
+fn unknown_command(args: Args<'_>) -> CommandError {
+    CommandError::unknown_command(args.at(0), args.from(1).iter())
+}
+
+impl TableEntry {
+    /// The subcommand of this name.
+    #[must_use]
+    pub fn subcommand(&self, name: &[u8]) -> Option<&TableEntry> {
+        self.subcommands.get(lower_case(name, &mut [0; LONGEST_NAME])?)
+    }
+}

@@ -1,0 +1,93 @@
+//! What a handler works with: the keys, the reply, the server, and the client that asked.
+
+use super::Server;
+use super::blocking::BlockRequest;
+use super::client::{Client, ClientKey};
+use super::command::TableEntry;
+use crate::config::EventClasses;
+use crate::keyspace::Keys;
+use crate::resp::Reply;
+
+/// The surroundings of one command.
+///
+/// The fields are borrowed apart from each other, so that a value found in `keys` can be written to `reply` in place.
+pub struct Context<'a> {
+    /// The selected database at the instant of the command.
+    pub keys: Keys<'a>,
+    /// Where the reply goes.
+    pub reply: &'a mut Reply,
+    /// Everything else of the process.
+    pub server: &'a mut Server,
+    /// Who asked.
+    pub client: ClientKey,
+    /// The command being run.
+    pub command: &'static TableEntry,
+    /// Running inside EXEC: nothing may block.
+    pub in_transaction: bool,
+    /// Set by a handler that wants to wait.
+    pub(super) block: Option<BlockRequest>,
+}
+
+impl Context<'_> {
+    /// The client that asked. `None` only for requests of the server's own (loading an AOF).
+    #[must_use]
+    pub fn client(&self) -> Option<&Client> {
+        self.server.clients.get(self.client)
+    }
+
+    /// The client that asked, to change.
+    pub fn client_mut(&mut self) -> Option<&mut Client> {
+        self.server.clients.get_mut(self.client)
+    }
+
+    /// The instant of the command, Unix time in milliseconds.
+    #[must_use]
+    pub fn now_ms(&self) -> i64 {
+        self.keys.now_ms
+    }
+
+    /// Says that a key was changed: counts the change, breaks transactions that watch the key, serves who waits for
+    /// it and tells who listens to keyspace events. Call it once per key and event, after the change.
+    pub fn changed(&mut self, class: EventClasses, event: &'static str, key: &[u8]) {
+        self.keys.keyspace.counters.changes += 1;
+        self.touched(key);
+        self.notify(class, event, key);
+    }
+
+    /// Says that a key was changed, without an event and without counting (a command that counts by element).
+    pub fn touched(&mut self, key: &[u8]) {
+        let database = self.keys.database;
+        self.server.watched.touch(&mut self.server.clients, database, key);
+        self.server.blocked.key_written(database, key);
+    }
+
+    /// Counts `count` more changes since the last save.
+    pub fn count_changes(&mut self, count: usize) {
+        self.keys.keyspace.counters.changes += count as u64;
+    }
+
+    /// Tells who listens to keyspace events.
+    pub fn notify(&mut self, class: EventClasses, event: &'static str, key: &[u8]) {
+        let database = self.keys.database;
+        self.server.events.notify(database, class, event, key);
+    }
+
+    /// Deletes a key whose collection has become empty, with its `del` event.
+    pub fn delete_emptied(&mut self, key: &[u8]) {
+        if self.keys.delete(key) {
+            self.touched(key);
+            self.notify(EventClasses::GENERIC, "del", key);
+        }
+    }
+
+    /// Makes the client wait for one of `keys` instead of replying. Inside a transaction nothing waits: the handler
+    /// gets `false` and replies as if the time were over.
+    #[must_use]
+    pub fn block(&mut self, request: BlockRequest) -> bool {
+        if self.in_transaction {
+            return false;
+        }
+        self.block = Some(request);
+        true
+    }
+}

@@ -1,0 +1,282 @@
+//! From a parsed request to its reply: what is checked before a command runs, and what follows it.
+//!
+//! The order of the checks is Valkey's (`processCommand`), so that a request that is wrong in two ways gets the
+//! same error.
+
+use super::blocking::{BlockRequest, Blocked};
+use super::client::ClientKey;
+use super::command::{Args, TableEntry, flag};
+use super::{Context, Engine};
+use crate::keyspace::{KeyHash, Keys};
+use crate::resp::CommandError;
+use crate::resp::Reply;
+use crate::sys::clock;
+
+/// A request whose command was looked up, and whose first key was hashed, while its batch was prefetched.
+#[derive(Debug, Clone, Copy)]
+pub struct Prepared {
+    /// The command, if there is one that accepts the request.
+    pub command: Option<&'static TableEntry>,
+    /// The hash of its first key.
+    pub hint: Option<KeyHash>,
+}
+
+/// How the execution of a request ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Executed {
+    /// It replied.
+    Done,
+    /// Its client waits now; what it sent after this request stays unread.
+    Blocked,
+    /// Clients are paused: the request was not run and is to be tried again later.
+    Paused,
+}
+
+impl Engine {
+    /// Runs one request of a client and writes its reply.
+    pub fn execute(
+        &mut self,
+        client: ClientKey,
+        prepared: Prepared,
+        args: Args<'_>,
+        reply: &mut Reply,
+    ) -> Executed {
+        let start = reply.len();
+        let entry = match prepared.command {
+            Some(entry) => entry,
+            None => match self.server.commands.find(args) {
+                Ok(entry) => entry,
+                Err(error) => {
+                    self.refuse(client, None, &error, reply);
+                    return Executed::Done;
+                }
+            },
+        };
+        if let Err(error) = self.check(client, entry) {
+            self.refuse(client, Some(entry), &error, reply);
+            return Executed::Done;
+        }
+        if self.must_wait(client, entry) {
+            return Executed::Paused;
+        }
+        if self.queue(client, entry, args, reply) {
+            return Executed::Done;
+        }
+        let executed = match self.call(client, entry, prepared.hint, args, reply, false) {
+            Some(request) => {
+                self.block(client, entry, args, request);
+                Executed::Blocked
+            }
+            None => Executed::Done,
+        };
+        self.serve_blocked();
+        self.apply_reply_mode(client, entry, start, reply);
+        executed
+    }
+
+    /// What forbids a command, whatever its arguments.
+    fn check(&self, client: ClientKey, entry: &TableEntry) -> Result<(), CommandError> {
+        let command = entry.command;
+        let authenticated = self.server.clients.get(client).is_some_and(|client| client.authenticated);
+        if !authenticated && !command.has(flag::NO_AUTH) {
+            return Err(CommandError::NoAuth);
+        }
+        if command.has(flag::NO_MULTI)
+            && self.server.clients.get(client).is_some_and(|client| client.transaction.is_some())
+        {
+            return Err(CommandError::NotInTransaction(entry.full_name.as_str().into()));
+        }
+        if command.has(flag::WRITE | flag::MAY_REPLICATE)
+            && self.server.persistence.refuses_writes(&self.server.config)
+        {
+            return Err(CommandError::MisconfSnapshot(self.server.title()));
+        }
+        if self.server.persistence.is_loading() && !command.has(flag::LOADING) {
+            return Err(CommandError::Loading(self.server.title()));
+        }
+        Ok(())
+    }
+
+    /// Writes the error of a request that does not run. Inside MULTI it spoils the transaction.
+    fn refuse(
+        &mut self,
+        client: ClientKey,
+        entry: Option<&'static TableEntry>,
+        error: &CommandError,
+        reply: &mut Reply,
+    ) {
+        if let Some(record) = self.server.clients.get_mut(client) {
+            if let Some(transaction) = &mut record.transaction {
+                transaction.aborted = true;
+            }
+        }
+        if let Some(entry) = entry {
+            self.server.stats.commands[entry.id].rejected += 1;
+        }
+        self.server.stats.count_error(&error.code());
+        error.write(reply);
+    }
+
+    /// Whether CLIENT PAUSE holds this command back.
+    fn must_wait(&self, _client: ClientKey, entry: &TableEntry) -> bool {
+        let Some(pause) = self.server.pause else { return false };
+        let affected = !pause.writes_only || entry.command.has(flag::WRITE | flag::MAY_REPLICATE);
+        self.server.now_ms < pause.until_ms && affected && !matches!(entry.command.name, "client" | "unpause")
+    }
+
+    /// Inside MULTI, queues the request instead of running it.
+    fn queue(
+        &mut self,
+        client: ClientKey,
+        entry: &'static TableEntry,
+        args: Args<'_>,
+        reply: &mut Reply,
+    ) -> bool {
+        let Some(record) = self.server.clients.get_mut(client) else { return false };
+        let Some(transaction) = &mut record.transaction else { return false };
+        if matches!(entry.command.name, "exec" | "discard" | "multi" | "watch" | "quit" | "reset") {
+            return false;
+        }
+        transaction.queue.push((entry, args.to_request()));
+        reply.simple("QUEUED");
+        true
+    }
+
+    /// Runs a handler, and counts it. What it returns is the wish to block.
+    pub fn call(
+        &mut self,
+        client: ClientKey,
+        entry: &'static TableEntry,
+        hint: Option<KeyHash>,
+        args: Args<'_>,
+        reply: &mut Reply,
+        in_transaction: bool,
+    ) -> Option<BlockRequest> {
+        let (database, touches) =
+            self.server.clients.get(client).map_or((0, true), |client| (client.database, !client.no_touch));
+        let started = clock::ticks();
+        let mut context = Context {
+            keys: Keys {
+                now_ms: self.server.now_ms,
+                keyspace: &mut self.keyspace,
+                database,
+                hint,
+                touches: touches || entry.command.name == "touch",
+            },
+            reply,
+            server: &mut self.server,
+            client,
+            command: entry,
+            in_transaction,
+            block: None,
+        };
+        let outcome = (entry.command.handler)(&mut context, args);
+        let block = context.block.take();
+        let nanoseconds = clock::nanoseconds_between(started, clock::ticks());
+        self.count(client, entry, nanoseconds, outcome.is_err());
+        if let Err(error) = outcome {
+            self.server.stats.count_error(&error.code());
+            error.write(reply);
+        }
+        block
+    }
+
+    fn count(&mut self, client: ClientKey, entry: &'static TableEntry, nanoseconds: u64, failed: bool) {
+        let stats = &mut self.server.stats.commands[entry.id];
+        stats.calls += 1;
+        stats.nanoseconds += nanoseconds;
+        stats.failed += u64::from(failed);
+        self.server.stats.commands_processed += 1;
+        if let Some(client) = self.server.clients.get_mut(client) {
+            client.last_command = Some(entry);
+            client.commands += 1;
+        }
+    }
+
+    fn block(
+        &mut self,
+        client: ClientKey,
+        entry: &'static TableEntry,
+        args: Args<'_>,
+        request: BlockRequest,
+    ) {
+        let database = self.server.clients.get(client).map_or(0, |client| client.database);
+        let blocked = Blocked {
+            command: entry,
+            request: args.to_request(),
+            keys: request.keys,
+            database,
+            deadline_ms: request.deadline_ms,
+            timeout_reply: request.timeout_reply,
+            wants_deletion: request.wants_deletion,
+        };
+        self.server.blocked.block(&mut self.server.clients, client, blocked);
+    }
+
+    /// Serves clients whose keys were written, until no key is ready.
+    pub fn serve_blocked(&mut self) {
+        while let Some((database, key, clients)) = self.server.blocked.next_ready() {
+            for client in clients {
+                self.retry(client, database, &key);
+            }
+        }
+    }
+
+    /// Runs a blocked client's request again.
+    fn retry(&mut self, client: ClientKey, database: usize, key: &[u8]) {
+        let waits = self.server.clients.get(client).and_then(|record| record.blocked.as_deref()).is_some_and(
+            |blocked| blocked.database == database && blocked.keys.iter().any(|waited| waited == key),
+        );
+        if !waits {
+            return;
+        }
+        let Some(blocked) = self.server.blocked.unblock(&mut self.server.clients, client) else { return };
+        let Some(record) = self.server.clients.get_mut(client) else { return };
+        let mut reply = std::mem::take(&mut record.output);
+        let again = self.call(client, blocked.command, None, blocked.request.args(), &mut reply, false);
+        if let Some(record) = self.server.clients.get_mut(client) {
+            record.output = reply;
+        }
+        match again {
+            // The deadline stays the one of the first attempt.
+            Some(_) => self.server.blocked.block(&mut self.server.clients, client, *blocked),
+            None => self.server.clients.needs_attention(client),
+        }
+    }
+
+    /// Replies to blocked clients whose time is over.
+    pub fn expire_blocked(&mut self) {
+        let now_ms = self.server.now_ms;
+        while let Some(client) = self.server.blocked.next_overdue(&self.server.clients, now_ms) {
+            self.unblock_with_timeout(client);
+        }
+    }
+
+    /// Ends a client's wait as if its time were over.
+    pub fn unblock_with_timeout(&mut self, client: ClientKey) {
+        let Some(blocked) = self.server.blocked.unblock(&mut self.server.clients, client) else { return };
+        if let Some(record) = self.server.clients.get_mut(client) {
+            match blocked.timeout_reply {
+                super::blocking::TimeoutReply::NullArray => record.output.null_array(),
+                super::blocking::TimeoutReply::Null => record.output.null(),
+            }
+            self.server.clients.needs_attention(client);
+        }
+    }
+
+    /// Drops the reply of a client that wants none (CLIENT REPLY).
+    fn apply_reply_mode(&mut self, client: ClientKey, entry: &TableEntry, start: usize, reply: &mut Reply) {
+        use super::client::ReplyMode;
+        let Some(record) = self.server.clients.get_mut(client) else { return };
+        match record.reply_mode {
+            ReplyMode::On => {}
+            ReplyMode::Off => reply.truncate(start),
+            ReplyMode::Skip => {
+                reply.truncate(start);
+                record.reply_mode = ReplyMode::On;
+            }
+            ReplyMode::SkipNext if entry.full_name == "client|reply" => record.reply_mode = ReplyMode::Skip,
+            ReplyMode::SkipNext => {}
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! What the server counts for INFO: per command, per error, and in all. CONFIG RESETSTAT clears it.
+
+use std::collections::BTreeMap;
+
+/// Statistics of one command.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct CommandStats {
+    /// Times it ran.
+    pub calls: u64,
+    /// Nanoseconds it took in all.
+    pub nanoseconds: u64,
+    /// Times it was refused before it ran.
+    pub rejected: u64,
+    /// Times it ran and replied with an error.
+    pub failed: u64,
+}
+
+/// Distinct error codes that are counted apart; a client that invents codes cannot grow the map beyond it.
+const ERROR_CODES_MAX: usize = 128;
+
+/// The server's counters.
+#[derive(Debug, Default)]
+pub struct Stats {
+    /// By command id.
+    pub commands: Vec<CommandStats>,
+    /// Error replies by their first word.
+    pub errors: BTreeMap<String, u64>,
+    /// Error replies.
+    pub error_replies: u64,
+    /// Commands run.
+    pub commands_processed: u64,
+    /// Connections accepted.
+    pub connections_received: u64,
+    /// Connections refused for `maxclients`.
+    pub connections_rejected: u64,
+    /// Bytes received.
+    pub bytes_in: u64,
+    /// Bytes sent.
+    pub bytes_out: u64,
+    /// Reads of sockets.
+    pub reads: u64,
+    /// Writes to sockets.
+    pub writes: u64,
+    /// Connections closed for breaking the protocol or a limit of the query buffer.
+    pub query_buffer_closed: u64,
+    /// Connections closed for a limit of the output buffer.
+    pub output_buffer_closed: u64,
+    /// Requests with a wrong password or user.
+    pub denied_authentications: u64,
+    /// Duration of the last fork in microseconds.
+    pub last_fork_microseconds: u64,
+    /// Forks since start.
+    pub forks: u64,
+    /// Most bytes ever allocated, and when (Unix s).
+    pub peak_allocated: usize,
+    /// When the peak was reached, Unix s.
+    pub peak_time: i64,
+    /// Per-second rates over the last samples.
+    pub rates: Rates,
+}
+
+/// How many samples a rate is the mean of.
+const SAMPLES: usize = 16;
+
+/// Instantaneous figures: means over the last sixteen samples, as Valkey's.
+#[derive(Debug, Default)]
+pub struct Rates {
+    last_ms: i64,
+    last: [u64; 3],
+    samples: [[u64; SAMPLES]; 3],
+    next: usize,
+}
+
+impl Rates {
+    /// Takes a sample of the running totals (commands, bytes in, bytes out).
+    pub fn sample(&mut self, now_ms: i64, totals: [u64; 3]) {
+        let elapsed = u64::try_from(now_ms - self.last_ms).unwrap_or(0).max(1);
+        if self.last_ms != 0 {
+            for ((samples, last), total) in self.samples.iter_mut().zip(self.last).zip(totals) {
+                samples[self.next] = total.saturating_sub(last) * 1000 / elapsed;
+            }
+            self.next = (self.next + 1) % SAMPLES;
+        }
+        self.last = totals;
+        self.last_ms = now_ms;
+    }
+
+    fn mean(&self, index: usize) -> u64 {
+        self.samples[index].iter().sum::<u64>() / SAMPLES as u64
+    }
+
+    /// Commands per second.
+    #[must_use]
+    pub fn commands(&self) -> u64 {
+        self.mean(0)
+    }
+
+    /// Bytes received per second.
+    #[must_use]
+    pub fn bytes_in(&self) -> u64 {
+        self.mean(1)
+    }
+
+    /// Bytes sent per second.
+    #[must_use]
+    pub fn bytes_out(&self) -> u64 {
+        self.mean(2)
+    }
+}
+
+impl Stats {
+    /// Counters for commands with ids below `commands`.
+    #[must_use]
+    pub fn new(commands: usize) -> Self {
+        Self { commands: vec![CommandStats::default(); commands], ..Self::default() }
+    }
+
+    /// Counts an error reply by its code.
+    pub fn count_error(&mut self, code: &str) {
+        self.error_replies += 1;
+        if let Some(count) = self.errors.get_mut(code) {
+            *count += 1;
+        } else if self.errors.len() < ERROR_CODES_MAX {
+            self.errors.insert(code.to_owned(), 1);
+        }
+    }
+
+    /// Clears what CONFIG RESETSTAT clears.
+    pub fn reset(&mut self) {
+        let kept = std::mem::take(self);
+        *self = Self {
+            peak_allocated: kept.peak_allocated,
+            peak_time: kept.peak_time,
+            last_fork_microseconds: 0,
+            ..Self::new(kept.commands.len())
+        };
+    }
+
+    /// Notes how much is allocated now, for the peak.
+    pub fn note_allocated(&mut self, bytes: usize, now_ms: i64) {
+        if bytes > self.peak_allocated {
+            self.peak_allocated = bytes;
+            self.peak_time = now_ms / 1000;
+        }
+    }
+}

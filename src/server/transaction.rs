@@ -1,0 +1,119 @@
+//! A transaction being collected: the requests between MULTI and EXEC, and who watches which key.
+
+use std::hash::RandomState;
+
+use hashbrown::HashMap;
+
+use super::Clients;
+use super::client::ClientKey;
+use super::command::{Request, TableEntry};
+use crate::memory::{MemoryUsage, box_usage, vec_usage};
+
+/// What a client has queued since MULTI.
+#[derive(Debug, Default)]
+pub struct Transaction {
+    /// The commands in order.
+    pub queue: Vec<(&'static TableEntry, Request)>,
+    /// A command was refused while queueing: EXEC fails.
+    pub aborted: bool,
+}
+
+impl MemoryUsage for Transaction {
+    fn memory_usage(&self) -> usize {
+        box_usage::<Self>()
+            + vec_usage(&self.queue)
+            + self.queue.iter().map(|(_, request)| request.memory_usage()).sum::<usize>()
+    }
+}
+
+/// Who watches which key. A client's own list (`Client::watched`) is the other side of it.
+#[derive(Debug, Default)]
+pub struct WatchedKeys {
+    keys: HashMap<(usize, Vec<u8>), Vec<ClientKey>, RandomState>,
+}
+
+impl WatchedKeys {
+    /// `client` watches a key of a database from now on.
+    pub fn watch(&mut self, clients: &mut Clients, client: ClientKey, database: usize, key: &[u8]) {
+        let Some(record) = clients.get_mut(client) else { return };
+        if record.watched.iter().any(|(db, watched)| *db == database && watched == key) {
+            return;
+        }
+        record.watched.push((database, key.to_vec()));
+        self.keys.entry((database, key.to_vec())).or_default().push(client);
+    }
+
+    /// `client` watches nothing any more.
+    pub fn unwatch(&mut self, clients: &mut Clients, client: ClientKey) {
+        let Some(record) = clients.get_mut(client) else { return };
+        for name in std::mem::take(&mut record.watched) {
+            self.forget(client, &name);
+        }
+        record.watch_broken = false;
+    }
+
+    /// A client is gone: `watched` is what it watched.
+    pub fn forget_all(&mut self, client: ClientKey, watched: &[(usize, Vec<u8>)]) {
+        for name in watched {
+            self.forget(client, name);
+        }
+    }
+
+    fn forget(&mut self, client: ClientKey, name: &(usize, Vec<u8>)) {
+        if let Some(watchers) = self.keys.get_mut(name) {
+            watchers.retain(|other| *other != client);
+            if watchers.is_empty() {
+                self.keys.remove(name);
+            }
+        }
+    }
+
+    /// A key was changed: the transactions of those who watch it will fail.
+    pub fn touch(&self, clients: &mut Clients, database: usize, key: &[u8]) {
+        if self.keys.is_empty() {
+            return;
+        }
+        for client in self.keys.get(&(database, key.to_vec())).into_iter().flatten() {
+            if let Some(record) = clients.get_mut(*client) {
+                record.watch_broken = true;
+            }
+        }
+    }
+
+    /// Keys of a database go all at once; `exists` says which watched ones were there.
+    pub fn touch_database(
+        &self,
+        clients: &mut Clients,
+        database: usize,
+        mut changes: impl FnMut(&[u8]) -> bool,
+    ) {
+        for ((db, key), watchers) in &self.keys {
+            if *db == database && changes(key) {
+                for client in watchers {
+                    if let Some(record) = clients.get_mut(*client) {
+                        record.watch_broken = true;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Distinct keys watched.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// Whether nobody watches anything.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+}
+
+impl MemoryUsage for WatchedKeys {
+    fn memory_usage(&self) -> usize {
+        self.keys.allocation_size()
+            + self.keys.iter().map(|((_, key), watchers)| vec_usage(key) + vec_usage(watchers)).sum::<usize>()
+    }
+}

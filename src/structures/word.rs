@@ -1,0 +1,107 @@
+//! Owned values that are one machine word, so that an entry can hold any of them in eight bytes.
+
+use std::ptr::NonNull;
+
+use super::intset::Intset;
+use super::listpack::Listpack;
+
+/// A value whose whole inline state is one word.
+///
+/// # Safety
+/// `from_word(into_word(x))` must be `x`, and a word may be turned back only once for each time it was made.
+pub unsafe trait Word: Sized {
+    /// Gives up ownership into a word.
+    fn into_word(self) -> u64;
+    /// Takes ownership back.
+    ///
+    /// # Safety
+    /// `word` came from [`Word::into_word`] of the same type and was not taken back yet.
+    unsafe fn from_word(word: u64) -> Self;
+}
+
+// SAFETY: a box is its pointer.
+unsafe impl<T> Word for Box<T> {
+    fn into_word(self) -> u64 {
+        Box::into_raw(self) as u64
+    }
+
+    unsafe fn from_word(word: u64) -> Self {
+        // SAFETY: the caller gives back what `into_word` gave.
+        unsafe { Box::from_raw(word as *mut T) }
+    }
+}
+
+// SAFETY: a listpack is its pointer.
+unsafe impl Word for Listpack {
+    fn into_word(self) -> u64 {
+        self.into_raw().as_ptr() as u64
+    }
+
+    unsafe fn from_word(word: u64) -> Self {
+        // SAFETY: the caller gives back a word made of a non-null pointer.
+        let block = unsafe { NonNull::new_unchecked(word as *mut u8) };
+        // SAFETY: as above, and it came from `into_raw`.
+        unsafe { Self::from_raw(block) }
+    }
+}
+
+// SAFETY: an intset is its pointer.
+unsafe impl Word for Intset {
+    fn into_word(self) -> u64 {
+        self.into_raw().as_ptr() as u64
+    }
+
+    unsafe fn from_word(word: u64) -> Self {
+        // SAFETY: the caller gives back a word made of a non-null pointer.
+        let block = unsafe { NonNull::new_unchecked(word as *mut u8) };
+        // SAFETY: as above, and it came from `into_raw`.
+        unsafe { Self::from_raw(block) }
+    }
+}
+
+/// Declares the encodings of a value type: an enum of one-word variants, each with its `Encoding`, and how it goes
+/// into an entry's word and back.
+#[macro_export]
+macro_rules! encodings {
+    ($(#[$meta:meta])* $vis:vis enum $name:ident of $value_type:ident {
+        $($(#[$vmeta:meta])* $variant:ident($inner:ty) = $encoding:ident,)+
+    }) => {
+        $(#[$meta])*
+        $vis enum $name {
+            $($(#[$vmeta])* $variant($inner),)+
+        }
+
+        impl $name {
+            /// The encoding, as `OBJECT ENCODING` names it.
+            #[must_use]
+            $vis fn encoding(&self) -> $crate::types::Encoding {
+                match self {
+                    $(Self::$variant(_) => $crate::types::Encoding::$encoding,)+
+                }
+            }
+        }
+
+        // SAFETY: each variant is one word, told apart by its encoding.
+        unsafe impl $crate::types::EntryValue for $name {
+            const TYPE: $crate::types::ValueType = $crate::types::ValueType::$value_type;
+
+            fn into_parts(self) -> ($crate::types::Encoding, u64) {
+                match self {
+                    $(Self::$variant(inner) => {
+                        ($crate::types::Encoding::$encoding, $crate::structures::word::Word::into_word(inner))
+                    })+
+                }
+            }
+
+            unsafe fn from_parts(encoding: $crate::types::Encoding, word: u64) -> Self {
+                match encoding {
+                    // SAFETY: the caller gives back a pair that `into_parts` gave.
+                    $($crate::types::Encoding::$encoding => {
+                        Self::$variant(unsafe { $crate::structures::word::Word::from_word(word) })
+                    })+
+                    _ => unreachable!("an entry's encoding belongs to its type"),
+                }
+            }
+        }
+    };
+}

@@ -1,0 +1,1 @@
+//! Strings: their RDB codec. The value itself lives in the entry.
