@@ -24,6 +24,8 @@ use crate::config::Config;
 use crate::keyspace::Keyspace;
 use crate::persistence;
 use crate::resp::ServerTitle;
+use crate::structures::quicklist;
+use crate::types::{FlatLimits, Limits, SetLimits, StreamLimits};
 
 /// The whole state of the engine thread.
 pub struct Engine {
@@ -79,10 +81,35 @@ pub struct Pause {
     pub writes_only: bool,
 }
 
+/// The thresholds of encodings that a configuration sets.
+#[must_use]
+pub fn limits(config: &Config) -> Limits {
+    let size = |value: u64| usize::try_from(value).unwrap_or(usize::MAX);
+    let flat = |entries, value| FlatLimits { entries: size(entries), value_bytes: size(value) };
+    Limits {
+        list: quicklist::Limits::new(
+            i64::from(config.list_max_listpack_size),
+            i64::from(config.list_compress_depth),
+        ),
+        set: SetLimits {
+            intset_entries: size(config.set_max_intset_entries),
+            listpack: flat(config.set_max_listpack_entries, config.set_max_listpack_value),
+        },
+        hash: flat(config.hash_max_listpack_entries, config.hash_max_listpack_value),
+        sorted_set: flat(config.zset_max_listpack_entries, config.zset_max_listpack_value),
+        stream: StreamLimits {
+            node_bytes: size(config.stream_node_max_bytes),
+            node_entries: usize::try_from(config.stream_node_max_entries).unwrap_or(0),
+        },
+    }
+}
+
 /// The state of the process, without the data.
 pub struct Server {
     /// The options in force.
     pub config: Config,
+    /// Where encodings convert, as the options say; renewed with each change of them.
+    pub limits: Limits,
     /// The commands.
     pub commands: &'static CommandTable,
     /// Who is connected.

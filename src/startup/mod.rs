@@ -12,7 +12,7 @@ use crate::memory::allocated_bytes;
 use crate::net::{self, Shared};
 use crate::persistence;
 use crate::server::stats::Stats;
-use crate::server::{Engine, Identity, Server, Task};
+use crate::server::{self, Engine, Identity, Server, Task};
 use crate::sys::clock;
 
 /// Runs a server with this configuration until it is told to end; gives the exit code.
@@ -36,6 +36,7 @@ fn build(config: Config, mut identity: Identity, tasks: mpsc::UnboundedSender<Ta
     let keyspace = Keyspace::new(config.databases as usize);
     identity.startup_bytes = allocated_bytes();
     let server = Server {
+        limits: server::limits(&config),
         config,
         commands,
         clients: Default::default(),

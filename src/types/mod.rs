@@ -3,6 +3,7 @@
 //! An encoding is private to its type's folder: outside, a value is a `List`, a `Hash`, never a listpack.
 
 pub mod hash;
+mod limits;
 pub mod list;
 pub mod set;
 pub mod sorted_set;
@@ -10,6 +11,7 @@ pub mod stream;
 pub mod string;
 
 pub use hash::Hash;
+pub use limits::{FlatLimits, Limits, SetLimits, StreamLimits};
 pub use list::List;
 pub use set::Set;
 pub use sorted_set::SortedSet;
