@@ -20,7 +20,7 @@ use std::fmt;
 
 pub use block::Listpack;
 pub use element::Value;
-use element::{Encoded, back_length_size, encoded_len, read, read_back_length, skip};
+use element::{Encoded, back_length_size, encoded_len, read, read_back_length, short_string, skip};
 pub use iter::Iter;
 
 use crate::algorithms::numbers::parse_i64;
@@ -207,10 +207,12 @@ impl Listpack {
         let end = self.end();
         let mut at = from.offset();
         while at < end {
-            let (value, mut next) = read(bytes, at)?;
-            let found = match value {
-                Value::Int(value) => number == Some(value),
-                Value::Bytes(value) => value == needle,
+            let (found, mut next) = match short_string(bytes, at) {
+                Some((string, next)) => (string == needle, next),
+                None => match read(bytes, at)? {
+                    (Value::Int(value), next) => (number == Some(value), next),
+                    (Value::Bytes(value), next) => (value == needle, next),
+                },
             };
             if found {
                 return Some(Position::new(at));
