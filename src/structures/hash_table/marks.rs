@@ -142,8 +142,10 @@ impl Summary {
         let (segment, group) = Self::group_of(bucket);
         let segment = &mut self.segments[segment];
         let group = &mut segment.groups[group];
-        group.earliest_ms = group.earliest_ms.min(due_ms);
-        segment.earliest_ms = segment.earliest_ms.min(due_ms);
+        if due_ms < group.earliest_ms {
+            group.earliest_ms = due_ms;
+            segment.earliest_ms = segment.earliest_ms.min(due_ms);
+        }
     }
 
     /// An element changes its bucket; its own due instant is not looked up, its group's bound goes with it.

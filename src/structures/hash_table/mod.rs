@@ -142,6 +142,7 @@ impl<E: Element> HashTable<E> {
     }
 
     /// Puts `element` into the slot whose element has been taken over, and returns the old word.
+    #[inline]
     fn put_back(&mut self, position: Position, element: E) -> Word {
         let (block, slot) = self.locate(position);
         let old = block.word(slot);
@@ -149,7 +150,11 @@ impl<E: Element> HashTable<E> {
         if !old.marks().is_empty() || !marks.is_empty() {
             self.change_marks(position.bucket, old.marks(), marks, |mark| element.due_ms(mark));
         }
-        block.set_word(slot, old.with_element(element.into_block(), marks));
+        let new = old.with_element(element.into_block(), marks);
+        // Most loans end as they began; then the page stays shared with a forked child.
+        if new != old {
+            block.set_word(slot, new);
+        }
         old
     }
 
@@ -226,7 +231,7 @@ impl<E: Element> HashTable<E> {
         self.marks.as_ref().map_or(i64::MAX, |index| index.of(mark).earliest_ms())
     }
 
-    #[cold]
+    #[inline(never)]
     fn change_marks(&mut self, bucket: u32, old: Marks, new: Marks, due_ms: impl Fn(Mark) -> i64) {
         self.marks.get_or_insert_default().change(bucket, old, new, due_ms);
         // A large table is likely to need its summary again, and building that anew takes time.

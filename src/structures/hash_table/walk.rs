@@ -20,7 +20,9 @@ const FULL_GROUP: usize = 256;
 /// Tables of up to this many buckets are counted through instead.
 const FEW_BUCKETS: u32 = 8;
 /// Buckets asked for at once by random choice.
-const DRAWS: usize = 4;
+const DRAWS: usize = 8;
+/// Groups tried for a marked element before the marked ones are counted through.
+const MARKED_DRAWS: usize = 16;
 /// Rejections after which random choice takes a slower way: a table left nearly empty by a pause.
 const MAX_REJECTIONS: usize = 256;
 
@@ -138,14 +140,28 @@ impl<E: Element> HashTable<E> {
                 raw::prefetch(self.buckets.block(bucket).start().as_ptr().cast());
             }
             for bucket in drawn {
-                let len = self.buckets.chain_len(bucket);
-                let ordinal = rng.usize(..len.max(LONG_CHAIN));
-                if ordinal < len {
-                    return Some(Position { bucket, ordinal: ordinal as u32 });
+                if let Some(ordinal) = self.weigh(bucket, rng) {
+                    return Some(Position { bucket, ordinal });
                 }
             }
         }
         self.nth(rng.usize(..self.len()))
+    }
+
+    /// An element of `bucket`, each with a probability of one to `LONG_CHAIN`.
+    fn weigh(&self, bucket: u32, rng: &mut fastrand::Rng) -> Option<u32> {
+        let ordinal = rng.usize(..LONG_CHAIN);
+        let header = self.buckets.block(bucket).header();
+        if ordinal < header.count() {
+            return Some(ordinal as u32);
+        }
+        if !header.is_chained() {
+            return None;
+        }
+        let len = self.buckets.chain_len(bucket);
+        // Were there a longer chain, its end would have its chance all the same.
+        let ordinal = if len > LONG_CHAIN { rng.usize(..len) } else { ordinal };
+        (ordinal < len).then_some(ordinal as u32)
     }
 
     /// The `n`th element in bucket order.
@@ -167,7 +183,7 @@ impl<E: Element> HashTable<E> {
         if summary.marked() == 0 {
             return None;
         }
-        for _ in 0..DRAWS * DRAWS {
+        for _ in 0..MARKED_DRAWS {
             let group = rng.usize(..summary.groups());
             let marked = summary.marked_in(group);
             let n = rng.usize(..marked.max(FULL_GROUP));
