@@ -7,11 +7,12 @@
 use std::alloc::{GlobalAlloc, Layout};
 use std::sync::Mutex;
 
+use tikv_jemalloc_ctl::thread::ThreadLocal;
 use tikv_jemalloc_sys as jemalloc;
 
 /// Jemalloc's compile-time options: one arena (one thread owns the data) and dirty pages given back after five seconds.
 #[unsafe(export_name = "_rjem_malloc_conf")]
-pub static MALLOC_CONF: Option<&'static std::ffi::c_char> = {
+static MALLOC_CONF: Option<&'static std::ffi::c_char> = {
     const OPTIONS: &std::ffi::CStr = c"narenas:1,dirty_decay_ms:5000,muzzy_decay_ms:0";
     // SAFETY: the pointer is to a static string that ends in NUL.
     Some(unsafe { &*OPTIONS.as_ptr() })
@@ -74,9 +75,9 @@ impl ThreadCounters {
         let allocated = tikv_jemalloc_ctl::thread::allocatedp::read().ok()?;
         let freed = tikv_jemalloc_ctl::thread::deallocatedp::read().ok()?;
         // SAFETY: ThreadLocal is a transparent wrapper around the counter's address.
-        let allocated = unsafe { std::mem::transmute::<_, *const u64>(allocated) };
+        let allocated = unsafe { std::mem::transmute::<ThreadLocal<u64>, *const u64>(allocated) };
         // SAFETY: as above.
-        let freed = unsafe { std::mem::transmute::<_, *const u64>(freed) };
+        let freed = unsafe { std::mem::transmute::<ThreadLocal<u64>, *const u64>(freed) };
         Some(Self { allocated, freed })
     }
 

@@ -49,6 +49,8 @@ pub const fn box_usage<T>() -> usize {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
 
     #[test]

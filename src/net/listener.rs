@@ -176,7 +176,7 @@ fn greet_tcp(shared: &Rc<Shared>, stream: TcpStream, peer: SocketAddr) {
             .with_retries(3);
         let _ = socket2::SockRef::from(&stream).set_tcp_keepalive(&keepalive);
     }
-    let local = stream.local_addr().map_or_else(|_| String::new(), |address| show(address));
+    let local = stream.local_addr().map_or_else(|_| String::new(), show);
     let loopback = peer.ip().to_canonical().is_loopback();
     welcome(shared, Stream::Tcp(stream), show(peer), local, !loopback);
 }

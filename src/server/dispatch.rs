@@ -105,10 +105,10 @@ impl Engine {
         error: &CommandError,
         reply: &mut Reply,
     ) {
-        if let Some(record) = self.server.clients.get_mut(client) {
-            if let Some(transaction) = &mut record.transaction {
-                transaction.aborted = true;
-            }
+        if let Some(transaction) =
+            self.server.clients.get_mut(client).and_then(|record| record.transaction.as_mut())
+        {
+            transaction.aborted = true;
         }
         if let Some(entry) = entry {
             self.server.stats.commands[entry.id].rejected += 1;

@@ -46,7 +46,7 @@ pub fn ticks() -> u64 {
 #[inline]
 #[must_use]
 pub fn nanoseconds_between(start: u64, end: u64) -> u64 {
-    (u128::from(end.saturating_sub(start)) * u128::from(scale()) >> SCALE_BITS) as u64
+    ((u128::from(end.saturating_sub(start)) * u128::from(scale())) >> SCALE_BITS) as u64
 }
 
 const SCALE_BITS: u32 = 24;
