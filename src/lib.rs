@@ -2,33 +2,33 @@
 //!
 //! The layers, lowest first. A layer may use only the layers above it in this list; `tests/tidy.rs` holds it.
 
+/// The operating system: fork, pipes, clock, signals, process figures. The only module that touches libc.
+pub mod sys;
 /// Pure functions: checksums, compression, glob patterns, numbers as text, hashing.
 pub mod algorithms;
-/// The commands, one family a file; a command is one block: specification and handler together.
-pub mod commands;
-/// One table of options: name, type, default, mutability, documentation; the file reader and rewriter.
-pub mod config;
-/// Databases, entries, expiry, scan, random keys.
-pub mod keyspace;
 /// What a counted byte is: the allocator, usable sizes, the `MemoryUsage` trait.
 pub mod memory;
-/// Listener, connection task, batch execution, flushing.
-pub mod net;
-/// The forked child and its frames, snapshot save and load.
-pub mod persistence;
-/// The memory profile: rows, identity, walk callback, report.
-pub mod profile;
+/// One table of options: name, type, default, mutability, documentation; the file reader and rewriter.
+pub mod config;
+/// Containers with exact layouts: listpack, intset, quicklist, hash table, ordered index.
+pub mod structures;
 /// The RDB byte format: opcodes, lengths, strings, checksum; encoder and decoder.
 pub mod rdb;
 /// The wire protocol: request parser, reply writer, every error text.
 pub mod resp;
-/// Process state and sessions: clients, statistics, blocked clients. No command behaviour.
-pub mod server;
-/// Load data, build the server, run.
-pub mod startup;
-/// Containers with exact layouts: listpack, intset, quicklist, hash table, ordered index.
-pub mod structures;
-/// The operating system: fork, pipes, clock, signals, process figures. The only module that touches libc.
-pub mod sys;
 /// The value types: operations, encodings and their conversion, RDB codec, memory usage; one folder each.
 pub mod types;
+/// Databases, entries, expiry, scan, random keys.
+pub mod keyspace;
+/// The memory profile: rows, identity, walk callback, report.
+pub mod profile;
+/// The forked child and its frames, snapshot save and load.
+pub mod persistence;
+/// Process state and sessions: clients, statistics, blocked clients. No command behaviour.
+pub mod server;
+/// The commands, one family a file; a command is one block: specification and handler together.
+pub mod commands;
+/// Listener, connection task, batch execution, flushing.
+pub mod net;
+/// Load data, build the server, run.
+pub mod startup;

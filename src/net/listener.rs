@@ -15,6 +15,7 @@ use super::stream::Stream;
 use crate::memory::allocated_bytes;
 use crate::resp::{CommandError, Protocol as RespProtocol, Reply};
 use crate::server::{Client, ClientKey, Server};
+use crate::sys::process::is_missing_address;
 
 /// The tasks that accept connections; dropping them closes the sockets.
 pub struct Listeners {
@@ -83,22 +84,9 @@ fn bind_tcp(address: &str, port: u16, backlog: u32) -> Result<Option<TcpListener
     let (address, optional) = address.strip_prefix('-').map_or((address, false), |rest| (rest, true));
     match try_bind_tcp(address, port, backlog) {
         Ok(listener) => Ok(Some(listener)),
-        Err(error) if optional && is_absence(&error) => Ok(None),
+        Err(error) if optional && is_missing_address(&error) => Ok(None),
         Err(error) => Err(ListenError { address: format!("{address}:{port}"), error }),
     }
-}
-
-/// Whether an error says that the machine has no such address or protocol.
-fn is_absence(error: &io::Error) -> bool {
-    matches!(
-        error.raw_os_error(),
-        Some(libc_errors::EADDRNOTAVAIL | libc_errors::EAFNOSUPPORT | libc_errors::EPROTONOSUPPORT)
-    )
-}
-
-/// Error numbers that the standard library has no kind for.
-mod libc_errors {
-    pub(super) use nix::libc::{EADDRNOTAVAIL, EAFNOSUPPORT, EPROTONOSUPPORT};
 }
 
 fn try_bind_tcp(address: &str, port: u16, backlog: u32) -> io::Result<TcpListener> {

@@ -1,3 +1,4 @@
+//! The old flat encodings: real blobs, every edge, hostile bytes.
 #![allow(clippy::unwrap_used)]
 
 use super::*;

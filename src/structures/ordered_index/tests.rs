@@ -1,3 +1,4 @@
+//! The ordered index against a sorted model.
 #![allow(clippy::unwrap_used)]
 
 use std::cmp::Ordering;

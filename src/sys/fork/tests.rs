@@ -1,3 +1,4 @@
+//! Children that walk, write, panic and are killed.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 use std::collections::BTreeMap;

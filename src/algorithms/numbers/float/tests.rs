@@ -1,3 +1,4 @@
+//! Doubles as text, against values that the C library and Valkey print.
 #![allow(clippy::unwrap_used)]
 
 use super::*;
