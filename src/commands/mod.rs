@@ -2,7 +2,10 @@
 //!
 //! To add a command: write its constant and handler in its family's file and list it in the family's slice.
 
+mod arguments;
 mod connection;
+mod expiry;
+mod scan;
 
 use crate::server::command::CommandTable;
 
