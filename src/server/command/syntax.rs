@@ -118,6 +118,8 @@ pub struct Arg {
     pub token: &'static str,
     /// Version since which it exists, if later than the command; empty otherwise.
     pub since: &'static str,
+    /// Version since which it is deprecated; empty for not.
+    pub deprecated: &'static str,
     /// Which key specification it belongs to.
     pub key_spec: Option<usize>,
     /// May be left out.
@@ -139,6 +141,7 @@ impl Arg {
             kind,
             token: "",
             since: "",
+            deprecated: "",
             key_spec: None,
             optional: false,
             multiple: false,
@@ -204,6 +207,13 @@ impl Arg {
     #[must_use]
     pub const fn since(mut self, since: &'static str) -> Self {
         self.since = since;
+        self
+    }
+
+    /// Deprecated since a version.
+    #[must_use]
+    pub const fn deprecated(mut self, since: &'static str) -> Self {
+        self.deprecated = since;
         self
     }
 
