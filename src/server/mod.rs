@@ -1,5 +1,6 @@
 //! Process state and sessions: clients, statistics, blocked clients, transactions. No command behaviour.
 
+mod apply;
 pub mod blocking;
 pub mod client;
 pub mod command;
@@ -9,6 +10,7 @@ pub mod events;
 pub mod stats;
 pub mod transaction;
 
+pub use apply::apply_config;
 pub use client::{Client, ClientKey, Clients};
 pub use context::Context;
 pub use dispatch::{Executed, Prepared};
