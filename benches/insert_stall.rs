@@ -29,7 +29,8 @@ fn main() {
         let elapsed = started.elapsed().as_nanos();
         if elapsed > SUSPECT_NANOSECONDS {
             let now = thread_usage();
-            slowest_cpu_us = slowest_cpu_us.max(now.user_us + now.system_us - usage.user_us - usage.system_us);
+            slowest_cpu_us =
+                slowest_cpu_us.max(now.user_us + now.system_us - usage.user_us - usage.system_us);
         }
         if number % 64 == 0 {
             usage = thread_usage();

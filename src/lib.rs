@@ -30,5 +30,7 @@ pub mod server;
 pub mod commands;
 /// Listener, connection task, batch execution, flushing.
 pub mod net;
+/// The built-in client, and the demonstration that runs on it.
+pub mod client;
 /// Load data, build the server, run.
 pub mod startup;
