@@ -1,0 +1,138 @@
+//! What the integration tests share: servers in directories of their own, ended with the test.
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+pub mod reply;
+
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// How long a server may take to start.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A running server, ours or the real Valkey; killed and its directory removed when dropped.
+pub struct Server {
+    pub port: u16,
+    pub directory: tempfile::TempDir,
+    pub process: Child,
+    program: PathBuf,
+    arguments: Vec<String>,
+}
+
+/// The folder of the real Valkey's programs, from `PEERS`. Without it the caller skips and says so, unless the
+/// environment demands the peers.
+pub fn peer(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PEERS").map(|folder| Path::new(&folder).join("bin").join(program));
+    match path {
+        Some(path) if path.exists() => Some(path),
+        _ if std::env::var_os("WEIGHBRIDGE_REQUIRE_PEERS").is_some() => {
+            panic!("{program} is required and not there")
+        }
+        _ => {
+            eprintln!("skipped: no {program}; set PEERS to the folder whose bin/ has it");
+            None
+        }
+    }
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
+}
+
+impl Server {
+    /// Starts this project's server with these arguments beside the usual ones.
+    pub fn start(arguments: &[&str]) -> Self {
+        Self::run(PathBuf::from(env!("CARGO_BIN_EXE_weighbridge")), arguments, tempfile::tempdir().unwrap())
+    }
+
+    /// Starts this project's server in a directory that already holds something.
+    pub fn start_in(directory: tempfile::TempDir, arguments: &[&str]) -> Self {
+        Self::run(PathBuf::from(env!("CARGO_BIN_EXE_weighbridge")), arguments, directory)
+    }
+
+    /// Starts the real Valkey, if it is there.
+    pub fn start_valkey(arguments: &[&str]) -> Option<Self> {
+        Some(Self::run(peer("valkey-server")?, arguments, tempfile::tempdir().unwrap()))
+    }
+
+    /// Starts any peer in a directory that already holds something.
+    pub fn start_peer_in(program: &str, directory: tempfile::TempDir, arguments: &[&str]) -> Option<Self> {
+        Some(Self::run(peer(program)?, arguments, directory))
+    }
+
+    fn run(program: PathBuf, arguments: &[&str], directory: tempfile::TempDir) -> Self {
+        let arguments: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();
+        // Another process may take the port between its choice and its use: then another is tried.
+        for _ in 0..5 {
+            let port = free_port();
+            let mut process = spawn(&program, port, directory.path(), &arguments);
+            if await_port(port, &mut process) {
+                return Self { port, directory, process, program, arguments };
+            }
+        }
+        let log = std::fs::read_to_string(directory.path().join("log")).unwrap_or_default();
+        panic!("{} did not start:\n{log}", program.display());
+    }
+
+    /// Kills the server and starts it again in the same directory.
+    pub fn restart(&mut self) {
+        self.kill();
+        self.process = spawn(&self.program, self.port, self.directory.path(), &self.arguments);
+        assert!(await_port(self.port, &mut self.process), "did not start again:\n{}", self.log());
+    }
+
+    /// Ends the process at once.
+    pub fn kill(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+
+    /// What the server has logged.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()
+    }
+
+    /// Waits until a condition holds.
+    pub fn until(&self, what: &str, mut holds: impl FnMut() -> bool) {
+        let begun = Instant::now();
+        while !holds() {
+            assert!(begun.elapsed() < PATIENCE, "never: {what}\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+fn spawn(program: &Path, port: u16, directory: &Path, arguments: &[String]) -> Child {
+    Command::new(program)
+        .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--logfile", "log"])
+        .args(["--enable-debug-command", "yes", "--dir"])
+        .arg(directory)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
+/// Whether the server listens before it ends or the patience does.
+fn await_port(port: u16, process: &mut Child) -> bool {
+    let begun = Instant::now();
+    while begun.elapsed() < PATIENCE {
+        if TcpStream::connect(("127.0.0.1", port)).is_ok() {
+            return true;
+        }
+        if process.try_wait().unwrap().is_some() {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    false
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
