@@ -1,6 +1,7 @@
 //! What the integration tests share: servers in directories of their own, ended with the test.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
+pub mod data;
 pub mod reply;
 
 use std::net::{TcpListener, TcpStream};
