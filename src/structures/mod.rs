@@ -12,5 +12,7 @@ pub mod ordered_index;
 pub mod quicklist;
 /// A growable string in one block.
 pub mod raw_string;
+/// Members with scores, found by member and by rank.
+pub mod scored_members;
 /// Owned values that are one machine word.
 pub mod word;
