@@ -5,12 +5,14 @@
 mod arguments;
 mod connection;
 mod expiry;
+mod list;
 mod scan;
+mod timeout;
 
 use crate::server::command::CommandTable;
 
 /// The table of every command.
 #[must_use]
 pub fn table() -> CommandTable {
-    CommandTable::new(&[connection::COMMANDS])
+    CommandTable::new(&[connection::COMMANDS, list::COMMANDS])
 }
