@@ -3,7 +3,7 @@
 //! The order of the checks is Valkey's (`processCommand`), so that a request that is wrong in two ways gets the
 //! same error.
 
-use super::blocking::{BlockRequest, Blocked};
+use super::blocking::{BlockRequest, Blocked, WaitEnd};
 use super::client::ClientKey;
 use super::command::{Args, TableEntry, flag};
 use super::{Context, Engine};
@@ -42,6 +42,20 @@ impl Engine {
         reply: &mut Reply,
     ) -> Executed {
         let start = reply.len();
+        let executed = self.run(client, prepared, args, reply);
+        if executed != Executed::Paused {
+            self.apply_reply_mode(client, start, reply);
+        }
+        executed
+    }
+
+    fn run(
+        &mut self,
+        client: ClientKey,
+        prepared: Prepared,
+        args: Args<'_>,
+        reply: &mut Reply,
+    ) -> Executed {
         let entry = match prepared.command {
             Some(entry) => entry,
             None => match self.server.commands.find(args) {
@@ -70,7 +84,6 @@ impl Engine {
             None => Executed::Done,
         };
         self.serve_blocked();
-        self.apply_reply_mode(client, entry, start, reply);
         executed
     }
 
@@ -174,11 +187,31 @@ impl Engine {
         let block = context.block.take();
         let nanoseconds = clock::nanoseconds_between(started, clock::ticks());
         self.count(client, entry, nanoseconds, outcome.is_err());
+        self.observe(client, entry, args, database, nanoseconds, reply);
         if let Err(error) = outcome {
             self.server.stats.count_error(&error.code());
             error.write(reply);
         }
         block
+    }
+
+    /// Tells those who look at commands as they run: histograms and monitors.
+    fn observe(
+        &mut self,
+        client: ClientKey,
+        entry: &'static TableEntry,
+        args: Args<'_>,
+        database: usize,
+        nanoseconds: u64,
+        reply: &mut Reply,
+    ) {
+        let server = &mut self.server;
+        if server.config.latency_tracking {
+            server.stats.record_latency(entry.id, nanoseconds);
+        }
+        if !server.monitors.is_empty() {
+            server.monitors.feed(&mut server.clients, client, database, entry, args, reply);
+        }
     }
 
     fn count(&mut self, client: ClientKey, entry: &'static TableEntry, nanoseconds: u64, failed: bool) {
@@ -254,18 +287,11 @@ impl Engine {
 
     /// Ends a client's wait as if its time were over.
     pub fn unblock_with_timeout(&mut self, client: ClientKey) {
-        let Some(blocked) = self.server.blocked.unblock(&mut self.server.clients, client) else { return };
-        if let Some(record) = self.server.clients.get_mut(client) {
-            match blocked.timeout_reply {
-                super::blocking::TimeoutReply::NullArray => record.output.null_array(),
-                super::blocking::TimeoutReply::Null => record.output.null(),
-            }
-            self.server.clients.needs_attention(client);
-        }
+        self.server.end_wait(client, WaitEnd::Timeout);
     }
 
     /// Drops the reply of a client that wants none (CLIENT REPLY).
-    fn apply_reply_mode(&mut self, client: ClientKey, entry: &TableEntry, start: usize, reply: &mut Reply) {
+    fn apply_reply_mode(&mut self, client: ClientKey, start: usize, reply: &mut Reply) {
         use super::client::ReplyMode;
         let Some(record) = self.server.clients.get_mut(client) else { return };
         match record.reply_mode {
@@ -275,8 +301,7 @@ impl Engine {
                 reply.truncate(start);
                 record.reply_mode = ReplyMode::On;
             }
-            ReplyMode::SkipNext if entry.full_name == "client|reply" => record.reply_mode = ReplyMode::Skip,
-            ReplyMode::SkipNext => {}
+            ReplyMode::SkipNext => record.reply_mode = ReplyMode::Skip,
         }
     }
 }

@@ -5,8 +5,14 @@ pub mod blocking;
 pub mod client;
 pub mod command;
 mod context;
+mod description;
 mod dispatch;
 pub mod events;
+pub mod histogram;
+pub mod info;
+pub mod memory_figures;
+pub mod monitors;
+mod redaction;
 pub mod stats;
 pub mod transaction;
 
@@ -15,9 +21,10 @@ pub use client::{Client, ClientKey, Clients};
 pub use context::Context;
 pub use dispatch::{Executed, Prepared};
 
-use blocking::BlockedClients;
+use blocking::{BlockedClients, TimeoutReply, WaitEnd};
 use command::CommandTable;
 use events::KeyEvents;
+use monitors::Monitors;
 use stats::Stats;
 use tokio::sync::mpsc::UnboundedSender;
 use transaction::WatchedKeys;
@@ -25,9 +32,12 @@ use transaction::WatchedKeys;
 use crate::config::Config;
 use crate::keyspace::Keyspace;
 use crate::persistence;
-use crate::resp::ServerTitle;
+use crate::resp::{CommandError, ServerTitle};
 use crate::structures::quicklist;
 use crate::types::{FlatLimits, Limits, SetLimits, StreamLimits};
+
+/// The version of Redis whose commands and formats are spoken; old clients look for it.
+pub const REDIS_VERSION: &str = "7.2.4";
 
 /// The whole state of the engine thread.
 pub struct Engine {
@@ -122,6 +132,8 @@ pub struct Server {
     pub watched: WatchedKeys,
     /// Keyspace events.
     pub events: KeyEvents,
+    /// Who is fed every command.
+    pub monitors: Monitors,
     /// Counters.
     pub stats: Stats,
     /// Saving and loading.
@@ -148,10 +160,34 @@ impl Server {
     pub fn disconnect(&mut self, key: ClientKey) {
         if let Some(client) = self.clients.remove(key) {
             self.watched.forget_all(key, &client.watched);
+            self.monitors.remove(key);
             if let Some(blocked) = &client.blocked {
                 self.blocked.forget(key, blocked);
             }
         }
+    }
+
+    /// Closes a client: after its reply when its request is the running one, else at once, whatever it waits for.
+    pub fn kick(&mut self, client: ClientKey, running: Option<ClientKey>) {
+        self.blocked.unblock(&mut self.clients, client);
+        self.clients.close(client, running);
+    }
+
+    /// Ends a client's wait though no key ended it; says whether it waited.
+    pub fn end_wait(&mut self, client: ClientKey, end: WaitEnd) -> bool {
+        let Some(blocked) = self.blocked.unblock(&mut self.clients, client) else { return false };
+        if let Some(record) = self.clients.get_mut(client) {
+            match (end, blocked.timeout_reply) {
+                (WaitEnd::Error, _) => CommandError::Unblocked.write(&mut record.output),
+                (WaitEnd::Timeout, TimeoutReply::NullArray) => record.output.null_array(),
+                (WaitEnd::Timeout, TimeoutReply::Null) => record.output.null(),
+            }
+            self.clients.needs_attention(client);
+        }
+        if end == WaitEnd::Error {
+            self.stats.count_error(&CommandError::Unblocked.code());
+        }
+        true
     }
 
     /// The name the server gives itself in error texts.

@@ -43,6 +43,7 @@ fn build(config: Config, mut identity: Identity, tasks: mpsc::UnboundedSender<Ta
         blocked: Default::default(),
         watched: Default::default(),
         events: Default::default(),
+        monitors: Default::default(),
         stats: Stats::new(commands.ids()),
         persistence: persistence::State::default(),
         identity,
