@@ -7,6 +7,7 @@ mod client;
 mod config;
 mod connection;
 mod expiry;
+mod hash;
 mod help;
 mod info;
 mod list;
@@ -23,6 +24,7 @@ pub fn table() -> CommandTable {
         client::COMMANDS,
         config::COMMANDS,
         connection::COMMANDS,
+        hash::COMMANDS,
         info::COMMANDS,
         list::COMMANDS,
     ];
