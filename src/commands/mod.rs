@@ -12,6 +12,7 @@ mod help;
 mod info;
 mod list;
 mod scan;
+mod sorted_set;
 mod timeout;
 
 use crate::server::command::{Command, CommandTable};
@@ -27,6 +28,7 @@ pub fn table() -> CommandTable {
         hash::COMMANDS,
         info::COMMANDS,
         list::COMMANDS,
+        sorted_set::COMMANDS,
     ];
     CommandTable::new(FAMILIES)
 }
