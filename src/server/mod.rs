@@ -22,7 +22,7 @@ pub use context::Context;
 pub use dispatch::{Executed, Prepared};
 
 use blocking::{BlockedClients, TimeoutReply, WaitEnd};
-use command::CommandTable;
+use command::{CommandTable, TableEntry};
 use events::KeyEvents;
 use monitors::Monitors;
 use stats::Stats;
@@ -176,6 +176,7 @@ impl Server {
     /// Ends a client's wait though no key ended it; says whether it waited.
     pub fn end_wait(&mut self, client: ClientKey, end: WaitEnd) -> bool {
         let Some(blocked) = self.blocked.unblock(&mut self.clients, client) else { return false };
+        self.count(client, blocked.command, 0, end == WaitEnd::Error);
         if let Some(record) = self.clients.get_mut(client) {
             match (end, blocked.timeout_reply) {
                 (WaitEnd::Error, _) => CommandError::Unblocked.write(&mut record.output),
@@ -188,6 +189,28 @@ impl Server {
             self.stats.count_error(&CommandError::Unblocked.code());
         }
         true
+    }
+
+    /// Counts a call that has ended.
+    fn count(&mut self, client: ClientKey, entry: &'static TableEntry, nanoseconds: u64, failed: bool) {
+        let stats = &mut self.stats.commands[entry.id];
+        stats.calls += 1;
+        stats.nanoseconds += nanoseconds;
+        stats.failed += u64::from(failed);
+        self.stats.commands_processed += 1;
+        if self.config.latency_tracking {
+            self.stats.record_latency(entry.id, nanoseconds);
+        }
+        if let Some(client) = self.clients.get_mut(client) {
+            client.last_command = Some(entry);
+            client.commands += 1;
+        }
+    }
+
+    fn note_command(&mut self, client: ClientKey, entry: &'static TableEntry) {
+        if let Some(client) = self.clients.get_mut(client) {
+            client.last_command = Some(entry);
+        }
     }
 
     /// The name the server gives itself in error texts.
