@@ -10,6 +10,8 @@ pub mod algorithms;
 pub mod memory;
 /// One table of options: name, type, default, mutability, documentation; the file reader and rewriter.
 pub mod config;
+/// The log: its lines, levels and file.
+pub mod log;
 /// Containers with exact layouts: listpack, intset, quicklist, hash table, ordered index.
 pub mod structures;
 /// The RDB byte format: opcodes, lengths, strings, checksum; encoder and decoder.

@@ -95,7 +95,7 @@ options! {
     /// File that holds the process id while the server runs.
     pidfile: Text = Text::default(), "pidfile", optional(), IMMUTABLE;
     /// Supervisor to tell when the server is ready.
-    supervised: Supervised = Supervised::No, "supervised", Kind::Enum(Supervised::WORDS), IMMUTABLE | INERT;
+    supervised: Supervised = Supervised::No, "supervised", Kind::Enum(Supervised::WORDS), IMMUTABLE;
     /// Least important messages that are logged.
     loglevel: LogLevel = LogLevel::Notice, "loglevel", Kind::Enum(LogLevel::WORDS);
     /// File the log is appended to; empty writes to standard output.
@@ -111,13 +111,13 @@ options! {
     /// Facility of the messages in syslog.
     syslog_facility: SyslogFacility = SyslogFacility::Local0, "syslog-facility", Kind::Enum(SyslogFacility::WORDS), IMMUTABLE | INERT;
     /// Writes a report when the server crashes.
-    crash_log_enabled: bool = true, "crash-log-enabled", yes_no(), INERT;
+    crash_log_enabled: bool = true, "crash-log-enabled", yes_no();
     /// Tests memory as part of the crash report.
     crash_memcheck_enabled: bool = true, "crash-memcheck-enabled", yes_no(), INERT;
     /// Keeps keys and values out of the log.
     hide_user_data_from_log: bool = true, "hide-user-data-from-log", yes_no();
     /// Shows the logo even when the log is not a terminal.
-    always_show_logo: bool = false, "always-show-logo", yes_no(), IMMUTABLE | INERT;
+    always_show_logo: bool = false, "always-show-logo", yes_no(), IMMUTABLE;
     /// Sets the title that process listings show.
     set_proc_title: bool = true, "set-proc-title", yes_no(), IMMUTABLE;
     /// What the process title is made of.
@@ -133,9 +133,9 @@ options! {
     /// Asks the kernel for no huge pages, which make copy-on-write after a fork expensive.
     disable_thp: bool = true, "disable-thp", yes_no(), IMMUTABLE;
     /// Whether the score by which the kernel picks processes to kill is set.
-    oom_score_adj: OomScoreAdj = OomScoreAdj::No, "oom-score-adj", Kind::Enum(OomScoreAdj::WORDS), INERT;
+    oom_score_adj: OomScoreAdj = OomScoreAdj::No, "oom-score-adj", Kind::Enum(OomScoreAdj::WORDS);
     /// That score for a primary, a replica and a background child.
-    oom_score_adj_values: OomScores = OomScores([0, 200, 800]), "oom-score-adj-values", Kind::Special, MULTI | INERT;
+    oom_score_adj_values: OomScores = OomScores([0, 200, 800]), "oom-score-adj-values", Kind::Special, MULTI;
     /// How a shutdown by SIGINT behaves.
     shutdown_on_sigint: ShutdownOnSignal = ShutdownOnSignal::DEFAULT, "shutdown-on-sigint", Kind::EnumSet(ShutdownOnSignal::WORDS), MULTI;
     /// How a shutdown by SIGTERM behaves.

@@ -118,3 +118,8 @@ pub fn flush_thread_cache() {
     // SAFETY: the control takes no argument.
     let _ = unsafe { tikv_jemalloc_ctl::raw::write(b"thread.tcache.flush\0", ()) };
 }
+
+/// Whether the allocator's own thread gives freed pages back to the system (Valkey: `jemalloc-bg-thread`). Best effort.
+pub fn set_background_purge(on: bool) {
+    let _ = tikv_jemalloc_ctl::background_thread::write(on);
+}

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, SockAddr, Socket, TcpKeepalive, Type};
+use socket2::{Socket, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::task::JoinHandle;
 
@@ -15,116 +15,50 @@ use super::stream::Stream;
 use crate::memory::allocated_bytes;
 use crate::resp::{CommandError, Protocol as RespProtocol, Reply};
 use crate::server::{Client, ClientKey, Server};
-use crate::sys::process::is_missing_address;
 
-/// The tasks that accept connections; dropping them closes the sockets.
+/// The tasks that accept connections; dropping them closes their sockets.
+#[derive(Default)]
 pub struct Listeners {
-    tasks: Vec<JoinHandle<()>>,
+    tcp: Vec<JoinHandle<()>>,
+    unix: Option<JoinHandle<()>>,
+}
+
+impl Listeners {
+    /// Accepts TCP connections from these sockets and from no others any more.
+    ///
+    /// # Errors
+    /// The event loop's, when it cannot watch a socket.
+    pub fn accept_tcp(&mut self, shared: &Rc<Shared>, sockets: Vec<Socket>) -> io::Result<()> {
+        stop(self.tcp.drain(..));
+        for socket in sockets {
+            let listener = TcpListener::from_std(socket.into())?;
+            self.tcp.push(tokio::task::spawn_local(accept_tcp(Rc::clone(shared), listener)));
+        }
+        Ok(())
+    }
+
+    /// Accepts connections from the unix socket.
+    ///
+    /// # Errors
+    /// The event loop's, when it cannot watch the socket.
+    pub fn accept_unix(&mut self, shared: &Rc<Shared>, socket: Socket) -> io::Result<()> {
+        stop(self.unix.take());
+        let listener = UnixListener::from_std(socket.into())?;
+        self.unix = Some(tokio::task::spawn_local(accept_unix(Rc::clone(shared), listener)));
+        Ok(())
+    }
+}
+
+fn stop(tasks: impl IntoIterator<Item = JoinHandle<()>>) {
+    for task in tasks {
+        task.abort();
+    }
 }
 
 impl Drop for Listeners {
     fn drop(&mut self) {
-        for task in &self.tasks {
-            task.abort();
-        }
+        stop(self.tcp.drain(..).chain(self.unix.take()));
     }
-}
-
-/// An address that could not be listened on.
-#[derive(Debug)]
-pub struct ListenError {
-    /// The address as configured.
-    pub address: String,
-    /// Why not.
-    pub error: io::Error,
-}
-
-/// A bound socket that nobody accepts from yet.
-enum Bound {
-    Tcp(TcpListener),
-    Unix(UnixListener),
-}
-
-/// Opens every listening socket that the configuration asks for and starts to accept.
-///
-/// # Errors
-/// The first address that is not optional (`-` before it) and cannot be bound.
-pub fn open(shared: &Rc<Shared>) -> Result<Listeners, ListenError> {
-    let mut bound = Vec::new();
-    {
-        let engine = shared.engine.borrow();
-        let config = &engine.server.config;
-        let port = config.port;
-        if port != 0 {
-            for address in &config.bind.0 {
-                bound.extend(bind_tcp(&address.as_str(), port, config.tcp_backlog)?.map(Bound::Tcp));
-            }
-        }
-        if !config.unixsocket.is_empty() {
-            bound.push(Bound::Unix(bind_unix(&config.unixsocket.as_str(), config.unixsocketperm)?));
-        }
-    }
-    let tasks = bound
-        .into_iter()
-        .map(|listener| {
-            let shared = Rc::clone(shared);
-            tokio::task::spawn_local(async move {
-                match listener {
-                    Bound::Tcp(listener) => accept_tcp(shared, listener).await,
-                    Bound::Unix(listener) => accept_unix(shared, listener).await,
-                }
-            })
-        })
-        .collect();
-    Ok(Listeners { tasks })
-}
-
-/// Binds one address; `None` when it is optional and not there.
-fn bind_tcp(address: &str, port: u16, backlog: u32) -> Result<Option<TcpListener>, ListenError> {
-    let (address, optional) = address.strip_prefix('-').map_or((address, false), |rest| (rest, true));
-    match try_bind_tcp(address, port, backlog) {
-        Ok(listener) => Ok(Some(listener)),
-        Err(error) if optional && is_missing_address(&error) => Ok(None),
-        Err(error) => Err(ListenError { address: format!("{address}:{port}"), error }),
-    }
-}
-
-fn try_bind_tcp(address: &str, port: u16, backlog: u32) -> io::Result<TcpListener> {
-    let address = match address {
-        "*" => SocketAddr::from(([0, 0, 0, 0], port)),
-        "::*" => SocketAddr::from(([0_u16; 8], port)),
-        name => resolve(name, port)?,
-    };
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    if address.is_ipv6() {
-        socket.set_only_v6(true)?;
-    }
-    socket.set_reuse_address(true)?;
-    socket.set_nonblocking(true)?;
-    socket.bind(&SockAddr::from(address))?;
-    socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
-    TcpListener::from_std(socket.into())
-}
-
-fn resolve(name: &str, port: u16) -> io::Result<SocketAddr> {
-    std::net::ToSocketAddrs::to_socket_addrs(&(name, port))?
-        .next()
-        .ok_or_else(|| io::Error::from(io::ErrorKind::AddrNotAvailable))
-}
-
-/// Binds the unix socket. It is made under a umask that lets nobody in, and opened to those it is for afterwards.
-fn bind_unix(path: &str, permissions: u32) -> Result<UnixListener, ListenError> {
-    let fail = |error| ListenError { address: path.to_owned(), error };
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(fail(error)),
-        _ => {}
-    }
-    let listener = UnixListener::bind(path).map_err(fail)?;
-    if permissions != 0 {
-        let permissions = std::os::unix::fs::PermissionsExt::from_mode(permissions);
-        std::fs::set_permissions(path, permissions).map_err(fail)?;
-    }
-    Ok(listener)
 }
 
 async fn accept_tcp(shared: Rc<Shared>, listener: TcpListener) {

@@ -4,14 +4,16 @@
 //! therefore runs after every socket that was ready, and treats all their requests as one batch.
 
 mod connection;
+mod cron;
 mod executor;
 mod listener;
 mod stream;
 
+pub use cron::run_cron;
 pub use executor::run as run_executor;
-pub use listener::{Listeners, open as open_listeners};
+pub use listener::Listeners;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use tokio::sync::Notify;
@@ -30,6 +32,8 @@ pub struct Shared {
     ready: RefCell<Vec<Rc<Connection>>>,
     /// Wakes the executor.
     wake: Notify,
+    /// Where the cron goes on with its round over the connections.
+    next_checked: Cell<usize>,
 }
 
 impl Shared {
@@ -41,6 +45,7 @@ impl Shared {
             connections: RefCell::default(),
             ready: RefCell::default(),
             wake: Notify::new(),
+            next_checked: Cell::new(0),
         })
     }
 

@@ -1,12 +1,13 @@
-//! What a changed option brings about outside of the configuration itself: limits of encodings, access clocks, events.
+//! What a changed option brings about outside of the configuration itself.
 
-use super::{Server, Task};
+use super::{Server, Task, open_files, process_title};
 use crate::config::{Config, MaxmemoryPolicy};
 use crate::keyspace::Keyspace;
 use crate::keyspace::access::AccessPolicy;
+use crate::{log, memory};
 
 /// Brings about the effects of options that were changed, given by their primary names. To be called after the
-/// start-up configuration was read (with every name) and after each CONFIG SET.
+/// start-up configuration was read and after each CONFIG SET.
 ///
 /// # Errors
 /// The option whose effect failed, and why; the caller takes the whole change back and calls this again.
@@ -18,9 +19,51 @@ pub fn apply_config(
     server.limits = super::limits(&server.config);
     keyspace.access_policy = access_policy(&server.config);
     server.events.wanted = server.config.notify_keyspace_events;
-    if changed.iter().any(|name| matches!(*name, "bind" | "port")) {
-        server.ask(Task::Rebind);
+    log::configure(&server.config);
+    for name in changed {
+        apply(server, name).map_err(|reason| (*name, reason))?;
     }
+    if changed.iter().any(|name| matches!(*name, "bind" | "port")) {
+        rebind(server).map_err(|()| {
+            let (name, reason) = if changed.contains(&"bind") {
+                ("bind", "Failed to bind to specified addresses.")
+            } else {
+                ("port", "Unable to listen on this port. Check server logs.")
+            };
+            (name, reason.to_owned())
+        })?;
+    }
+    Ok(())
+}
+
+fn apply(server: &mut Server, name: &str) -> Result<(), String> {
+    match name {
+        "maxclients" => {
+            let asked = server.config.maxclients;
+            open_files::adjust(&mut server.config)?;
+            let granted = server.config.maxclients;
+            if granted != asked {
+                return Err(format!(
+                    "The operating system is not able to handle the specified number of clients, try with {granted}"
+                ));
+            }
+        }
+        "oom-score-adj" | "oom-score-adj-values" => server
+            .oom_score
+            .apply(&server.config)
+            .map_err(|()| "Failed to set current oom_score_adj. Check server logs.".to_owned())?,
+        "proc-title-template" => process_title::show(server),
+        "jemalloc-bg-thread" => memory::set_background_purge(server.config.jemalloc_bg_thread),
+        _ => {}
+    }
+    Ok(())
+}
+
+/// Listens on the addresses that are configured now.
+fn rebind(server: &mut Server) -> Result<(), ()> {
+    let sockets = server.listening.open_tcp(&server.config).ok_or(())?;
+    server.ask(Task::Listen(sockets));
+    process_title::show(server);
     Ok(())
 }
 

@@ -47,15 +47,6 @@ impl ClientClass {
     }
 }
 
-/// The one user there is.
-pub const DEFAULT_USER: &[u8] = b"default";
-
-/// Whether a name consists of visible ASCII characters only, so that it cannot break the lines of CLIENT LIST.
-#[must_use]
-pub fn is_plain_word(word: &[u8]) -> bool {
-    word.iter().all(u8::is_ascii_graphic)
-}
-
 /// Which replies a client wants (`CLIENT REPLY`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ReplyMode {
@@ -64,7 +55,7 @@ pub enum ReplyMode {
     On,
     /// None.
     Off,
-    /// The next one is dropped; the command that asks for it replies nothing by itself.
+    /// All but the next one.
     SkipNext,
     /// The one being made is dropped, then all again.
     Skip,
@@ -99,10 +90,6 @@ pub struct Client {
     pub no_evict: bool,
     /// `CLIENT NO-TOUCH`.
     pub no_touch: bool,
-    /// `CLIENT CAPA redirect`.
-    pub follows_redirects: bool,
-    /// It is fed every command (`MONITOR`).
-    pub monitor: bool,
     /// `CLIENT REPLY`.
     pub reply_mode: ReplyMode,
     /// `READONLY` was called.
@@ -111,6 +98,10 @@ pub struct Client {
     pub close_after_reply: bool,
     /// Close at once.
     pub close_now: bool,
+    /// In the list of those whose connections have to look at their records.
+    pub attention: bool,
+    /// Since when its output has been over the soft limit, Unix ms.
+    pub over_soft_limit_since_ms: Option<i64>,
     /// When it connected, Unix ms.
     pub created_ms: i64,
     /// When it last sent something, Unix ms.
@@ -170,12 +161,12 @@ impl Client {
             authenticated: false,
             no_evict: false,
             no_touch: false,
-            follows_redirects: false,
-            monitor: false,
             reply_mode: ReplyMode::On,
             readonly: false,
             close_after_reply: false,
             close_now: false,
+            attention: false,
+            over_soft_limit_since_ms: None,
             created_ms: now_ms,
             last_interaction_ms: now_ms,
             last_command: None,
@@ -259,7 +250,9 @@ impl Clients {
         let client = self.slots.get_mut(key.0)?.take()?;
         self.free.push(key.0);
         self.connected -= 1;
-        self.attention.retain(|other| *other != key);
+        if client.attention {
+            self.attention.retain(|other| *other != key);
+        }
         Some(client)
     }
 
@@ -310,7 +303,8 @@ impl Clients {
 
     /// Has the connection of a client look at its record after this batch: there is output, or it has to close.
     pub fn needs_attention(&mut self, key: ClientKey) {
-        if !self.attention.contains(&key) {
+        let Some(client) = self.get_mut(key) else { return };
+        if !std::mem::replace(&mut client.attention, true) {
             self.attention.push(key);
         }
     }
@@ -329,7 +323,19 @@ impl Clients {
 
     /// Takes the list of those whose connections have to look.
     pub fn take_attention(&mut self) -> Vec<ClientKey> {
-        std::mem::take(&mut self.attention)
+        let keys = std::mem::take(&mut self.attention);
+        for key in &keys {
+            if let Some(client) = self.get_mut(*key) {
+                client.attention = false;
+            }
+        }
+        keys
+    }
+
+    /// Whether some connection has to look at its record.
+    #[must_use]
+    pub fn has_attention(&self) -> bool {
+        !self.attention.is_empty()
     }
 
     /// Bytes of the registry itself; the clients' own bytes are counted by class.

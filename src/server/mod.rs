@@ -1,43 +1,46 @@
 //! Process state and sessions: clients, statistics, blocked clients, transactions. No command behaviour.
 
 mod apply;
+pub mod background;
 pub mod blocking;
 pub mod client;
 pub mod command;
 mod context;
-mod description;
+mod cron;
 mod dispatch;
 pub mod events;
-pub mod histogram;
-pub mod info;
-pub mod memory_figures;
-pub mod monitors;
-mod redaction;
+pub mod listening;
+mod oom_score;
+pub mod open_files;
+pub mod process_title;
+pub mod shutdown;
 pub mod stats;
 pub mod transaction;
 
 pub use apply::apply_config;
+pub use background::Background;
 pub use client::{Client, ClientKey, Clients};
 pub use context::Context;
+pub use cron::Cron;
 pub use dispatch::{Executed, Prepared};
+pub use listening::Listening;
+pub use oom_score::OomScore;
 
-use blocking::{BlockedClients, TimeoutReply, WaitEnd};
-use command::{CommandTable, TableEntry};
+use blocking::BlockedClients;
+use command::CommandTable;
 use events::KeyEvents;
-use monitors::Monitors;
 use stats::Stats;
 use tokio::sync::mpsc::UnboundedSender;
 use transaction::WatchedKeys;
 
-use crate::config::Config;
+use std::path::PathBuf;
+
+use crate::config::{Config, Supervised};
 use crate::keyspace::Keyspace;
 use crate::persistence;
-use crate::resp::{CommandError, ServerTitle};
+use crate::resp::ServerTitle;
 use crate::structures::quicklist;
 use crate::types::{FlatLimits, Limits, SetLimits, StreamLimits};
-
-/// The version of Redis whose commands and formats are spoken; old clients look for it.
-pub const REDIS_VERSION: &str = "7.2.4";
 
 /// The whole state of the engine thread.
 pub struct Engine {
@@ -52,19 +55,8 @@ pub struct Engine {
 pub enum Task {
     /// A forked child was started: read its pipe and wait for its end.
     WatchChild,
-    /// End the process: save if asked for, then exit.
-    Shutdown(ShutdownOptions),
-    /// Listeners have to be opened again (CONFIG SET port, bind).
-    Rebind,
-}
-
-/// How to end (SHUTDOWN's options, or a signal).
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct ShutdownOptions {
-    /// SAVE or NOSAVE; `None` saves if there are save points.
-    pub save: Option<bool>,
-    /// Even if the save fails.
-    pub force: bool,
+    /// Accept TCP connections from these sockets, and from no others any more (CONFIG SET port, bind).
+    Listen(Vec<socket2::Socket>),
 }
 
 /// What the process is, fixed at start.
@@ -76,10 +68,16 @@ pub struct Identity {
     pub pid: u32,
     /// Unix ms.
     pub started_ms: i64,
+    /// The name it was called by.
+    pub program: String,
     /// Path of the executable.
     pub executable: String,
     /// Path of the configuration file; empty for none.
     pub config_file: String,
+    /// The file that holds the process id; `None` for none.
+    pub pid_file: Option<PathBuf>,
+    /// Who started the process and wants to be told of its state.
+    pub supervised: Supervised,
     /// What is allocated once the server is built and nothing is loaded.
     pub startup_bytes: usize,
 }
@@ -132,8 +130,6 @@ pub struct Server {
     pub watched: WatchedKeys,
     /// Keyspace events.
     pub events: KeyEvents,
-    /// Who is fed every command.
-    pub monitors: Monitors,
     /// Counters.
     pub stats: Stats,
     /// Saving and loading.
@@ -146,6 +142,14 @@ pub struct Server {
     pub active_expiry: bool,
     /// The instant of the running batch, Unix ms.
     pub now_ms: i64,
+    /// What happens at intervals.
+    pub cron: Cron,
+    /// The helper thread.
+    pub background: Background,
+    /// The sockets that are listening.
+    pub listening: Listening,
+    /// How readily the kernel ends this process.
+    pub oom_score: OomScore,
     /// Where work for other tasks goes.
     pub tasks: UnboundedSender<Task>,
 }
@@ -160,56 +164,9 @@ impl Server {
     pub fn disconnect(&mut self, key: ClientKey) {
         if let Some(client) = self.clients.remove(key) {
             self.watched.forget_all(key, &client.watched);
-            self.monitors.remove(key);
             if let Some(blocked) = &client.blocked {
                 self.blocked.forget(key, blocked);
             }
-        }
-    }
-
-    /// Closes a client: after its reply when its request is the running one, else at once, whatever it waits for.
-    pub fn kick(&mut self, client: ClientKey, running: Option<ClientKey>) {
-        self.blocked.unblock(&mut self.clients, client);
-        self.clients.close(client, running);
-    }
-
-    /// Ends a client's wait though no key ended it; says whether it waited.
-    pub fn end_wait(&mut self, client: ClientKey, end: WaitEnd) -> bool {
-        let Some(blocked) = self.blocked.unblock(&mut self.clients, client) else { return false };
-        self.count(client, blocked.command, 0, end == WaitEnd::Error);
-        if let Some(record) = self.clients.get_mut(client) {
-            match (end, blocked.timeout_reply) {
-                (WaitEnd::Error, _) => CommandError::Unblocked.write(&mut record.output),
-                (WaitEnd::Timeout, TimeoutReply::NullArray) => record.output.null_array(),
-                (WaitEnd::Timeout, TimeoutReply::Null) => record.output.null(),
-            }
-            self.clients.needs_attention(client);
-        }
-        if end == WaitEnd::Error {
-            self.stats.count_error(&CommandError::Unblocked.code());
-        }
-        true
-    }
-
-    /// Counts a call that has ended.
-    fn count(&mut self, client: ClientKey, entry: &'static TableEntry, nanoseconds: u64, failed: bool) {
-        let stats = &mut self.stats.commands[entry.id];
-        stats.calls += 1;
-        stats.nanoseconds += nanoseconds;
-        stats.failed += u64::from(failed);
-        self.stats.commands_processed += 1;
-        if self.config.latency_tracking {
-            self.stats.record_latency(entry.id, nanoseconds);
-        }
-        if let Some(client) = self.clients.get_mut(client) {
-            client.last_command = Some(entry);
-            client.commands += 1;
-        }
-    }
-
-    fn note_command(&mut self, client: ClientKey, entry: &'static TableEntry) {
-        if let Some(client) = self.clients.get_mut(client) {
-            client.last_command = Some(entry);
         }
     }
 

@@ -1,78 +1,127 @@
-//! Load data, build the server, run.
+//! From the command line to a running server: configuration, checks, the process's surroundings, the event loop.
 
-use std::rc::Rc;
+mod banner;
+mod process;
+mod serve;
+mod system_checks;
+mod usage;
 
-use tokio::sync::mpsc;
-use tokio::task::LocalSet;
+pub use system_checks::check_system;
+pub use usage::{help, version};
 
-use crate::commands;
-use crate::config::Config;
-use crate::keyspace::Keyspace;
-use crate::memory::allocated_bytes;
-use crate::net::{self, Shared};
-use crate::persistence;
-use crate::server::stats::Stats;
-use crate::server::{self, Engine, Identity, Server, Task};
-use crate::sys::clock;
+use std::io::Read;
+use std::path::Path;
 
-/// Runs a server with this configuration until it is told to end; gives the exit code.
-#[must_use]
-pub fn run(config: Config, identity: Identity) -> i32 {
-    clock::calibrate();
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            tracing::error!("Can't start the event loop: {error}");
-            return 1;
-        }
-    };
-    let (tasks, requests) = mpsc::unbounded_channel();
-    let shared = Shared::new(build(config, identity, tasks));
-    LocalSet::new().block_on(&runtime, serve(shared, requests))
+use crate::algorithms::{crc64, hash};
+use crate::config::{CommandLine, Config, Directives, LoadError, Loaded, Sources};
+use crate::log;
+use crate::sys::{clock, fork};
+
+/// What the start needs to know of how the process was called.
+#[derive(Debug)]
+pub struct Call {
+    /// The program's name as it was called.
+    pub program: String,
+    /// Whether there were no arguments at all.
+    pub bare: bool,
+    /// Where the configuration comes from.
+    pub line: CommandLine,
 }
 
-fn build(config: Config, mut identity: Identity, tasks: mpsc::UnboundedSender<Task>) -> Engine {
-    let commands = Box::leak(Box::new(commands::table()));
-    let keyspace = Keyspace::new(config.databases as usize);
-    identity.startup_bytes = allocated_bytes();
-    let server = Server {
-        limits: server::limits(&config),
-        config,
-        commands,
-        clients: Default::default(),
-        blocked: Default::default(),
-        watched: Default::default(),
-        events: Default::default(),
-        monitors: Default::default(),
-        stats: Stats::new(commands.ids()),
-        persistence: persistence::State::default(),
-        identity,
-        pause: None,
-        active_expiry: true,
-        now_ms: clock::unix_ms(),
-        tasks,
-    };
-    Engine { keyspace, server }
+/// Why the server did not start. Everything else that goes wrong is in the log.
+#[derive(Debug)]
+pub enum StartError {
+    /// The configuration is wrong: to be told on standard error.
+    Configuration(LoadError),
+    /// The log says why.
+    Logged,
 }
 
-async fn serve(shared: Rc<Shared>, mut requests: mpsc::UnboundedReceiver<Task>) -> i32 {
-    let _listeners = match net::open_listeners(&shared) {
-        Ok(listeners) => listeners,
-        Err(error) => {
-            tracing::error!(
-                "Could not create server TCP listening socket {}: {}",
-                error.address,
-                error.error
-            );
-            return 1;
+/// Starts a server and runs it until it is told to end. Returns only when it could not start: a server that ends does so
+/// by `exit`.
+pub fn run(call: &Call) -> StartError {
+    log::start();
+    let loaded = match load(&call.line) {
+        Ok(loaded) => loaded,
+        Err(error @ LoadError::Unreadable { .. }) => {
+            tracing::warn!("{error}");
+            return StartError::Logged;
         }
+        Err(error) => return StartError::Configuration(error),
     };
-    let executor = tokio::task::spawn_local(net::run_executor(Rc::clone(&shared)));
-    while let Some(task) = requests.recv().await {
-        if let Task::Shutdown(_) = task {
-            break;
+    let config = loaded.config;
+    log::configure(&config);
+    force_lazy_parts(&config);
+    system_checks::warn(&config);
+    let supervised = process::find_supervisor(&config);
+    let background = config.daemonize && supervised == crate::config::Supervised::No;
+    if background {
+        if let Err(error) = crate::sys::process::daemonize() {
+            tracing::warn!("Can't go to the background: {error}");
+            return StartError::Logged;
         }
     }
-    executor.abort();
-    0
+    banner::first_lines(call);
+    report_inert_options(&config);
+    if let Some(reason) = refused_directives(&loaded.directives) {
+        return StartError::Configuration(reason);
+    }
+    let identity = process::identity(call, &config, supervised, background);
+    match serve::run(config, identity) {
+        Ok(never) => match never {},
+        Err(serve::Stopped) => StartError::Logged,
+    }
+}
+
+fn load(line: &CommandLine) -> Result<Loaded, LoadError> {
+    let mut stdin = Vec::new();
+    if line.reads_stdin {
+        // Whatever arrived before an error is what there is to read.
+        let _ = std::io::stdin().lock().read_to_end(&mut stdin);
+    }
+    let file: Option<&Path> = line.config_file.as_deref();
+    crate::config::load(Sources { file, stdin: &stdin, options: &line.options })
+}
+
+/// Everything that would otherwise be made at its first use, when a fork or a command may be waiting.
+fn force_lazy_parts(config: &Config) {
+    clock::calibrate();
+    crc64::warm_up();
+    fork::install_panic_hook();
+    banner::report_panics(config.crash_log_enabled);
+    crate::sys::process::prepare_title();
+    hash::seed(hash_seed(config));
+}
+
+/// The key that hashes are made under: random, unless `hash-seed` asks for the same in every process.
+fn hash_seed(config: &Config) -> [u8; 16] {
+    use sha1::Digest;
+    let mut seed = [0_u8; 16];
+    if config.hash_seed.is_empty() {
+        // Without randomness the tables still work, only predictably.
+        let _ = getrandom::fill(&mut seed);
+    } else {
+        let digest = sha1::Sha1::digest(config.hash_seed.as_bytes());
+        seed.copy_from_slice(&digest[..16]);
+    }
+    seed
+}
+
+/// Says once which options were set though they have no effect here.
+fn report_inert_options(config: &Config) {
+    for option in config.inert_options_set() {
+        tracing::info!("The option '{}' is accepted but has no effect in Weighbridge.", option.name);
+    }
+}
+
+/// Lines that ask for what this server does not have and cannot leave out silently: users and renamed commands keep
+/// clients from doing things, modules bring commands.
+fn refused_directives(directives: &Directives) -> Option<LoadError> {
+    let refused = [
+        (&directives.users, "ACL users are not supported by Weighbridge: use requirepass"),
+        (&directives.renamed_commands, "Renamed commands are not supported by Weighbridge"),
+        (&directives.modules, "Modules are not supported by Weighbridge"),
+        (&directives.module_options, "Modules are not supported by Weighbridge"),
+    ];
+    refused.into_iter().find_map(|(lines, reason)| Some(lines.first()?.error(reason)))
 }

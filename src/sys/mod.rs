@@ -7,4 +7,7 @@ pub mod barrier;
 pub mod clock;
 pub mod files;
 pub mod fork;
+pub mod listen;
 pub mod process;
+pub mod signals;
+pub mod supervisor;

@@ -258,15 +258,6 @@ pub fn set_thread_name(name: &str) {
     }
 }
 
-/// Whether a failure to bind says that the machine has no such address or protocol family.
-#[must_use]
-pub fn is_missing_address(error: &io::Error) -> bool {
-    matches!(
-        error.raw_os_error(),
-        Some(nix::libc::EADDRNOTAVAIL | nix::libc::EAFNOSUPPORT | nix::libc::EPROTONOSUPPORT)
-    )
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]

@@ -1,0 +1,49 @@
+//! What happens to connections at intervals: limits, and room that their buffers give back.
+
+use super::Shared;
+use super::connection::Connection;
+
+/// Connections that are looked at in a turn at least, where there are as many.
+const CONNECTIONS_MIN: usize = 5;
+
+/// One turn of everything that happens at intervals; gives the milliseconds until the next one.
+pub fn run_cron(shared: &Shared) -> u64 {
+    let hz = {
+        let mut engine = shared.engine.borrow_mut();
+        engine.run_cron();
+        engine.server.config.hz.max(1)
+    };
+    check_connections(shared, hz as usize);
+    if shared.engine.borrow().server.clients.has_attention() {
+        shared.wake_executor();
+    }
+    1000 / u64::from(hz)
+}
+
+/// Looks at so many connections that all have their turn within a second.
+fn check_connections(shared: &Shared, hz: usize) {
+    let places = shared.connections.borrow().len();
+    let turn = (places / hz).max(CONNECTIONS_MIN).min(places);
+    for _ in 0..turn {
+        let place = shared.next_checked.get() % places;
+        shared.next_checked.set(place + 1);
+        let connection = shared.connections.borrow().get(place).cloned().flatten();
+        if let Some(connection) = connection {
+            check(shared, &connection);
+        }
+    }
+}
+
+fn check(shared: &Shared, connection: &Connection) {
+    let server = &mut shared.engine.borrow_mut().server;
+    if !server.check_client(connection.key) {
+        return;
+    }
+    let now_ms = server.now_ms;
+    let Some(client) = server.clients.get_mut(connection.key) else { return };
+    let mut input = connection.input.borrow_mut();
+    let missing = input.missing;
+    let idle = u64::try_from(client.idle_seconds(now_ms)).unwrap_or(0);
+    input.query.trim(idle, missing);
+    client.query = input.figures();
+}

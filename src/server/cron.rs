@@ -1,0 +1,143 @@
+//! What the engine does at intervals, `hz` times a second: samples, expiry, limits of clients, snapshots that are due.
+
+use super::client::{Client, ClientClass};
+use super::{ClientKey, Engine, Server, shutdown};
+use crate::config::OutputBufferLimit;
+use crate::memory::MemoryUsage;
+use crate::sys::clock;
+
+/// Valkey samples rates at this interval, in milliseconds.
+const RATES_MS: i64 = 100;
+/// The interval of the lines at level verbose and debug, in milliseconds.
+const REPORT_MS: i64 = 5000;
+
+/// When what happens at intervals is due again, Unix ms.
+#[derive(Debug, Default)]
+pub struct Cron {
+    rates_ms: i64,
+    report_ms: i64,
+    /// Turns since the start.
+    pub turns: u64,
+}
+
+/// Whether `due_ms` has come; sets the next time if so.
+fn is_due(due_ms: &mut i64, now_ms: i64, interval_ms: i64) -> bool {
+    // A clock that was set back must not stop the intervals.
+    let due = now_ms >= *due_ms || *due_ms - now_ms > interval_ms;
+    if due {
+        *due_ms = now_ms + interval_ms;
+    }
+    due
+}
+
+impl Engine {
+    /// One turn. Clients have their own: see [`Server::check_client`].
+    pub fn run_cron(&mut self) {
+        let server = &mut self.server;
+        server.now_ms = clock::unix_ms();
+        let now_ms = server.now_ms;
+        server.cron.turns += 1;
+        if is_due(&mut server.cron.rates_ms, now_ms, RATES_MS) {
+            let stats = &mut server.stats;
+            stats.rates.sample(now_ms, [stats.commands_processed, stats.bytes_in, stats.bytes_out]);
+        }
+        let allocated = server.allocated();
+        if is_due(&mut server.cron.report_ms, now_ms, REPORT_MS) {
+            self.report(allocated);
+        }
+        self.server.end_pause_when_over();
+    }
+
+    fn report(&self, allocated: usize) {
+        for (index, database) in self.keyspace.databases().iter().enumerate() {
+            if !database.is_empty() {
+                tracing::debug!(
+                    "DB {index}: {} keys ({} volatile) in {} slots HT.",
+                    database.len(),
+                    database.expires(),
+                    database.table().memory_usage() / size_of::<usize>()
+                );
+            }
+        }
+        let mebibytes = allocated as f64 / f64::from(1 << 20);
+        let clients = self.server.clients.len();
+        tracing::trace!(
+            "Total: {clients} clients connected (0 replicas), {allocated} ({mebibytes:.2}M) bytes in use"
+        );
+    }
+}
+
+impl Server {
+    /// Checks one client against the time and output limits; `false` when it has to be closed, which is then arranged.
+    /// To be called about once a second for each.
+    pub fn check_client(&mut self, key: ClientKey) -> bool {
+        let Some(client) = self.clients.get(key) else { return false };
+        let limit_ms = i64::from(self.config.timeout) * 1000;
+        let idle = client.blocked.is_none() && client.class() == ClientClass::Normal;
+        if limit_ms > 0 && idle && self.now_ms - client.last_interaction_ms > limit_ms {
+            tracing::debug!("Closing idle client");
+            self.clients.close(key, None);
+            return false;
+        }
+        !self.closes_for_output(key)
+    }
+
+    /// Whether a client's unsent output breaks its limit; it is then closed as soon as possible.
+    pub fn closes_for_output(&mut self, key: ClientKey) -> bool {
+        let Some(client) = self.clients.get_mut(key) else { return false };
+        if client.close_now || client.output.is_empty() {
+            return client.close_now;
+        }
+        let limits = &self.config.client_output_buffer_limit;
+        let limit = match client.class() {
+            ClientClass::Normal | ClientClass::Primary => limits.normal,
+            ClientClass::Replica => limits.replica,
+            ClientClass::Pubsub => limits.pubsub,
+        };
+        if !is_over(client, limit, self.now_ms) {
+            return false;
+        }
+        let description = shutdown::describe(client, self.config.hide_user_data_from_log);
+        tracing::warn!(
+            "Client {description} scheduled to be closed ASAP for overcoming of output buffer limits."
+        );
+        self.stats.output_buffer_closed += 1;
+        self.clients.close(key, None);
+        true
+    }
+
+    /// Ends CLIENT PAUSE: what was held back runs with the next batch.
+    pub fn end_pause(&mut self) {
+        if self.pause.take().is_some() {
+            let waiting: Vec<ClientKey> = self
+                .clients
+                .iter()
+                .filter(|client| client.query.pending > 0)
+                .map(|client| client.key)
+                .collect();
+            for key in waiting {
+                self.clients.needs_attention(key);
+            }
+        }
+    }
+
+    fn end_pause_when_over(&mut self) {
+        if self.pause.is_some_and(|pause| pause.until_ms <= self.now_ms) {
+            self.end_pause();
+        }
+    }
+}
+
+/// Whether the unsent output is over the hard limit, or has been over the soft one for too long.
+fn is_over(client: &mut Client, limit: OutputBufferLimit, now_ms: i64) -> bool {
+    let bytes = client.output.len() as u64;
+    if limit.hard_bytes > 0 && bytes >= limit.hard_bytes {
+        return true;
+    }
+    if limit.soft_bytes == 0 || bytes < limit.soft_bytes {
+        client.over_soft_limit_since_ms = None;
+        return false;
+    }
+    let since_ms = *client.over_soft_limit_since_ms.get_or_insert(now_ms);
+    now_ms - since_ms > i64::from(limit.soft_seconds) * 1000
+}

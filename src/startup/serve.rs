@@ -1,0 +1,195 @@
+//! Builds the server and runs its event loop: connections, signals, and what happens at intervals.
+
+use std::convert::Infallible;
+use std::os::fd::AsRawFd;
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::task::LocalSet;
+use tokio::time::Instant;
+
+use super::{banner, system_checks};
+use crate::commands;
+use crate::config::Config;
+use crate::keyspace::Keyspace;
+use crate::log;
+use crate::memory::{self, allocated_bytes};
+use crate::net::{self, Listeners, Shared};
+use crate::persistence;
+use crate::server::stats::Stats;
+use crate::server::{
+    self, Background, Cron, Engine, Identity, Listening, OomScore, Server, Task, open_files, process_title,
+    shutdown,
+};
+use crate::sys::{clock, signals};
+
+/// The server could not start or go on; the log says why.
+#[derive(Debug)]
+pub(super) struct Stopped;
+
+/// Runs the server. It ends by `exit`, so this returns only when it cannot run.
+pub(super) fn run(mut config: Config, identity: Identity) -> Result<Infallible, Stopped> {
+    open_files::adjust(&mut config).map_err(stop_for)?;
+    let log = log::descriptor().map_err(stop_for)?;
+    signals::install(log.as_raw_fd()).map_err(stop_for)?;
+    // The handler of signals writes to it for as long as the process lives.
+    std::mem::forget(log);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(stop_for)?;
+    let (tasks, requests) = mpsc::unbounded_channel();
+    let mut engine = build(config, identity, tasks).map_err(stop_for)?;
+    process_title::show(&engine.server);
+    banner::logo(&engine.server.config);
+    system_checks::warn_of_backlog(&engine.server.config);
+    memory::set_background_purge(engine.server.config.jemalloc_bg_thread);
+    engine.server.identity.startup_bytes = allocated_bytes();
+    LocalSet::new().block_on(&runtime, serve(Shared::new(engine), requests))
+}
+
+fn stop_for(reason: impl std::fmt::Display) -> Stopped {
+    tracing::warn!("{reason}");
+    Stopped
+}
+
+/// A server without data and without connections.
+///
+/// # Errors
+/// The system's, when it gives no helper thread.
+pub(super) fn build(
+    config: Config,
+    identity: Identity,
+    tasks: mpsc::UnboundedSender<Task>,
+) -> std::io::Result<Engine> {
+    let commands = Box::leak(Box::new(commands::table()));
+    let mut keyspace = Keyspace::new(config.databases as usize);
+    let mut server = Server {
+        limits: server::limits(&config),
+        config,
+        commands,
+        clients: Default::default(),
+        blocked: Default::default(),
+        watched: Default::default(),
+        events: Default::default(),
+        stats: Stats::new(commands.ids()),
+        persistence: persistence::State::default(),
+        identity,
+        pause: None,
+        active_expiry: true,
+        now_ms: clock::unix_ms(),
+        cron: Cron::default(),
+        background: Background::start()?,
+        listening: Listening::default(),
+        oom_score: OomScore::default(),
+        tasks,
+    };
+    if let Err((option, reason)) = server::apply_config(&mut keyspace, &mut server, &[]) {
+        tracing::warn!("{option}: {reason}");
+    }
+    Ok(Engine { keyspace, server })
+}
+
+async fn serve(
+    shared: Rc<Shared>,
+    mut requests: mpsc::UnboundedReceiver<Task>,
+) -> Result<Infallible, Stopped> {
+    let mut listeners = open_listeners(&shared)?;
+    let mut interrupts = signal(SignalKind::interrupt()).map_err(stop_for)?;
+    let mut terminations = signal(SignalKind::terminate()).map_err(stop_for)?;
+    let _executor = tokio::task::spawn_local(net::run_executor(Rc::clone(&shared)));
+    tracing::info!("Server initialized");
+    say_ready(&shared);
+    let mut next_turn = Instant::now();
+    loop {
+        tokio::select! {
+            Some(task) = requests.recv() => perform(&shared, &mut listeners, task),
+            () = tokio::time::sleep_until(next_turn) => {
+                let wait = Duration::from_millis(net::run_cron(&shared));
+                next_turn = Instant::now() + wait;
+            }
+            () = received(&mut interrupts) => shut_down(&shared, "SIGINT"),
+            () = received(&mut terminations) => shut_down(&shared, "SIGTERM"),
+        }
+    }
+}
+
+async fn received(signal: &mut Signal) {
+    if signal.recv().await.is_none() {
+        std::future::pending().await
+    }
+}
+
+/// Binds every address and accepts from it.
+fn open_listeners(shared: &Rc<Shared>) -> Result<Listeners, Stopped> {
+    let (tcp, unix) = {
+        let server = &mut shared.engine.borrow_mut().server;
+        let port = server.config.port;
+        let Some(tcp) = server.listening.open_tcp(&server.config) else {
+            return Err(stop_for(format_args!("Failed listening on port {port} (tcp), aborting.")));
+        };
+        let unix = if server.config.unixsocket.is_empty() {
+            None
+        } else {
+            let socket = Listening::open_unix(&server.config);
+            Some(socket.ok_or_else(|| stop_for("Failed listening on port 0 (unix), aborting."))?)
+        };
+        (tcp, unix)
+    };
+    if tcp.is_empty() && unix.is_none() {
+        return Err(stop_for("Configured to not listen anywhere, exiting."));
+    }
+    let mut listeners = Listeners::default();
+    listeners.accept_tcp(shared, tcp).map_err(stop_for)?;
+    if let Some(unix) = unix {
+        listeners.accept_unix(shared, unix).map_err(stop_for)?;
+    }
+    Ok(listeners)
+}
+
+fn say_ready(shared: &Shared) {
+    let server = &mut shared.engine.borrow_mut().server;
+    if server.config.port != 0 {
+        tracing::info!("Ready to accept connections tcp");
+    }
+    if !server.config.unixsocket.is_empty() {
+        tracing::info!("Ready to accept connections unix");
+    }
+    shutdown::notify_supervisor(server, "STATUS=Ready to accept connections\n");
+    shutdown::notify_supervisor(server, "READY=1\n");
+    let maxmemory = server.config.maxmemory;
+    if maxmemory > 0 && maxmemory < 1 << 20 {
+        tracing::warn!(
+            "WARNING: You specified a maxmemory value that is less than 1MB (current value is {maxmemory} bytes). Are \
+             you sure this is what you really want?"
+        );
+    }
+    // A refusal is in the log and no reason not to serve.
+    let _ = server.oom_score.apply(&server.config);
+}
+
+fn perform(shared: &Rc<Shared>, listeners: &mut Listeners, task: Task) {
+    match task {
+        Task::Listen(sockets) => {
+            if let Err(error) = listeners.accept_tcp(shared, sockets) {
+                tracing::warn!("Accepting client connections: {error}");
+            }
+        }
+        Task::WatchChild => {}
+    }
+}
+
+/// A signal asks for the end; returns when the end is refused.
+fn shut_down(shared: &Shared, signal: &str) {
+    let mut engine = shared.engine.borrow_mut();
+    let Engine { keyspace, server } = &mut *engine;
+    log::write_raw(&format!(
+        "{}:signal-handler ({}) Received {signal} scheduling shutdown...\n",
+        std::process::id(),
+        clock::unix_ms() / 1000
+    ));
+    let options = match signal {
+        "SIGINT" => server.config.shutdown_on_sigint,
+        _ => server.config.shutdown_on_sigterm,
+    };
+    shutdown::shut_down(keyspace, server, None, options.into());
+}
