@@ -6,8 +6,8 @@ use std::ops::Bound;
 
 use super::*;
 use crate::memory::allocated_bytes;
-use crate::rdb::format::ValueType;
-use crate::rdb::{Reader, Writer, WriterOptions};
+use crate::rdb::format::{ValueType, VersionCheck};
+use crate::rdb::{Event, Reader, Snapshot, Writer, WriterOptions};
 use crate::structures::quicklist;
 use crate::types::{Encoding, Limits, SetLimits, StreamLimits};
 
@@ -257,4 +257,42 @@ fn minus_zero_is_kept_outside_of_listpacks_only() {
     let mut large = sample(50);
     add(&mut large, b"m", -0.0);
     assert!(large.score(b"m").unwrap().is_sign_negative());
+}
+
+#[test]
+fn golden_files_are_read_and_written_back_the_same() {
+    let files: [&[u8]; 2] = [
+        include_bytes!("../../../tests/golden/valkey-9.1.rdb"),
+        include_bytes!("../../../tests/golden/redis-8.0.rdb"),
+    ];
+    // The files' writers were told to keep at most four members in a listpack.
+    let limits = all_limits(FlatLimits { entries: 4, value_bytes: 64 });
+    let infinite = f64::INFINITY;
+    for file in files {
+        let mut snapshot = Snapshot::open(Reader::new(file), VersionCheck::Strict).unwrap();
+        let mut found = 0;
+        loop {
+            let header = match snapshot.next_event().unwrap() {
+                Event::Entry(header) => header,
+                Event::Eof(_) => break,
+                _ => continue,
+            };
+            let expected: &[(&str, f64)] = match snapshot.key() {
+                b"zset:listpack" => &[("b", -infinite), ("a", 1.5), ("c", 3.0)],
+                b"zset:skiplist" => {
+                    &[("b", -infinite), ("a", 1.5), ("c", 3.0), ("e", 1e100), ("d", infinite)]
+                }
+                _ => continue,
+            };
+            let start = snapshot.offset() as usize;
+            let set = SortedSet::read_rdb(snapshot.value().1, header.value_type, &limits).unwrap().unwrap();
+            assert_eq!(write(&set), &file[start..snapshot.offset() as usize]);
+            assert_eq!(set.rdb_type(80), header.value_type);
+            let expected: Vec<_> =
+                expected.iter().map(|(member, score)| (member.as_bytes().to_vec(), *score)).collect();
+            assert_eq!(contents(&set), expected);
+            found += 1;
+        }
+        assert_eq!(found, 2);
+    }
 }
