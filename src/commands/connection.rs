@@ -1,12 +1,19 @@
-//! Commands of the connection itself: PING, ECHO, SELECT, QUIT.
+//! Commands of the connection itself: PING, ECHO, SELECT, QUIT, AUTH, HELLO, RESET.
+//!
+//! There is one user, `default`; its password is the option `requirepass`.
+
+use sha1::{Digest, Sha1};
+use subtle::ConstantTimeEq;
 
 use crate::algorithms::numbers::parse_i64;
-use crate::resp::CommandError;
-use crate::server::Context;
+use crate::config::VALKEY_VERSION;
+use crate::resp::{CommandError, Protocol};
+use crate::server::client::{DEFAULT_USER, ReplyMode, is_plain_word};
 use crate::server::command::{Arg, Args, Command, Group, Outcome, category, flag};
+use crate::server::{Context, REDIS_VERSION, Server};
 
 /// The family.
-pub(super) const COMMANDS: &[Command] = &[PING, ECHO, SELECT, QUIT];
+pub(super) const COMMANDS: &[Command] = &[PING, ECHO, SELECT, QUIT, AUTH, HELLO, RESET];
 
 const PING: Command = Command {
     name: "ping",
@@ -54,7 +61,7 @@ fn echo(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
 const SELECT: Command = Command {
     name: "select",
     arity: 2,
-    flags: flag::LOADING | flag::STALE | flag::FAST,
+    flags: flag::LOADING | flag::STALE | flag::FAST | flag::ALLOW_BUSY,
     categories: category::CONNECTION,
     group: Group::Connection,
     since: "1.0.0",
@@ -81,13 +88,12 @@ fn select(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
 const QUIT: Command = Command {
     name: "quit",
     arity: -1,
-    flags: flag::ALLOW_BUSY | flag::NOSCRIPT | flag::LOADING | flag::STALE | flag::FAST | flag::NO_AUTH,
+    flags: flag::NOSCRIPT | flag::LOADING | flag::STALE | flag::FAST | flag::NO_AUTH | flag::ALLOW_BUSY,
     categories: category::CONNECTION,
     group: Group::Connection,
     since: "1.0.0",
     complexity: "O(1)",
     summary: "Closes the connection after a last reply.",
-    deprecated: Some(("7.2.0", "just closing the connection")),
     handler: quit,
     ..Command::DEFAULT
 };
@@ -97,5 +103,198 @@ fn quit(cx: &mut Context<'_>, _: Args<'_>) -> Outcome {
         client.close_after_reply = true;
     }
     cx.reply.ok();
+    Ok(())
+}
+
+const AUTH: Command = Command {
+    name: "auth",
+    arity: -2,
+    flags: flag::NOSCRIPT | flag::LOADING | flag::STALE | flag::FAST | flag::NO_AUTH | flag::ALLOW_BUSY,
+    categories: category::CONNECTION,
+    group: Group::Connection,
+    since: "1.0.0",
+    complexity: "O(N) where N is the number of passwords defined for the user",
+    summary: "Authenticates the connection.",
+    arguments: &[Arg::string("username").since("6.0.0").optional(), Arg::string("password")],
+    history: &[("6.0.0", "A user name can stand before the password.")],
+    handler: auth,
+    ..Command::DEFAULT
+};
+
+fn auth(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
+    let (user, password) = match args.len() {
+        2 if cx.server.config.requirepass.is_empty() => return Err(CommandError::AuthWithoutPassword),
+        2 => (DEFAULT_USER, args.at(1)),
+        3 => (args.at(1), args.at(2)),
+        _ => return Err(CommandError::Syntax),
+    };
+    authenticate(cx, user, password)?;
+    cx.reply.ok();
+    Ok(())
+}
+
+/// Lets the client in, or counts that it was refused.
+fn authenticate(cx: &mut Context<'_>, user: &[u8], password: &[u8]) -> Outcome {
+    if !is_password(cx.server, user, password) {
+        cx.server.stats.denied_authentications += 1;
+        return Err(CommandError::WrongPass);
+    }
+    if let Some(client) = cx.client_mut() {
+        client.authenticated = true;
+    }
+    Ok(())
+}
+
+/// Whether the password is right, in a time that says nothing of it or its length.
+fn is_password(server: &Server, user: &[u8], password: &[u8]) -> bool {
+    let expected = server.config.requirepass.as_bytes();
+    let same = Sha1::digest(expected).ct_eq(&Sha1::digest(password));
+    user == DEFAULT_USER && (expected.is_empty() || bool::from(same))
+}
+
+const HELLO: Command = Command {
+    name: "hello",
+    arity: -1,
+    flags: flag::NOSCRIPT | flag::LOADING | flag::STALE | flag::FAST | flag::NO_AUTH | flag::ALLOW_BUSY,
+    categories: category::CONNECTION,
+    group: Group::Connection,
+    since: "6.0.0",
+    complexity: "O(1)",
+    summary: "Chooses the protocol version and introduces the client; replies what the server is.",
+    arguments: &[Arg::block(
+        "arguments",
+        &[
+            Arg::integer("protover"),
+            Arg::block("auth", &[Arg::string("username"), Arg::string("password")]).token("AUTH").optional(),
+            Arg::string("clientname").token("SETNAME").optional(),
+        ],
+    )
+    .optional()],
+    history: &[
+        ("8.1.0", "The reply has an `availability_zone` when that option is set."),
+        ("6.2.0", "The version may be left out, to only ask."),
+    ],
+    handler: hello,
+    ..Command::DEFAULT
+};
+
+/// What HELLO was asked to do.
+#[derive(Default)]
+struct Greeting<'a> {
+    protocol: Option<Protocol>,
+    credentials: Option<(&'a [u8], &'a [u8])>,
+    name: Option<&'a [u8]>,
+}
+
+impl<'a> Greeting<'a> {
+    fn parse(args: Args<'a>) -> Result<Self, CommandError> {
+        let mut greeting = Self::default();
+        if let Some(version) = args.get(1) {
+            greeting.protocol = match parse_i64(version) {
+                Some(2) => Some(Protocol::Resp2),
+                Some(3) => Some(Protocol::Resp3),
+                Some(_) => return Err(CommandError::NoProto),
+                None => return Err(CommandError::ProtocolVersion),
+            };
+        }
+        let mut at = 2;
+        while let Some(option) = args.get(at) {
+            match (args.get(at + 1), args.get(at + 2)) {
+                (Some(user), Some(password)) if option.eq_ignore_ascii_case(b"auth") => {
+                    greeting.credentials = Some((user, password));
+                    at += 3;
+                }
+                (Some(name), _) if option.eq_ignore_ascii_case(b"setname") => {
+                    if !is_plain_word(name) {
+                        return Err(CommandError::ClientName);
+                    }
+                    greeting.name = Some(name);
+                    at += 2;
+                }
+                _ => return Err(CommandError::HelloSyntax(option.into())),
+            }
+        }
+        Ok(greeting)
+    }
+}
+
+fn hello(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
+    let greeting = Greeting::parse(args)?;
+    if let Some((user, password)) = greeting.credentials {
+        authenticate(cx, user, password)?;
+    }
+    if !cx.client().is_some_and(|client| client.authenticated) {
+        return Err(CommandError::HelloNoAuth);
+    }
+    if let (Some(name), Some(client)) = (greeting.name, cx.client_mut()) {
+        client.name = name.to_vec();
+    }
+    if let Some(protocol) = greeting.protocol {
+        cx.reply.set_protocol(protocol);
+    }
+    introduce(cx);
+    Ok(())
+}
+
+/// Replies what the server is.
+fn introduce(cx: &mut Context<'_>) {
+    let redis = cx.server.config.extended_redis_compatibility;
+    let zone = cx.server.config.availability_zone.as_bytes();
+    let id = cx.client().map_or(0, |client| client.id);
+    let reply = &mut *cx.reply;
+    reply.map(7 + usize::from(!zone.is_empty()));
+    reply.bulk(b"server");
+    reply.bulk(if redis { b"redis" } else { b"valkey" });
+    reply.bulk(b"version");
+    reply.bulk(if redis { REDIS_VERSION } else { VALKEY_VERSION }.as_bytes());
+    reply.bulk(b"proto");
+    reply.int(match reply.protocol() {
+        Protocol::Resp2 => 2,
+        Protocol::Resp3 => 3,
+    });
+    reply.bulk(b"id");
+    reply.int(id.cast_signed());
+    reply.bulk(b"mode");
+    reply.bulk(b"standalone");
+    reply.bulk(b"role");
+    reply.bulk(b"master");
+    reply.bulk(b"modules");
+    reply.array(0);
+    if !zone.is_empty() {
+        reply.bulk(b"availability_zone");
+        reply.bulk(zone);
+    }
+}
+
+const RESET: Command = Command {
+    name: "reset",
+    arity: 1,
+    flags: flag::NOSCRIPT | flag::LOADING | flag::STALE | flag::FAST | flag::NO_AUTH | flag::ALLOW_BUSY,
+    categories: category::CONNECTION,
+    group: Group::Connection,
+    since: "6.2.0",
+    complexity: "O(1)",
+    summary: "Brings the connection back to the state of a new one.",
+    handler: reset,
+    ..Command::DEFAULT
+};
+
+fn reset(cx: &mut Context<'_>, _: Args<'_>) -> Outcome {
+    let Context { server, client, reply, .. } = cx;
+    let open = server.config.requirepass.is_empty();
+    server.watched.unwatch(&mut server.clients, *client);
+    server.monitors.remove(*client);
+    if let Some(client) = server.clients.get_mut(*client) {
+        client.discard_transaction();
+        client.database = 0;
+        client.authenticated = open;
+        client.name = Vec::new();
+        client.readonly = false;
+        client.reply_mode = ReplyMode::On;
+        client.no_touch = false;
+        client.no_evict = false;
+    }
+    reply.set_protocol(Protocol::Resp2);
+    reply.simple("RESET");
     Ok(())
 }

@@ -3,14 +3,32 @@
 //! To add a command: write its constant and handler in its family's file and list it in the family's slice.
 
 mod arguments;
+mod client;
+mod config;
 mod connection;
 mod expiry;
+mod hash;
+mod help;
+mod info;
+mod list;
 mod scan;
+mod sorted_set;
+mod timeout;
 
-use crate::server::command::CommandTable;
+use crate::server::command::{Command, CommandTable};
 
 /// The table of every command.
 #[must_use]
 pub fn table() -> CommandTable {
-    CommandTable::new(&[connection::COMMANDS])
+    const FAMILIES: &[&[Command]] = &[
+        // One a line.
+        client::COMMANDS,
+        config::COMMANDS,
+        connection::COMMANDS,
+        hash::COMMANDS,
+        info::COMMANDS,
+        list::COMMANDS,
+        sorted_set::COMMANDS,
+    ];
+    CommandTable::new(FAMILIES)
 }

@@ -6,8 +6,12 @@
 
 mod allocator;
 pub mod raw;
+mod statistics;
 
-pub use allocator::{Allocator, ThreadCounters, allocated_bytes, flush_thread_cache, register_thread, set_background_purge};
+pub use allocator::{
+    Allocator, ThreadCounters, allocated_bytes, flush_thread_cache, register_thread, set_background_purge,
+};
+pub use statistics::{AllocatorStatistics, allocator_report, purge_unused_pages};
 
 /// The bytes of heap that a value owns beyond its own inline size.
 pub trait MemoryUsage {

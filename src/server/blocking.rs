@@ -23,6 +23,15 @@ pub enum TimeoutReply {
     Null,
 }
 
+/// How a wait ends that no key ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WaitEnd {
+    /// Its time is over.
+    Timeout,
+    /// CLIENT UNBLOCK ... ERROR.
+    Error,
+}
+
 /// What a client waits with.
 #[derive(Debug)]
 pub struct Blocked {

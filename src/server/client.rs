@@ -47,6 +47,15 @@ impl ClientClass {
     }
 }
 
+/// The one user there is.
+pub const DEFAULT_USER: &[u8] = b"default";
+
+/// Whether a name consists of visible ASCII characters only, so that it cannot break the lines of CLIENT LIST.
+#[must_use]
+pub fn is_plain_word(word: &[u8]) -> bool {
+    word.iter().all(u8::is_ascii_graphic)
+}
+
 /// Which replies a client wants (`CLIENT REPLY`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ReplyMode {
@@ -55,7 +64,7 @@ pub enum ReplyMode {
     On,
     /// None.
     Off,
-    /// All but the next one.
+    /// The next one is dropped; the command that asks for it replies nothing by itself.
     SkipNext,
     /// The one being made is dropped, then all again.
     Skip,
@@ -90,6 +99,10 @@ pub struct Client {
     pub no_evict: bool,
     /// `CLIENT NO-TOUCH`.
     pub no_touch: bool,
+    /// `CLIENT CAPA redirect`.
+    pub follows_redirects: bool,
+    /// It is fed every command (`MONITOR`).
+    pub monitor: bool,
     /// `CLIENT REPLY`.
     pub reply_mode: ReplyMode,
     /// `READONLY` was called.
@@ -161,6 +174,8 @@ impl Client {
             authenticated: false,
             no_evict: false,
             no_touch: false,
+            follows_redirects: false,
+            monitor: false,
             reply_mode: ReplyMode::On,
             readonly: false,
             close_after_reply: false,

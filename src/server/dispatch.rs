@@ -3,14 +3,25 @@
 //! The order of the checks is Valkey's (`processCommand`), so that a request that is wrong in two ways gets the
 //! same error.
 
-use super::blocking::{BlockRequest, Blocked};
+use super::blocking::{BlockRequest, Blocked, WaitEnd};
 use super::client::ClientKey;
-use super::command::{Args, TableEntry, flag};
+use super::command::{Args, Group, TableEntry, flag};
 use super::{Context, Engine};
 use crate::keyspace::{KeyHash, Keys};
 use crate::resp::CommandError;
 use crate::resp::Reply;
 use crate::sys::clock;
+use crate::types::ValueType;
+
+/// What a client waits for that a command of this group has blocked.
+fn awaited_type(group: Group) -> Option<ValueType> {
+    match group {
+        Group::List => Some(ValueType::List),
+        Group::SortedSet => Some(ValueType::SortedSet),
+        Group::Stream => Some(ValueType::Stream),
+        _ => None,
+    }
+}
 
 /// A request whose command was looked up, and whose first key was hashed, while its batch was prefetched.
 #[derive(Debug, Clone, Copy)]
@@ -42,6 +53,14 @@ impl Engine {
         reply: &mut Reply,
     ) -> Executed {
         let start = reply.len();
+        let executed = self.run(client, prepared, args, reply);
+        if executed != Executed::Paused {
+            self.apply_reply_mode(client, start, reply);
+        }
+        executed
+    }
+
+    fn run(&mut self, client: ClientKey, prepared: Prepared, args: Args<'_>, reply: &mut Reply) -> Executed {
         let entry = match prepared.command {
             Some(entry) => entry,
             None => match self.server.commands.find(args) {
@@ -70,7 +89,6 @@ impl Engine {
             None => Executed::Done,
         };
         self.serve_blocked();
-        self.apply_reply_mode(client, entry, start, reply);
         executed
     }
 
@@ -142,8 +160,26 @@ impl Engine {
         true
     }
 
-    /// Runs a handler, and counts it. What it returns is the wish to block.
+    /// Runs a handler, counts it and tells the monitors. What it returns is the wish to block.
     pub fn call(
+        &mut self,
+        client: ClientKey,
+        entry: &'static TableEntry,
+        hint: Option<KeyHash>,
+        args: Args<'_>,
+        reply: &mut Reply,
+        in_transaction: bool,
+    ) -> Option<BlockRequest> {
+        let block = self.invoke(client, entry, hint, args, reply, in_transaction);
+        let server = &mut self.server;
+        if !server.monitors.is_empty() {
+            let database = server.clients.get(client).map_or(0, |client| client.database);
+            server.monitors.feed(&mut server.clients, client, database, entry, args, reply);
+        }
+        block
+    }
+
+    fn invoke(
         &mut self,
         client: ClientKey,
         entry: &'static TableEntry,
@@ -173,24 +209,16 @@ impl Engine {
         let outcome = (entry.command.handler)(&mut context, args);
         let block = context.block.take();
         let nanoseconds = clock::nanoseconds_between(started, clock::ticks());
-        self.count(client, entry, nanoseconds, outcome.is_err());
+        match block {
+            None => self.server.count(client, entry, nanoseconds, outcome.is_err()),
+            // A call that blocks counts once it ends.
+            Some(_) => self.server.note_command(client, entry),
+        }
         if let Err(error) = outcome {
             self.server.stats.count_error(&error.code());
             error.write(reply);
         }
         block
-    }
-
-    fn count(&mut self, client: ClientKey, entry: &'static TableEntry, nanoseconds: u64, failed: bool) {
-        let stats = &mut self.server.stats.commands[entry.id];
-        stats.calls += 1;
-        stats.nanoseconds += nanoseconds;
-        stats.failed += u64::from(failed);
-        self.server.stats.commands_processed += 1;
-        if let Some(client) = self.server.clients.get_mut(client) {
-            client.last_command = Some(entry);
-            client.commands += 1;
-        }
     }
 
     fn block(
@@ -224,16 +252,25 @@ impl Engine {
 
     /// Runs a blocked client's request again.
     fn retry(&mut self, client: ClientKey, database: usize, key: &[u8]) {
-        let waits = self.server.clients.get(client).and_then(|record| record.blocked.as_deref()).is_some_and(
-            |blocked| blocked.database == database && blocked.keys.iter().any(|waited| waited == key),
-        );
-        if !waits {
+        let Some(blocked) = self.server.clients.get(client).and_then(|record| record.blocked.as_deref())
+        else {
             return;
+        };
+        if blocked.database != database || !blocked.keys.iter().any(|waited| waited == key) {
+            return;
+        }
+        // A client that would only wait again keeps its place in the queues.
+        if !blocked.wants_deletion {
+            let awaited = awaited_type(blocked.command.command.group);
+            if awaited.is_none() || self.type_of(database, key) != awaited {
+                return;
+            }
         }
         let Some(blocked) = self.server.blocked.unblock(&mut self.server.clients, client) else { return };
         let Some(record) = self.server.clients.get_mut(client) else { return };
         let mut reply = std::mem::take(&mut record.output);
-        let again = self.call(client, blocked.command, None, blocked.request.args(), &mut reply, false);
+        // Monitors saw the request when it began to wait.
+        let again = self.invoke(client, blocked.command, None, blocked.request.args(), &mut reply, false);
         if let Some(record) = self.server.clients.get_mut(client) {
             record.output = reply;
         }
@@ -242,6 +279,12 @@ impl Engine {
             Some(_) => self.server.blocked.block(&mut self.server.clients, client, *blocked),
             None => self.server.clients.needs_attention(client),
         }
+    }
+
+    fn type_of(&mut self, database: usize, key: &[u8]) -> Option<ValueType> {
+        let now_ms = self.server.now_ms;
+        let mut keys = Keys { keyspace: &mut self.keyspace, database, now_ms, hint: None, touches: false };
+        keys.peek(key).map(|entry| entry.value_type())
     }
 
     /// Replies to blocked clients whose time is over.
@@ -254,18 +297,11 @@ impl Engine {
 
     /// Ends a client's wait as if its time were over.
     pub fn unblock_with_timeout(&mut self, client: ClientKey) {
-        let Some(blocked) = self.server.blocked.unblock(&mut self.server.clients, client) else { return };
-        if let Some(record) = self.server.clients.get_mut(client) {
-            match blocked.timeout_reply {
-                super::blocking::TimeoutReply::NullArray => record.output.null_array(),
-                super::blocking::TimeoutReply::Null => record.output.null(),
-            }
-            self.server.clients.needs_attention(client);
-        }
+        self.server.end_wait(client, WaitEnd::Timeout);
     }
 
     /// Drops the reply of a client that wants none (CLIENT REPLY).
-    fn apply_reply_mode(&mut self, client: ClientKey, entry: &TableEntry, start: usize, reply: &mut Reply) {
+    fn apply_reply_mode(&mut self, client: ClientKey, start: usize, reply: &mut Reply) {
         use super::client::ReplyMode;
         let Some(record) = self.server.clients.get_mut(client) else { return };
         match record.reply_mode {
@@ -275,8 +311,7 @@ impl Engine {
                 reply.truncate(start);
                 record.reply_mode = ReplyMode::On;
             }
-            ReplyMode::SkipNext if entry.full_name == "client|reply" => record.reply_mode = ReplyMode::Skip,
-            ReplyMode::SkipNext => {}
+            ReplyMode::SkipNext => record.reply_mode = ReplyMode::Skip,
         }
     }
 }

@@ -7,12 +7,18 @@ pub mod client;
 pub mod command;
 mod context;
 mod cron;
+mod description;
 mod dispatch;
 pub mod events;
+pub mod histogram;
+pub mod info;
 pub mod listening;
+pub mod memory_figures;
+pub mod monitors;
 mod oom_score;
 pub mod open_files;
 pub mod process_title;
+mod redaction;
 pub mod shutdown;
 pub mod stats;
 pub mod transaction;
@@ -26,9 +32,10 @@ pub use dispatch::{Executed, Prepared};
 pub use listening::Listening;
 pub use oom_score::OomScore;
 
-use blocking::BlockedClients;
-use command::CommandTable;
+use blocking::{BlockedClients, TimeoutReply, WaitEnd};
+use command::{CommandTable, TableEntry};
 use events::KeyEvents;
+use monitors::Monitors;
 use stats::Stats;
 use tokio::sync::mpsc::UnboundedSender;
 use transaction::WatchedKeys;
@@ -38,9 +45,12 @@ use std::path::PathBuf;
 use crate::config::{Config, Supervised};
 use crate::keyspace::Keyspace;
 use crate::persistence;
-use crate::resp::ServerTitle;
+use crate::resp::{CommandError, ServerTitle};
 use crate::structures::quicklist;
 use crate::types::{FlatLimits, Limits, SetLimits, StreamLimits};
+
+/// The version of Redis whose commands and formats are spoken; old clients look for it.
+pub const REDIS_VERSION: &str = "7.2.4";
 
 /// The whole state of the engine thread.
 pub struct Engine {
@@ -130,6 +140,8 @@ pub struct Server {
     pub watched: WatchedKeys,
     /// Keyspace events.
     pub events: KeyEvents,
+    /// Who is fed every command.
+    pub monitors: Monitors,
     /// Counters.
     pub stats: Stats,
     /// Saving and loading.
@@ -164,9 +176,56 @@ impl Server {
     pub fn disconnect(&mut self, key: ClientKey) {
         if let Some(client) = self.clients.remove(key) {
             self.watched.forget_all(key, &client.watched);
+            self.monitors.remove(key);
             if let Some(blocked) = &client.blocked {
                 self.blocked.forget(key, blocked);
             }
+        }
+    }
+
+    /// Closes a client: after its reply when its request is the running one, else at once, whatever it waits for.
+    pub fn kick(&mut self, client: ClientKey, running: Option<ClientKey>) {
+        self.blocked.unblock(&mut self.clients, client);
+        self.clients.close(client, running);
+    }
+
+    /// Ends a client's wait though no key ended it; says whether it waited.
+    pub fn end_wait(&mut self, client: ClientKey, end: WaitEnd) -> bool {
+        let Some(blocked) = self.blocked.unblock(&mut self.clients, client) else { return false };
+        self.count(client, blocked.command, 0, end == WaitEnd::Error);
+        if let Some(record) = self.clients.get_mut(client) {
+            match (end, blocked.timeout_reply) {
+                (WaitEnd::Error, _) => CommandError::Unblocked.write(&mut record.output),
+                (WaitEnd::Timeout, TimeoutReply::NullArray) => record.output.null_array(),
+                (WaitEnd::Timeout, TimeoutReply::Null) => record.output.null(),
+            }
+            self.clients.needs_attention(client);
+        }
+        if end == WaitEnd::Error {
+            self.stats.count_error(&CommandError::Unblocked.code());
+        }
+        true
+    }
+
+    /// Counts a call that has ended.
+    fn count(&mut self, client: ClientKey, entry: &'static TableEntry, nanoseconds: u64, failed: bool) {
+        let stats = &mut self.stats.commands[entry.id];
+        stats.calls += 1;
+        stats.nanoseconds += nanoseconds;
+        stats.failed += u64::from(failed);
+        self.stats.commands_processed += 1;
+        if self.config.latency_tracking {
+            self.stats.record_latency(entry.id, nanoseconds);
+        }
+        if let Some(client) = self.clients.get_mut(client) {
+            client.last_command = Some(entry);
+            client.commands += 1;
+        }
+    }
+
+    fn note_command(&mut self, client: ClientKey, entry: &'static TableEntry) {
+        if let Some(client) = self.clients.get_mut(client) {
+            client.last_command = Some(entry);
         }
     }
 

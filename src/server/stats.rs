@@ -2,6 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use super::histogram::LatencyHistogram;
+use crate::memory::{MemoryUsage, vec_usage};
+
 /// Statistics of one command.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct CommandStats {
@@ -23,6 +26,8 @@ const ERROR_CODES_MAX: usize = 128;
 pub struct Stats {
     /// By command id.
     pub commands: Vec<CommandStats>,
+    /// Durations by command id, for commands that ran while `latency-tracking` was on.
+    latencies: Vec<Option<Box<LatencyHistogram>>>,
     /// Error replies by their first word.
     pub errors: BTreeMap<String, u64>,
     /// Error replies.
@@ -112,7 +117,38 @@ impl Stats {
     /// Counters for commands with ids below `commands`.
     #[must_use]
     pub fn new(commands: usize) -> Self {
-        Self { commands: vec![CommandStats::default(); commands], ..Self::default() }
+        Self {
+            commands: vec![CommandStats::default(); commands],
+            latencies: (0..commands).map(|_| None).collect(),
+            ..Self::default()
+        }
+    }
+
+    /// Takes note of how long a command took.
+    #[inline]
+    pub fn record_latency(&mut self, id: usize, nanoseconds: u64) {
+        if let Some(place) = self.latencies.get_mut(id) {
+            if place.is_none() {
+                *place = LatencyHistogram::new().map(Box::new);
+            }
+            if let Some(histogram) = place {
+                histogram.record(nanoseconds);
+            }
+        }
+    }
+
+    /// The durations of a command, if any was recorded.
+    #[must_use]
+    pub fn latency(&self, id: usize) -> Option<&LatencyHistogram> {
+        self.latencies.get(id)?.as_deref()
+    }
+
+    /// Heap bytes held, the errors' map not included, which is bounded.
+    #[must_use]
+    pub fn memory_usage(&self) -> usize {
+        vec_usage(&self.commands)
+            + vec_usage(&self.latencies)
+            + self.latencies.iter().flatten().map(|histogram| histogram.memory_usage()).sum::<usize>()
     }
 
     /// Counts an error reply by its code.

@@ -71,6 +71,7 @@ pub(super) fn build(
         blocked: Default::default(),
         watched: Default::default(),
         events: Default::default(),
+        monitors: Default::default(),
         stats: Stats::new(commands.ids()),
         persistence: persistence::State::default(),
         identity,

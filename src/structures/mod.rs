@@ -1,5 +1,7 @@
 //! Containers with exact layouts: listpack, intset, quicklist, hash table, ordered index.
 
+/// A field of a hash with its value and its expiry.
+pub mod field;
 /// The table of the keyspace, sets, hashes and sorted sets.
 pub mod hash_table;
 /// A sorted set of integers in one block.

@@ -3,7 +3,7 @@
 //! Valkey adds in C's `long double` (x87 extended on its usual platforms) and prints `%.17Lf` without trailing zeros;
 //! in doubles, 0.1 + 0.2 would not give 0.3. Numbers are read as glibc's `strtold` reads them.
 
-use rustc_apfloat::Float;
+use rustc_apfloat::{Float, Round};
 use rustc_apfloat::ieee::X87DoubleExtended;
 
 /// Valkey reads into a buffer of 5 KiB that must also hold a closing NUL.
@@ -60,6 +60,12 @@ impl LongDouble {
     pub fn checked_add(self, other: Self) -> Option<Self> {
         let sum = (self.0 + other.0).value;
         sum.is_finite().then_some(Self(sum))
+    }
+
+    /// The product with `factor`, rounded up to an integer; an infinity is the largest or the smallest integer.
+    #[must_use]
+    pub fn times_rounded_up(self, factor: i64) -> i128 {
+        (self.0 * Self::from_i64(factor).0).value.to_i128_r(128, Round::TowardPositive, &mut false).value
     }
 
     /// Prints the number as Valkey's `ld2string` does for humans: never in scientific form, at most 17 digits after

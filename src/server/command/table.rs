@@ -78,6 +78,11 @@ impl CommandTable {
         self.entries.values()
     }
 
+    /// Commands and subcommands, in no order.
+    pub fn every(&self) -> impl Iterator<Item = &TableEntry> {
+        self.iter().flat_map(|entry| std::iter::once(entry).chain(entry.subcommands.values()))
+    }
+
     /// How many top-level commands there are.
     #[must_use]
     pub fn len(&self) -> usize {

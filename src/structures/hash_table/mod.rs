@@ -365,10 +365,17 @@ impl<E: Element> Drop for HashTable<E> {
     }
 }
 
+impl<E: Element> HashTable<E> {
+    /// Bytes of the summaries of marks; part of the memory usage.
+    #[must_use]
+    pub fn marks_usage(&self) -> usize {
+        self.marks.as_ref().map_or(0, |index| box_usage::<MarkIndex>() + index.memory_usage())
+    }
+}
+
 /// The table's own blocks: buckets, directory and summaries, not the elements.
 impl<E: Element> MemoryUsage for HashTable<E> {
     fn memory_usage(&self) -> usize {
-        let marks = self.marks.as_ref().map_or(0, |index| box_usage::<MarkIndex>() + index.memory_usage());
-        self.buckets.memory_usage() + marks
+        self.buckets.memory_usage() + self.marks_usage()
     }
 }

@@ -424,6 +424,12 @@ impl Builder {
         self.count == 0
     }
 
+    /// Whether `bytes` more can be added safely, as [`Listpack::has_room_for`] says.
+    #[must_use]
+    pub fn has_room_for(&self, bytes: usize) -> bool {
+        self.byte_len().saturating_add(bytes) <= SAFE_BYTES
+    }
+
     /// The bytes of the listpack so far.
     #[must_use]
     pub fn byte_len(&self) -> usize {

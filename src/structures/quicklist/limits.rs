@@ -31,6 +31,12 @@ impl Limits {
         Self { packed_threshold: bytes, ..self }
     }
 
+    /// From which size on an element gets a node of its own; 0 leaves that to `fill`.
+    #[must_use]
+    pub fn packed_threshold(&self) -> u32 {
+        self.packed_threshold
+    }
+
     /// The `list-max-listpack-size` in force.
     #[must_use]
     pub fn fill(&self) -> i16 {

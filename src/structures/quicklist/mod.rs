@@ -165,6 +165,21 @@ impl Quicklist {
         Cursor::new(self, self.locate(index), direction)
     }
 
+    /// Gives up to `count` elements from `index` on to `visit`, from head to tail.
+    pub fn visit(&self, index: usize, count: usize, visit: &mut impl FnMut(Value<'_>)) {
+        let Some((first, mut offset)) = self.locate(index) else { return };
+        let mut left = count;
+        for node in self.nodes.range(first..) {
+            if left == 0 {
+                return;
+            }
+            let taken = (node.len() - offset).min(left);
+            node.visit(offset, taken, visit);
+            left -= taken;
+            offset = 0;
+        }
+    }
+
     /// The node of an index, and the index inside of the node.
     fn locate(&self, index: usize) -> Option<(usize, usize)> {
         if index >= self.len {

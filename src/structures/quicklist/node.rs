@@ -178,6 +178,21 @@ impl Node {
         }
     }
 
+    /// Gives up to `count` elements from `offset` on to `visit`.
+    pub(super) fn visit(&self, offset: usize, count: usize, visit: &mut impl FnMut(Value<'_>)) {
+        let unpacked = self.decompressed();
+        let node = unpacked.as_ref().unwrap_or(self);
+        match (node.listpack(), node.element()) {
+            (Some(listpack), _) => {
+                if let Some(position) = listpack.at(offset as i64) {
+                    listpack.iter_from(position).take(count).for_each(visit);
+                }
+            }
+            (None, Some(element)) if count > 0 => visit(Value::Bytes(element)),
+            _ => {}
+        }
+    }
+
     /// The element of a plain node.
     pub(super) fn element(&self) -> Option<&[u8]> {
         match self {

@@ -1,0 +1,119 @@
+//! What the allocator knows beyond the bytes in use: pages, residency, fragmentation, its own report; and giving
+//! unused pages back.
+
+use std::ffi::{CStr, c_char, c_void};
+
+use tikv_jemalloc_ctl::{epoch, raw, stats};
+use tikv_jemalloc_sys as jemalloc;
+
+/// Stands for all arenas together in control names (jemalloc: `MALLCTL_ARENAS_ALL`).
+const ALL_ARENAS: usize = 4096;
+
+/// The allocator's figures in bytes, taken together. Figures that cannot be read are 0.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct AllocatorStatistics {
+    /// In use by the process.
+    pub allocated: usize,
+    /// In pages that hold at least one allocation.
+    pub active: usize,
+    /// In pages that are mapped and may be resident.
+    pub resident: usize,
+    /// In pages that the system may take back when it likes.
+    pub muzzy: usize,
+    /// Room in slabs of small sizes that is not in use.
+    pub small_fragmentation: usize,
+}
+
+impl AllocatorStatistics {
+    /// The figures as of now.
+    #[must_use]
+    pub fn now() -> Self {
+        let _ = epoch::advance();
+        Self {
+            allocated: stats::allocated::read().unwrap_or(0),
+            active: stats::active::read().unwrap_or(0),
+            resident: stats::resident::read().unwrap_or(0),
+            muzzy: control::<usize>(&format!("stats.arenas.{ALL_ARENAS}.pmuzzy"))
+                .and_then(|pages| Some(pages * control::<usize>("arenas.page")?))
+                .unwrap_or(0),
+            small_fragmentation: small_fragmentation(),
+        }
+    }
+}
+
+/// The sum over small sizes of what their slabs could hold and do not.
+fn small_fragmentation() -> usize {
+    let bins = control::<u32>("arenas.nbins").unwrap_or(0);
+    (0..bins).filter_map(bin_fragmentation).sum()
+}
+
+fn bin_fragmentation(bin: u32) -> Option<usize> {
+    let used = control::<usize>(&format!("stats.arenas.{ALL_ARENAS}.bins.{bin}.curregs"))?;
+    let slabs = control::<usize>(&format!("stats.arenas.{ALL_ARENAS}.bins.{bin}.curslabs"))?;
+    let size = control::<usize>(&format!("arenas.bin.{bin}.size"))?;
+    let per_slab = control::<u32>(&format!("arenas.bin.{bin}.nregs"))? as usize;
+    Some((slabs * per_slab).saturating_sub(used) * size)
+}
+
+/// Types that controls read here have; each is what jemalloc documents for the names it is read with.
+trait ControlValue: Copy {}
+impl ControlValue for usize {}
+impl ControlValue for u32 {}
+
+fn control<T: ControlValue>(name: &str) -> Option<T> {
+    let name = format!("{name}\0");
+    // SAFETY: the name ends in NUL, and jemalloc refuses a read whose size differs from that of the control.
+    unsafe { raw::read(name.as_bytes()) }.ok()
+}
+
+/// Gives every unused page back to the system; says whether the allocator did it.
+#[must_use]
+pub fn purge_unused_pages() -> bool {
+    super::flush_thread_cache();
+    let name = format!("arena.{ALL_ARENAS}.purge\0");
+    // SAFETY: the control takes no argument and the name ends in NUL.
+    unsafe { raw::write(name.as_bytes(), ()) }.is_ok()
+}
+
+/// The allocator's own report, for people.
+#[must_use]
+pub fn allocator_report() -> Vec<u8> {
+    extern "C" fn append(report: *mut c_void, text: *const c_char) {
+        // SAFETY: jemalloc hands over the pointer it was given below, to a vector that nothing else uses meanwhile.
+        let report = unsafe { &mut *report.cast::<Vec<u8>>() };
+        // SAFETY: jemalloc passes a string that ends in NUL.
+        let text = unsafe { CStr::from_ptr(text) };
+        report.extend_from_slice(text.to_bytes());
+    }
+    let mut report: Vec<u8> = Vec::new();
+    // SAFETY: the callback gets the vector back as its first argument; no options are passed.
+    unsafe {
+        jemalloc::malloc_stats_print(Some(append), (&raw mut report).cast(), std::ptr::null());
+    }
+    report
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_contain_each_other() {
+        let kept: Vec<Vec<u8>> = (0..10_000).map(|_| vec![1; 100]).collect();
+        let figures = AllocatorStatistics::now();
+        assert!(figures.allocated > kept.len() * 100);
+        assert!(figures.active >= figures.allocated);
+        assert!(figures.resident >= figures.active);
+    }
+
+    #[test]
+    fn the_report_is_jemallocs() {
+        let report = String::from_utf8(allocator_report()).unwrap_or_default();
+        assert!(report.contains("Begin jemalloc statistics"));
+    }
+
+    #[test]
+    fn unused_pages_can_be_given_back() {
+        assert!(purge_unused_pages());
+    }
+}

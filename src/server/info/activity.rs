@@ -1,0 +1,194 @@
+//! The sections about what the server did: counters, replication, commands, errors, latencies, keys.
+
+use super::Fields;
+use crate::keyspace::Keyspace;
+use crate::server::Server;
+use crate::server::command::TableEntry;
+
+pub(super) fn stats(fields: &mut Fields, keyspace: &Keyspace, server: &mut Server) {
+    let (stats, counters) = (&server.stats, &keyspace.counters);
+    fields.fields(&[
+        ("total_connections_received", &stats.connections_received),
+        ("total_commands_processed", &stats.commands_processed),
+        ("instantaneous_ops_per_sec", &stats.rates.commands()),
+        ("total_net_input_bytes", &stats.bytes_in),
+        ("total_net_output_bytes", &stats.bytes_out),
+    ]);
+    fields.zeros(&[
+        "total_net_repl_input_bytes",
+        "total_net_repl_output_bytes",
+        "total_net_cluster_slot_import_bytes",
+        "total_net_cluster_slot_export_bytes",
+    ]);
+    fields.ratio("instantaneous_input_kbps", stats.rates.bytes_in() as f64 / 1024.0);
+    fields.ratio("instantaneous_output_kbps", stats.rates.bytes_out() as f64 / 1024.0);
+    fields.ratio("instantaneous_input_repl_kbps", 0.0);
+    fields.ratio("instantaneous_output_repl_kbps", 0.0);
+    fields.field("rejected_connections", stats.connections_rejected);
+    fields.zeros(&["sync_full", "sync_partial_ok", "sync_partial_err"]);
+    fields.field("expired_keys", counters.expired);
+    fields.field("expired_fields", counters.expired_fields);
+    fields.ratio("expired_stale_perc", 0.0);
+    fields.ratio("expired_keys_with_volatile_items_stale_perc", 0.0);
+    fields.zeros(&["expired_time_cap_reached_count", "expire_cycle_cpu_milliseconds"]);
+    fields.zeros(&["evicted_keys", "evicted_clients", "evicted_scripts"]);
+    fields.zeros(&["total_eviction_exceeded_time", "current_eviction_exceeded_time"]);
+    fields.field("keyspace_hits", counters.hits);
+    fields.field("keyspace_misses", counters.misses);
+    fields.zeros(&["pubsub_channels", "pubsub_patterns", "pubsubshard_channels"]);
+    more_stats(fields, server);
+}
+
+fn more_stats(fields: &mut Fields, server: &Server) {
+    let stats = &server.stats;
+    fields.field("latest_fork_usec", stats.last_fork_microseconds);
+    fields.field("total_forks", stats.forks);
+    fields.zeros(&[
+        "migrate_cached_sockets",
+        "slave_expires_tracked_keys",
+        "active_defrag_hits",
+        "active_defrag_misses",
+        "active_defrag_key_hits",
+        "active_defrag_key_misses",
+        "total_active_defrag_time",
+        "current_active_defrag_time",
+        "tracking_total_keys",
+        "tracking_total_items",
+        "tracking_total_prefixes",
+        "unexpected_error_replies",
+    ]);
+    fields.field("total_error_replies", stats.error_replies);
+    fields.zeros(&["dump_payload_sanitizations"]);
+    fields.field("total_reads_processed", stats.reads);
+    fields.field("total_writes_processed", stats.writes);
+    fields.zeros(&[
+        "io_threaded_reads_processed",
+        "io_threaded_writes_processed",
+        "io_threaded_freed_objects",
+        "io_threaded_accept_processed",
+        "io_threaded_poll_processed",
+        "io_threaded_total_prefetch_batches",
+        "io_threaded_total_prefetch_entries",
+    ]);
+    fields.field("client_query_buffer_limit_disconnections", stats.query_buffer_closed);
+    fields.field("client_output_buffer_limit_disconnections", stats.output_buffer_closed);
+    fields.zeros(&["reply_buffer_shrinks", "reply_buffer_expands"]);
+    let commands_ns: u64 = stats.commands.iter().map(|command| command.nanoseconds).sum();
+    fields.zeros(&["eventloop_cycles", "eventloop_duration_sum"]);
+    fields.field("eventloop_duration_cmd_sum", commands_ns / 1000);
+    fields.zeros(&["instantaneous_eventloop_cycles_per_sec", "instantaneous_eventloop_duration_usec"]);
+    fields.field("acl_access_denied_auth", stats.denied_authentications);
+    fields.zeros(&[
+        "acl_access_denied_cmd",
+        "acl_access_denied_key",
+        "acl_access_denied_channel",
+        "acl_access_denied_tls_cert",
+        "acl_access_denied_db",
+    ]);
+}
+
+pub(super) fn debug(fields: &mut Fields, _: &Keyspace, _: &mut Server) {
+    fields.zeros(&[
+        "eventloop_duration_aof_sum",
+        "eventloop_duration_cron_sum",
+        "eventloop_duration_max",
+        "eventloop_cmd_per_cycle_max",
+        "io_threaded_reads_pending",
+        "io_threaded_writes_pending",
+    ]);
+}
+
+/// A primary without replicas and without a backlog.
+pub(super) fn replication(fields: &mut Fields, _: &Keyspace, server: &mut Server) {
+    fields.field("role", "master");
+    fields.zeros(&["connected_slaves"]);
+    if server.config.min_replicas_to_write > 0 && server.config.min_replicas_max_lag > 0 {
+        fields.zeros(&["min_slaves_good_slaves"]);
+    }
+    fields.zeros(&["replicas_waiting_psync"]);
+    fields.field("master_failover_state", "no-failover");
+    // The history of the data begins with the process.
+    fields.field("master_replid", &server.identity.run_id);
+    fields.field("master_replid2", "0".repeat(40));
+    fields.zeros(&["master_repl_offset"]);
+    fields.field("second_repl_offset", -1);
+    fields.zeros(&["repl_backlog_active"]);
+    fields.field("repl_backlog_size", server.config.repl_backlog_size);
+    fields.zeros(&["repl_backlog_first_byte_offset", "repl_backlog_histlen"]);
+}
+
+pub(super) fn scripting_engines(fields: &mut Fields, _: &Keyspace, _: &mut Server) {
+    fields.zeros(&["engines_count", "engines_total_used_memory", "engines_total_memory_overhead"]);
+}
+
+/// Commands and subcommands, by full name.
+fn by_name(server: &Server) -> Vec<&'static TableEntry> {
+    let mut entries: Vec<&'static TableEntry> = server.commands.every().collect();
+    entries.sort_unstable_by(|one, other| one.full_name.cmp(&other.full_name));
+    entries
+}
+
+pub(super) fn command_stats(fields: &mut Fields, _: &Keyspace, server: &mut Server) {
+    for entry in by_name(server) {
+        let Some(stats) = server.stats.commands.get(entry.id) else { continue };
+        if stats.calls == 0 && stats.failed == 0 && stats.rejected == 0 {
+            continue;
+        }
+        let microseconds = stats.nanoseconds / 1000;
+        let each = if stats.calls == 0 { 0.0 } else { microseconds as f64 / stats.calls as f64 };
+        fields.field(
+            format_args!("cmdstat_{}", entry.full_name),
+            format_args!(
+                "calls={},usec={microseconds},usec_per_call={each:.2},rejected_calls={},failed_calls={}",
+                stats.calls, stats.rejected, stats.failed
+            ),
+        );
+    }
+}
+
+pub(super) fn error_stats(fields: &mut Fields, _: &Keyspace, server: &mut Server) {
+    for (code, count) in &server.stats.errors {
+        fields.field(format_args!("errorstat_{}", safe(code)), format_args!("count={count}"));
+    }
+}
+
+/// Characters that would break the lines of INFO are replaced as Valkey replaces them.
+fn safe(name: &str) -> String {
+    name.chars()
+        .map(|letter| match letter {
+            '#' | ':' | '\n' | '\r' => '_',
+            letter => letter,
+        })
+        .collect()
+}
+
+pub(super) fn latency_stats(fields: &mut Fields, _: &Keyspace, server: &mut Server) {
+    if !server.config.latency_tracking {
+        return;
+    }
+    let percentiles = &server.config.latency_tracking_info_percentiles.0;
+    for entry in by_name(server) {
+        let Some(histogram) = server.stats.latency(entry.id) else { continue };
+        let values: Vec<String> = percentiles
+            .iter()
+            .map(|percentage| format!("p{percentage}={:.3}", histogram.percentile_us(*percentage)))
+            .collect();
+        fields.field(format_args!("latency_percentiles_usec_{}", entry.full_name), values.join(","));
+    }
+}
+
+pub(super) fn keyspace(fields: &mut Fields, keyspace: &Keyspace, _: &mut Server) {
+    for (index, database) in keyspace.databases().iter().enumerate() {
+        if database.is_empty() {
+            continue;
+        }
+        let (keys, expires, hashes) = (database.len(), database.expires(), database.volatile_hashes());
+        let average_ttl = database.average_ttl_ms;
+        fields.field(
+            format_args!("db{index}"),
+            format_args!(
+                "keys={keys},expires={expires},avg_ttl={average_ttl},keys_with_volatile_items={hashes}"
+            ),
+        );
+    }
+}

@@ -1,0 +1,120 @@
+//! What the memory is used for in large, as INFO memory and MEMORY STATS show it.
+
+use super::Server;
+use super::client::ClientClass;
+use crate::keyspace::Keyspace;
+use crate::memory::{AllocatorStatistics, MemoryUsage};
+use crate::sys::process;
+
+/// The name and version of the allocator.
+pub const ALLOCATOR: &str = "jemalloc-5.3.1";
+
+/// Figures in bytes, all taken at one instant.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct MemoryFigures {
+    /// Allocated.
+    pub used: usize,
+    /// Most that was ever allocated.
+    pub peak: usize,
+    /// Allocated once the server was built, with no data.
+    pub startup: usize,
+    /// Held by clients that are no replicas.
+    pub clients: usize,
+    /// Held by replicas.
+    pub replicas: usize,
+    /// Tables of the databases, entries not included.
+    pub tables: usize,
+    /// All that is not data.
+    pub overhead: usize,
+    /// Data.
+    pub dataset: usize,
+    /// Keys in all databases.
+    pub keys: usize,
+    /// Resident, as the system says.
+    pub resident: usize,
+    /// What the allocator says.
+    pub allocator: AllocatorStatistics,
+}
+
+/// `part` of `whole`; of nothing, 0.
+fn ratio(part: usize, whole: usize) -> f64 {
+    if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
+}
+
+fn difference(one: usize, other: usize) -> i64 {
+    one as i64 - other as i64
+}
+
+impl MemoryFigures {
+    /// Takes the figures now.
+    #[must_use]
+    pub fn take(keyspace: &Keyspace, server: &mut Server) -> Self {
+        let used = server.allocated();
+        let held = |replica: bool| {
+            let of_class = |class| (class == ClientClass::Replica) == replica;
+            let chosen = server.clients.iter().filter(|client| of_class(client.class()));
+            chosen.map(MemoryUsage::memory_usage).sum::<usize>()
+        };
+        let (clients, replicas, tables) = (held(false), held(true), keyspace.table_usage());
+        let waiting = server.blocked.memory_usage() + server.watched.memory_usage();
+        let startup = server.identity.startup_bytes;
+        let overhead = startup + clients + replicas + tables + waiting + server.clients.registry_usage();
+        Self {
+            used,
+            peak: server.stats.peak_allocated,
+            startup,
+            clients,
+            replicas,
+            tables,
+            overhead,
+            dataset: used.saturating_sub(overhead),
+            keys: keyspace.len(),
+            resident: usize::try_from(process::resident_bytes()).unwrap_or(usize::MAX),
+            allocator: AllocatorStatistics::now(),
+        }
+    }
+
+    /// Used in percent of the peak.
+    #[must_use]
+    pub fn peak_percentage(&self) -> f64 {
+        ratio(self.used, self.peak) * 100.0
+    }
+
+    /// Data in percent of what was allocated since the start.
+    #[must_use]
+    pub fn dataset_percentage(&self) -> f64 {
+        ratio(self.dataset, self.used.saturating_sub(self.startup).max(1)) * 100.0
+    }
+
+    /// Bytes of data for each key.
+    #[must_use]
+    pub fn bytes_per_key(&self) -> usize {
+        self.dataset.checked_div(self.keys).unwrap_or(0)
+    }
+
+    /// Small allocations' fragmentation: ratio.
+    #[must_use]
+    pub fn fragmentation_ratio(&self) -> f64 {
+        1.0 + ratio(self.allocator.small_fragmentation, self.allocator.allocated)
+    }
+
+    /// What the allocator holds resident against what it uses: ratio and bytes.
+    #[must_use]
+    pub fn allocator_resident(&self) -> (f64, i64) {
+        let AllocatorStatistics { resident, active, .. } = self.allocator;
+        (ratio(resident, active), difference(resident, active))
+    }
+
+    /// What the process holds resident against the allocator: ratio and bytes.
+    #[must_use]
+    pub fn beyond_allocator(&self) -> (f64, i64) {
+        let resident = self.allocator.resident;
+        (ratio(self.resident, resident), difference(self.resident, resident))
+    }
+
+    /// What the process holds resident against what is allocated: ratio and bytes.
+    #[must_use]
+    pub fn total_fragmentation(&self) -> (f64, i64) {
+        (ratio(self.resident, self.used), difference(self.resident, self.used))
+    }
+}

@@ -1,0 +1,26 @@
+//! Which arguments are secrets, and stand as `(redacted)` wherever commands are shown: the monitor and the command log.
+
+use super::command::{Args, TableEntry};
+use crate::config::{Flags, find_option};
+
+/// What stands for a secret.
+pub(super) const REDACTED: &[u8] = b"(redacted)";
+
+/// Whether the argument at `index` is a secret: passwords of AUTH and HELLO, values of sensitive options.
+pub(super) fn is_redacted(entry: &TableEntry, args: Args<'_>, index: usize) -> bool {
+    match entry.full_name.as_str() {
+        "auth" => index >= 1,
+        "hello" => {
+            let follows = |back: usize| {
+                index.checked_sub(back).is_some_and(|at| at >= 2 && args.at(at).eq_ignore_ascii_case(b"auth"))
+            };
+            follows(1) || follows(2)
+        }
+        "config|set" => {
+            index >= 3
+                && index % 2 == 1
+                && find_option(args.at(index - 1)).is_some_and(|(spec, _)| spec.flags.has(Flags::SENSITIVE))
+        }
+        _ => false,
+    }
+}
