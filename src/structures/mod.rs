@@ -8,6 +8,8 @@ pub mod hash_table;
 pub mod intset;
 /// A sequence of strings and integers in one block.
 pub mod listpack;
+/// A member of a set: bytes in one block.
+pub mod member;
 /// A counted B+-tree: the ordered half of sorted sets, the index of streams.
 pub mod ordered_index;
 /// A long list as a sequence of listpacks.
