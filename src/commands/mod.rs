@@ -12,6 +12,7 @@ mod help;
 mod info;
 mod list;
 mod scan;
+mod set;
 mod sorted_set;
 mod timeout;
 
@@ -28,6 +29,7 @@ pub fn table() -> CommandTable {
         hash::COMMANDS,
         info::COMMANDS,
         list::COMMANDS,
+        set::COMMANDS,
         sorted_set::COMMANDS,
     ];
     CommandTable::new(FAMILIES)

@@ -59,7 +59,7 @@ impl Set {
                 let intset = Intset::from_bytes(reader.read_string()?);
                 let intset = intset.map_err(|_| reader.corrupt("Intset integrity check failed."))?;
                 let is_too_long = intset.len() > limits.set.intset_entries;
-                Ok(Some(Self::Intset(intset).as_table_if(is_too_long)))
+                Ok(Some(Self::Intset(intset).into_table_if(is_too_long)))
             }
             ValueType::SetListpack => {
                 let listpack = Listpack::from_bytes(reader.read_string()?);
@@ -68,13 +68,13 @@ impl Set {
                     .filter(|listpack| are_distinct(listpack.iter().map(MemberRef::from)))
                     .ok_or_else(|| reader.corrupt("Set listpack integrity check failed."))?;
                 let is_too_long = listpack.len() > limits.set.listpack.entries;
-                Ok((!listpack.is_empty()).then(|| Self::Listpack(listpack).as_table_if(is_too_long)))
+                Ok((!listpack.is_empty()).then(|| Self::Listpack(listpack).into_table_if(is_too_long)))
             }
             _ => Err(reader.corrupt("Not a set")),
         }
     }
 
-    fn as_table_if(mut self, is_too_long: bool) -> Self {
+    fn into_table_if(mut self, is_too_long: bool) -> Self {
         if is_too_long {
             self.become_table();
         }

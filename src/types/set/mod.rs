@@ -187,9 +187,7 @@ impl Set {
         match self {
             Self::Table(table) => table.contains(member.as_bytes(&mut itoa::Buffer::new())),
             Self::Intset(intset) => member.as_integer().is_some_and(|integer| intset.contains(integer)),
-            Self::Listpack(listpack) => {
-                find(listpack, member.as_bytes(&mut itoa::Buffer::new())).is_some()
-            }
+            Self::Listpack(listpack) => find(listpack, member.as_bytes(&mut itoa::Buffer::new())).is_some(),
         }
     }
 

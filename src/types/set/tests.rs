@@ -152,8 +152,11 @@ fn random_members_are_members_and_different_where_asked() {
     for set in [range_set(0..300), names(100), names(1000)] {
         let model = members_of(&set);
         for count in [0, 1, 5, 60, 100] {
-            let sample: Model =
-                set.sample(count, &mut rng).iter().map(|m| m.as_bytes(&mut itoa::Buffer::new()).to_vec()).collect();
+            let sample: Model = set
+                .sample(count, &mut rng)
+                .iter()
+                .map(|m| m.as_bytes(&mut itoa::Buffer::new()).to_vec())
+                .collect();
             assert_eq!(sample.len(), count);
             assert!(sample.is_subset(&model));
         }
@@ -177,9 +180,11 @@ fn popped_members_leave() {
             set.pop_many(count, &mut rng, &LIMITS, |m| {
                 assert!(popped.insert(m.as_bytes(&mut itoa::Buffer::new()).to_vec()));
             });
-            while set.len() > 10 && set.pop(&mut rng, |m| {
-                assert!(popped.insert(m.as_bytes(&mut itoa::Buffer::new()).to_vec()));
-            }) {}
+            while set.len() > 10
+                && set.pop(&mut rng, |m| {
+                    assert!(popped.insert(m.as_bytes(&mut itoa::Buffer::new()).to_vec()));
+                })
+            {}
             let left = members_of(&set);
             assert!(left.is_disjoint(&popped) && left.len() == 10);
             assert_eq!(&left | &popped, before);
@@ -254,12 +259,15 @@ fn written(set: &Set) -> Vec<u8> {
 }
 
 fn read(bytes: &[u8], form: Form, limits: SetLimits) -> Result<Option<Set>, String> {
-    Set::read_rdb(&mut Reader::of_slice(bytes), form, &all_limits(limits)).map_err(|error| error.kind.to_string())
+    Set::read_rdb(&mut Reader::of_slice(bytes), form, &all_limits(limits))
+        .map_err(|error| error.kind.to_string())
 }
 
 #[test]
 fn every_encoding_comes_back_from_rdb() {
-    for set in [range_set(-5..5), range_set(70_000..70_400), names(100), names(1000), set_of(&["a", "1", "-1"])] {
+    for set in
+        [range_set(-5..5), range_set(70_000..70_400), names(100), names(1000), set_of(&["a", "1", "-1"])]
+    {
         let back = read(&written(&set), set.rdb_type(80), LIMITS).unwrap().unwrap();
         assert_eq!(back.encoding(), set.encoding());
         assert_eq!(members_of(&back), members_of(&set));
@@ -296,10 +304,12 @@ fn what_is_no_set_is_refused() {
         writer.write_string(b"a").unwrap();
     });
     assert_eq!(members.unwrap_err(), "Duplicate set members detected");
-    let listpack = listpack_of([MemberRef::Int(1), MemberRef::Bytes(b"a"), MemberRef::Bytes(b"a")].into_iter());
+    let listpack =
+        listpack_of([MemberRef::Int(1), MemberRef::Bytes(b"a"), MemberRef::Bytes(b"a")].into_iter());
     let listpack = twice(Form::SetListpack, &|writer| writer.write_string(listpack.as_bytes()).unwrap());
     assert_eq!(listpack.unwrap_err(), "Set listpack integrity check failed.");
-    let intset = twice(Form::SetIntset, &|writer| writer.write_string(b"\x02\0\0\0\x02\0\0\0\x01\0\x01\0").unwrap());
+    let intset =
+        twice(Form::SetIntset, &|writer| writer.write_string(b"\x02\0\0\0\x02\0\0\0\x01\0\x01\0").unwrap());
     assert_eq!(intset.unwrap_err(), "Intset integrity check failed.");
     assert!(twice(Form::Set, &|writer| writer.write_len(0).unwrap()).unwrap().is_none());
     assert!(twice(Form::Set, &|writer| writer.write_len(1).unwrap()).is_err());
@@ -327,8 +337,10 @@ fn sets_of_real_servers_are_read() {
             if key.starts_with("set:") {
                 let set = Set::read_rdb(snapshot.value().1, header.value_type, &all_limits(narrow));
                 let set = set.unwrap().unwrap();
-                let text: Vec<String> =
-                    members_of(&set).iter().map(|member| String::from_utf8_lossy(member).into_owned()).collect();
+                let text: Vec<String> = members_of(&set)
+                    .iter()
+                    .map(|member| String::from_utf8_lossy(member).into_owned())
+                    .collect();
                 seen.push(format!("{key} {} {}", set.encoding().name(), text.join(",")));
             } else {
                 snapshot.value().1.skip_value(header.value_type).unwrap();
