@@ -16,6 +16,7 @@ pub fn apply_config(
     server: &mut Server,
     changed: &[&'static str],
 ) -> Result<(), (&'static str, String)> {
+    server.command_log.trim(&server.config);
     server.limits = super::limits(&server.config);
     keyspace.access_policy = access_policy(&server.config);
     server.events.wanted = server.config.notify_keyspace_events;

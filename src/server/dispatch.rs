@@ -6,6 +6,7 @@
 use super::blocking::{BlockRequest, Blocked, WaitEnd};
 use super::client::ClientKey;
 use super::command::{Args, Group, TableEntry, flag};
+use super::command_log::{CommandCost, CommandLog};
 use super::{Context, Engine};
 use crate::keyspace::{KeyHash, Keys};
 use crate::resp::CommandError;
@@ -66,7 +67,7 @@ impl Engine {
             None => match self.server.commands.find(args) {
                 Ok(entry) => entry,
                 Err(error) => {
-                    self.refuse(client, None, &error, reply);
+                    self.refuse(client, self.server.commands.named(args), &error, reply);
                     return Executed::Done;
                 }
             },
@@ -188,6 +189,7 @@ impl Engine {
         reply: &mut Reply,
         in_transaction: bool,
     ) -> Option<BlockRequest> {
+        let start = reply.len();
         let (database, touches) =
             self.server.clients.get(client).map_or((0, true), |client| (client.database, !client.no_touch));
         let started = clock::ticks();
@@ -209,16 +211,39 @@ impl Engine {
         let outcome = (entry.command.handler)(&mut context, args);
         let block = context.block.take();
         let nanoseconds = clock::nanoseconds_between(started, clock::ticks());
-        match block {
-            None => self.server.count(client, entry, nanoseconds, outcome.is_err()),
-            // A call that blocks counts once it ends.
-            Some(_) => self.server.note_command(client, entry),
-        }
+        let failed = outcome.is_err();
         if let Err(error) = outcome {
             self.server.stats.count_error(&error.code());
             error.write(reply);
         }
-        block
+        if block.is_some() {
+            // A call that blocks counts once it ends.
+            self.server.note_command(client, entry);
+            return block;
+        }
+        self.server.count(client, entry, nanoseconds, failed);
+        let cost = CommandCost {
+            microseconds: nanoseconds / 1000,
+            request_bytes: args.request_bytes() as u64,
+            reply_bytes: reply.len().saturating_sub(start) as u64,
+        };
+        self.observe(client, entry, args, cost);
+        None
+    }
+
+    /// Tells the logs of what cost much.
+    #[inline]
+    fn observe(&mut self, client: ClientKey, entry: &TableEntry, args: Args<'_>, cost: CommandCost) {
+        let server = &mut self.server;
+        let threshold_ms = server.config.latency_monitor_threshold;
+        if threshold_ms > 0 {
+            let event = if entry.command.has(flag::FAST) { "fast-command" } else { "command" };
+            server.latency.note(threshold_ms, event, cost.microseconds, server.now_ms);
+        }
+        if CommandLog::wants(&server.config, cost) && !entry.command.has(flag::SKIP_COMMANDLOG) {
+            let client = server.clients.get(client);
+            server.command_log.add(&server.config, cost, client, entry, args, server.now_ms);
+        }
     }
 
     fn block(

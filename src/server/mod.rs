@@ -5,6 +5,7 @@ pub mod background;
 pub mod blocking;
 pub mod client;
 pub mod command;
+pub mod command_log;
 mod context;
 mod cron;
 mod description;
@@ -12,6 +13,7 @@ mod dispatch;
 pub mod events;
 pub mod histogram;
 pub mod info;
+pub mod latency;
 pub mod listening;
 pub mod memory_figures;
 pub mod monitors;
@@ -34,7 +36,9 @@ pub use oom_score::OomScore;
 
 use blocking::{BlockedClients, TimeoutReply, WaitEnd};
 use command::{CommandTable, TableEntry};
+use command_log::CommandLog;
 use events::KeyEvents;
+use latency::LatencyMonitor;
 use monitors::Monitors;
 use stats::Stats;
 use tokio::sync::mpsc::UnboundedSender;
@@ -140,6 +144,10 @@ pub struct Server {
     pub watched: WatchedKeys,
     /// Keyspace events.
     pub events: KeyEvents,
+    /// Commands that cost much.
+    pub command_log: CommandLog,
+    /// Events that took long.
+    pub latency: LatencyMonitor,
     /// Who is fed every command.
     pub monitors: Monitors,
     /// Counters.

@@ -71,6 +71,8 @@ pub(super) fn build(
         blocked: Default::default(),
         watched: Default::default(),
         events: Default::default(),
+        command_log: Default::default(),
+        latency: Default::default(),
         monitors: Default::default(),
         stats: Stats::new(commands.ids()),
         persistence: persistence::State::default(),

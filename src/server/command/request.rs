@@ -29,6 +29,12 @@ impl<'a> Args<'a> {
         self.ranges.is_empty()
     }
 
+    /// Bytes of the whole request: as it came over the wire, or of its arguments when it owns them.
+    #[must_use]
+    pub fn request_bytes(&self) -> usize {
+        self.buffer.len()
+    }
+
     /// The argument at `index`; empty when there is none (handlers run after the arity check).
     #[inline]
     #[must_use]

@@ -110,6 +110,13 @@ impl CommandTable {
         }
     }
 
+    /// The command or subcommand that a request names, whatever its number of arguments.
+    #[must_use]
+    pub fn named(&self, args: Args<'_>) -> Option<&TableEntry> {
+        let entry = self.get(args.at(0))?;
+        if entry.subcommands.is_empty() || args.len() < 2 { Some(entry) } else { entry.subcommand(args.at(1)) }
+    }
+
     /// The command or subcommand that a request calls.
     ///
     /// # Errors
