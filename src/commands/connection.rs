@@ -2,7 +2,7 @@
 //!
 //! There is one user, `default`; its password is the option `requirepass`.
 
-use sha1::{Digest, Sha1};
+use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use crate::algorithms::numbers::parse_i64;
@@ -148,7 +148,7 @@ fn authenticate(cx: &mut Context<'_>, user: &[u8], password: &[u8]) -> Outcome {
 /// Whether the password is right, in a time that says nothing of it or its length.
 fn is_password(server: &Server, user: &[u8], password: &[u8]) -> bool {
     let expected = server.config.requirepass.as_bytes();
-    let same = Sha1::digest(expected).ct_eq(&Sha1::digest(password));
+    let same = Sha256::digest(expected).ct_eq(&Sha256::digest(password));
     user == DEFAULT_USER && (expected.is_empty() || bool::from(same))
 }
 

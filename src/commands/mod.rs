@@ -4,14 +4,19 @@
 
 mod arguments;
 mod client;
+mod command;
+mod command_log;
 mod config;
 mod connection;
 mod expiry;
 mod hash;
 mod help;
 mod info;
+mod latency;
 mod list;
+mod memory;
 mod scan;
+mod server;
 mod set;
 mod sorted_set;
 mod timeout;
@@ -24,11 +29,16 @@ pub fn table() -> CommandTable {
     const FAMILIES: &[&[Command]] = &[
         // One a line.
         client::COMMANDS,
+        command::COMMANDS,
+        command_log::COMMANDS,
         config::COMMANDS,
         connection::COMMANDS,
         hash::COMMANDS,
         info::COMMANDS,
+        latency::COMMANDS,
         list::COMMANDS,
+        memory::COMMANDS,
+        server::COMMANDS,
         set::COMMANDS,
         sorted_set::COMMANDS,
     ];

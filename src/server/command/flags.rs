@@ -47,7 +47,7 @@ pub mod flag {
     /// Reaches all databases.
     pub const ALL_DBS: u64 = 1 << 21;
 
-    /// Flags with the names that COMMAND INFO prints, in its order.
+    /// Flags with the names that COMMAND INFO prints, in its order; the others are not shown.
     pub const NAMES: &[(u64, &str)] = &[
         (WRITE, "write"),
         (READONLY, "readonly"),
@@ -63,13 +63,11 @@ pub mod flag {
         (ASKING, "asking"),
         (FAST, "fast"),
         (NO_AUTH, "no_auth"),
-        (MAY_REPLICATE, "may_replicate"),
+        (NO_MANDATORY_KEYS, "no_mandatory_keys"),
+        (NO_ASYNC_LOADING, "no_async_loading"),
         (NO_MULTI, "no_multi"),
         (MOVABLE_KEYS, "movablekeys"),
         (ALLOW_BUSY, "allow_busy"),
-        (NO_ASYNC_LOADING, "no_async_loading"),
-        (NO_MANDATORY_KEYS, "no_mandatory_keys"),
-        (ALL_DBS, "all_dbs"),
     ];
 }
 
@@ -144,6 +142,13 @@ pub mod category {
     pub const CONNECTION: u32 = 1 << 18;
     pub const TRANSACTION: u32 = 1 << 19;
     pub const SCRIPTING: u32 = 1 << 20;
+
+    /// The category of this name, in any case of letters.
+    #[must_use]
+    pub fn named(name: &[u8]) -> Option<u32> {
+        let found = NAMES.iter().find(|(_, known)| known.as_bytes().eq_ignore_ascii_case(name))?;
+        Some(found.0)
+    }
 
     /// Names in Valkey's order.
     pub const NAMES: &[(u32, &str)] = &[

@@ -3,11 +3,13 @@
 //! COMMAND INFO, DOCS and GETKEYS, ACL categories, arity errors and propagation are all derived from [`Command`].
 
 mod flags;
+mod keys;
 mod request;
 mod syntax;
 mod table;
 
 pub use flags::{Group, category, flag, key_flag};
+pub use keys::{KeyPosition, LegacyRange, keys_of};
 pub use request::{Args, Request};
 pub use syntax::{Arg, ArgKind, Begin, Find, KeySpec};
 pub use table::{CommandTable, TableEntry};

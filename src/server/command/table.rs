@@ -146,6 +146,14 @@ fn unknown_command(args: Args<'_>) -> CommandError {
 }
 
 impl TableEntry {
+    /// The subcommands by name.
+    #[must_use]
+    pub fn sorted_subcommands(&self) -> Vec<&Self> {
+        let mut subcommands: Vec<&Self> = self.subcommands.values().collect();
+        subcommands.sort_unstable_by_key(|entry| entry.full_name.as_str());
+        subcommands
+    }
+
     /// The subcommand of this name.
     #[must_use]
     pub fn subcommand(&self, name: &[u8]) -> Option<&TableEntry> {
