@@ -240,7 +240,7 @@ pub(super) const HTTL: Command = Command {
 
 fn httl(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let now_ms = cx.now_ms();
-    ttl(cx, args, |expiry_ms| seconds((expiry_ms - now_ms).max(0)))
+    ttl(cx, args, |expiry_ms| seconds(expiry_ms - now_ms))
 }
 
 pub(super) const HPTTL: Command = Command {
@@ -313,9 +313,9 @@ fn hpexpiretime(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     ttl(cx, args, |expiry_ms| expiry_ms)
 }
 
-/// Whole seconds, rounded.
+/// Whole seconds, rounded; the largest instants round beyond what milliseconds can say.
 fn seconds(ms: i64) -> i64 {
-    ms.saturating_add(500) / SECOND_MS
+    ((ms.max(0).unsigned_abs() + 500) / SECOND_MS.unsigned_abs()).cast_signed()
 }
 
 fn ttl(cx: &mut Context<'_>, args: Args<'_>, shown: impl Fn(i64) -> i64) -> Outcome {
