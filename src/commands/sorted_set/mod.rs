@@ -1,6 +1,7 @@
 //! The commands of sorted sets, and what they share: ranges as arguments, members as replies, storing a result.
 
 mod change;
+mod combine;
 mod pop;
 mod random;
 mod range;
@@ -47,6 +48,13 @@ pub(super) const COMMANDS: &[Command] = &[
     pop::BZPOPMIN,
     pop::BZPOPMAX,
     pop::BZMPOP,
+    combine::ZUNION,
+    combine::ZINTER,
+    combine::ZDIFF,
+    combine::ZINTERCARD,
+    combine::ZUNIONSTORE,
+    combine::ZINTERSTORE,
+    combine::ZDIFFSTORE,
 ];
 
 /// `LIMIT offset count` in a command's documented syntax.
