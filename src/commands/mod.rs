@@ -9,6 +9,7 @@ mod command_log;
 mod config;
 mod connection;
 mod expiry;
+mod generic;
 mod hash;
 mod help;
 mod info;
@@ -19,7 +20,9 @@ mod scan;
 mod server;
 mod set;
 mod sorted_set;
+mod string;
 mod timeout;
+mod transactions;
 
 use crate::server::command::{Command, CommandTable};
 
@@ -33,6 +36,7 @@ pub fn table() -> CommandTable {
         command_log::COMMANDS,
         config::COMMANDS,
         connection::COMMANDS,
+        generic::COMMANDS,
         hash::COMMANDS,
         info::COMMANDS,
         latency::COMMANDS,
@@ -41,6 +45,8 @@ pub fn table() -> CommandTable {
         server::COMMANDS,
         set::COMMANDS,
         sorted_set::COMMANDS,
+        string::COMMANDS,
+        transactions::COMMANDS,
     ];
     CommandTable::new(FAMILIES)
 }

@@ -6,11 +6,11 @@ use crate::structures::hash_table::{HashTable, Mark};
 /// A numbered database.
 #[derive(Default)]
 pub struct Database {
-    table: HashTable<Entry>,
+    pub(super) table: HashTable<Entry>,
     /// Where the active expiry of entries goes on.
-    pub(super) expiry_cursor: u64,
+    pub(super) expiry_cursor: usize,
     /// Where the active expiry of hash fields goes on.
-    pub(super) field_cursor: u64,
+    pub(super) field_cursor: usize,
     /// Smoothed mean of the time to live of the entries that have one, in milliseconds (INFO `avg_ttl`).
     pub average_ttl_ms: i64,
 }

@@ -5,7 +5,7 @@
 //!   bits 0-3 encoding · 4 has an expiry · 5 long key · 8-31 access clock (LRU seconds or LFU)
 //! ```
 //! Every encoding but `embstr` has the word: the integer itself, or the pointer that owns the value.
-//! Invariant: the block is exactly as long as its parts say, so its weight follows from them.
+//! Invariant: the block is of the size class that its parts say, so its weight follows from them.
 
 use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
@@ -17,6 +17,7 @@ use crate::memory::{MemoryUsage, raw, usable_size};
 use crate::structures::hash_table::{Borrowed, Element, Mark, Marks};
 use crate::structures::raw_string::RawString;
 use crate::structures::word::Word;
+use crate::types::string::StringRef;
 use crate::types::{Encoding, EntryValue, Hash, List, Set, SortedSet, Stream, Value, ValueType};
 
 const HEADER: usize = 4;
@@ -34,55 +35,6 @@ pub struct Entry(NonNull<u8>);
 
 // SAFETY: an entry owns everything it points to.
 unsafe impl Send for Entry {}
-
-/// A string value, seen in place.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StringRef<'a> {
-    /// Encoding `int`.
-    Int(i64),
-    /// Encodings `embstr` and `raw`.
-    Bytes(&'a [u8]),
-}
-
-impl<'a> StringRef<'a> {
-    /// The string's bytes; an integer is written into `buffer`.
-    pub fn as_bytes<'b>(self, buffer: &'b mut itoa::Buffer) -> &'b [u8]
-    where
-        'a: 'b,
-    {
-        match self {
-            Self::Int(value) => buffer.format(value).as_bytes(),
-            Self::Bytes(bytes) => bytes,
-        }
-    }
-
-    /// The string's bytes, owned.
-    #[must_use]
-    pub fn to_vec(self) -> Vec<u8> {
-        self.as_bytes(&mut itoa::Buffer::new()).to_vec()
-    }
-
-    /// The length in bytes of the string as text.
-    #[must_use]
-    pub fn len(self) -> usize {
-        self.as_bytes(&mut itoa::Buffer::new()).len()
-    }
-
-    /// Whether the string has no bytes.
-    #[must_use]
-    pub fn is_empty(self) -> bool {
-        self == Self::Bytes(b"")
-    }
-
-    /// The string as an integer, if it is one.
-    #[must_use]
-    pub fn as_integer(self) -> Option<i64> {
-        match self {
-            Self::Int(value) => Some(value),
-            Self::Bytes(bytes) => numbers::parse_i64(bytes),
-        }
-    }
-}
 
 /// How a string of these lengths is encoded. Valkey embeds key and value in one object of at most 128 bytes
 /// (`shouldEmbedStringObject`); so do we, by its arithmetic, that `OBJECT ENCODING` agrees.
@@ -107,9 +59,15 @@ impl Entry {
     /// A string entry; the encoding follows from the value (`int` for what prints back the same).
     #[must_use]
     pub fn string(key: &[u8], value: &[u8], expiry_ms: Option<i64>) -> Self {
-        if let Some(integer) = numbers::parse_i64(value) {
-            return Self::integer(key, integer, expiry_ms);
+        match numbers::parse_i64(value) {
+            Some(integer) => Self::integer(key, integer, expiry_ms),
+            None => Self::text(key, value, expiry_ms),
         }
+    }
+
+    /// A string entry that is never of encoding `int`, whatever its bytes say (Valkey: what INCRBYFLOAT leaves).
+    #[must_use]
+    pub fn text(key: &[u8], value: &[u8], expiry_ms: Option<i64>) -> Self {
         if embeds(key.len(), value.len(), expiry_ms.is_some()) {
             return Self::build(key, Encoding::Embstr, expiry_ms, &Parts::Embedded(value));
         }
@@ -361,6 +319,60 @@ impl Entry {
             self.write_word(self.word_offset(), value as u64);
         }
         is_integer
+    }
+
+    /// Takes another entry of the same key in its place; the access clock stays.
+    pub fn become_entry(&mut self, mut other: Self) {
+        other.set_clock(self.clock());
+        *self = other;
+    }
+
+    /// Gives the entry another string value and expiry without a new block, where the new ones take a block of the
+    /// same size; `false` leaves it as it was. Overwriting in place saves a free and an allocation.
+    pub fn overwrite(&mut self, value: &[u8], expiry_ms: Option<i64>) -> bool {
+        let expires = self.header() & HAS_EXPIRY != 0;
+        if expires != expiry_ms.is_some() {
+            return false;
+        }
+        let done = match (self.encoding(), numbers::parse_i64(value)) {
+            (Encoding::Int, Some(integer)) => self.set_integer(integer),
+            (Encoding::Embstr, None) => self.overwrite_embedded(value),
+            (Encoding::Raw, None) if !embeds(self.key().len(), value.len(), expires) => {
+                self.overwrite_raw(value)
+            }
+            _ => false,
+        };
+        if let (true, Some(expiry_ms)) = (done, expiry_ms) {
+            self.write_word(HEADER, expiry_ms as u64);
+        }
+        done
+    }
+
+    fn overwrite_embedded(&mut self, value: &[u8]) -> bool {
+        let (key_at, key_len) = self.key_span();
+        let at = key_at + key_len;
+        let old = usize::from(self.bytes(at, 1)[0]);
+        let expires = self.header() & HAS_EXPIRY != 0;
+        if usable_size(at + 1 + value.len()) != usable_size(at + 1 + old)
+            || !embeds(key_len, value.len(), expires)
+        {
+            return false;
+        }
+        // SAFETY: the block has room for a length byte and `value.len()` bytes from `at` on: its size class is theirs.
+        let place = unsafe { self.0.add(at) };
+        let mut place = Cursor { at: place };
+        place.put(&[value.len() as u8]);
+        place.put(value);
+        true
+    }
+
+    fn overwrite_raw(&mut self, value: &[u8]) -> bool {
+        let offset = self.word_offset();
+        // SAFETY: the word owns a raw string; it is put back below, changed.
+        let mut string = ManuallyDrop::new(unsafe { RawString::from_word(self.read_word(offset)) });
+        string.assign(value);
+        self.write_word(offset, ManuallyDrop::into_inner(string).into_word());
+        true
     }
 
     /// The collection, to read; `None` when the entry is of another type.

@@ -2,12 +2,13 @@
 //!
 //! An expired entry is never seen: whoever comes across it deletes it.
 
-use super::entry::{Entry, RawStringMut, StringRef, ValueMut, ValueRef};
-use super::{Database, Keyspace};
+use super::entry::{Entry, RawStringMut, ValueMut, ValueRef};
+use super::{Database, Happening, Keyspace};
 use crate::algorithms::hash::hash;
 use crate::resp::CommandError;
 use crate::structures::hash_table::{Borrowed, BorrowedMut, Position};
 use crate::types::EntryValue;
+use crate::types::string::StringRef;
 
 /// A key whose hash was computed ahead, while the batch was prefetched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +33,17 @@ pub struct Keys<'a> {
     pub hint: Option<KeyHash>,
     /// Whether reads change access clocks (CLIENT NO-TOUCH says no).
     pub touches: bool,
+}
+
+/// What a write does to the expiry that is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WriteExpiry {
+    /// Takes it away.
+    Clear,
+    /// Leaves it.
+    Keep,
+    /// Sets it, Unix ms.
+    At(i64),
 }
 
 type Found<T> = Result<Option<T>, CommandError>;
@@ -64,9 +76,16 @@ impl Keys<'_> {
         if !database.table().get(position).is_expired(now_ms) {
             return Some(position);
         }
-        drop(database.table_mut().remove(position));
-        self.keyspace.counters.expired += 1;
+        self.expire_at(position);
         None
+    }
+
+    /// Deletes an entry whose time has come, and leaves a note of it for whoever runs the command.
+    #[cold]
+    fn expire_at(&mut self, position: Position) {
+        let entry = self.db_mut().table_mut().remove(position);
+        self.keyspace.counters.expired += 1;
+        self.keyspace.note(self.database, Happening::Expired, entry.key());
     }
 
     /// Whether the key exists. Counts as neither hit nor miss and touches nothing.
@@ -82,13 +101,28 @@ impl Keys<'_> {
 
     /// The entry, to read: counts a hit or a miss and touches the access clock.
     pub fn read(&mut self, key: &[u8]) -> Option<Borrowed<'_, Entry>> {
-        let Some(position) = self.find(key) else {
-            self.keyspace.counters.misses += 1;
-            return None;
-        };
-        self.keyspace.counters.hits += 1;
+        let position = self.look_up(key)?;
         self.touch(position);
         Some(self.db().table().get(position))
+    }
+
+    /// The entry, to read: counts a hit or a miss, and leaves the access clock alone (EXISTS, TYPE, TTL, OBJECT).
+    pub fn read_untouched(&mut self, key: &[u8]) -> Option<Borrowed<'_, Entry>> {
+        let position = self.look_up(key)?;
+        Some(self.db().table().get(position))
+    }
+
+    fn look_up(&mut self, key: &[u8]) -> Option<Position> {
+        let position = self.find(key);
+        if position.is_some() {
+            self.keyspace.counters.hits += 1;
+        } else {
+            self.keyspace.counters.misses += 1;
+            if self.keyspace.reports.misses {
+                self.keyspace.note(self.database, Happening::Missed, key);
+            }
+        }
+        position
     }
 
     fn touch(&mut self, position: Position) {
@@ -179,7 +213,62 @@ impl Keys<'_> {
     pub fn insert(&mut self, mut entry: Entry) -> Position {
         entry.set_clock(self.keyspace.access_policy.fresh(self.now_ms));
         let hash = self.hash(entry.key());
+        if self.keyspace.reports.new_keys {
+            self.keyspace.note(self.database, Happening::New, entry.key());
+        }
         self.db_mut().table_mut().insert(hash, entry)
+    }
+
+    /// Makes a key hold this string, whatever it held; gives back an entry that had to make room.
+    pub fn set_string(&mut self, key: &[u8], value: &[u8], expiry: WriteExpiry) -> Option<Entry> {
+        match self.find(key) {
+            Some(position) => self.set_string_at(position, key, value, expiry),
+            None => {
+                self.insert_string(key, value, expiry);
+                None
+            }
+        }
+    }
+
+    /// Puts a string under a key that is absent.
+    pub fn insert_string(&mut self, key: &[u8], value: &[u8], expiry: WriteExpiry) {
+        let expiry_ms = match expiry {
+            WriteExpiry::At(expiry_ms) => Some(expiry_ms),
+            WriteExpiry::Keep | WriteExpiry::Clear => None,
+        };
+        self.insert(Entry::string(key, value, expiry_ms));
+    }
+
+    /// Makes the entry of `key`, which is at `position`, this string: in its own block where that fits, else in a new
+    /// one, and then the old entry is given back.
+    pub fn set_string_at(
+        &mut self,
+        position: Position,
+        key: &[u8],
+        value: &[u8],
+        expiry: WriteExpiry,
+    ) -> Option<Entry> {
+        let Keyspace { databases, access_policy, random, .. } = &mut *self.keyspace;
+        let table = databases[self.database].table_mut();
+        let mut entry = table.get_mut(position);
+        let expiry_ms = match expiry {
+            WriteExpiry::Clear => None,
+            WriteExpiry::Keep => entry.expiry_ms(),
+            WriteExpiry::At(expiry_ms) => Some(expiry_ms),
+        };
+        let clock = access_policy.touched(entry.clock(), self.now_ms, random);
+        if entry.overwrite(value, expiry_ms) {
+            entry.set_clock(clock);
+            return None;
+        }
+        let mut replacement = Entry::string(key, value, expiry_ms);
+        replacement.set_clock(clock);
+        Some(std::mem::replace(&mut *entry, replacement))
+    }
+
+    /// Does something in another database, at the same instant.
+    pub fn within<T>(&mut self, database: usize, act: impl FnOnce(&mut Keys<'_>) -> T) -> T {
+        act(&mut Keys { keyspace: self.keyspace, database, ..*self })
     }
 
     /// Puts an entry in the place of whatever its key holds, and gives that back.

@@ -3,14 +3,20 @@
 pub mod access;
 mod database;
 mod entry;
+mod expiry;
+mod happenings;
 mod keys;
 
+pub use crate::types::string::StringRef;
 pub use database::Database;
-pub use entry::{CLOCK_MAX, Entry, RawStringMut, StringRef, ValueMut, ValueRef};
-pub use keys::{KeyHash, Keys};
+pub use entry::{CLOCK_MAX, Entry, RawStringMut, ValueMut, ValueRef};
+pub use expiry::ExpiryBudget;
+pub use happenings::{Happened, Happening, Reports};
+pub use keys::{KeyHash, Keys, WriteExpiry};
 
 use access::AccessPolicy;
 
+use crate::algorithms::hash::hash;
 use crate::memory::{MemoryUsage, vec_usage};
 
 /// Every database of the server, and what is true of all of them.
@@ -22,6 +28,11 @@ pub struct Keyspace {
     child_alive: bool,
     /// What the keyspace counts for INFO.
     pub counters: Counters,
+    /// Which happenings somebody wants to hear of; expiries are always noted.
+    pub reports: Reports,
+    happened: Vec<Happened>,
+    /// The database at which active expiry goes on.
+    next_to_expire: usize,
     random: fastrand::Rng,
 }
 
@@ -38,6 +49,10 @@ pub struct Counters {
     pub expired: u64,
     /// Hash fields deleted because their time had come.
     pub expired_fields: u64,
+    /// Estimated share of the keys with an expiry that have expired and are still there, in percent.
+    pub expired_stale_percent: f64,
+    /// Times active expiry ended for want of time.
+    pub expired_time_cap_reached: u64,
 }
 
 impl Keyspace {
@@ -49,6 +64,9 @@ impl Keyspace {
             access_policy: AccessPolicy::Lru,
             child_alive: false,
             counters: Counters::default(),
+            reports: Reports::default(),
+            happened: Vec::new(),
+            next_to_expire: 0,
             random: fastrand::Rng::new(),
         }
     }
@@ -67,6 +85,15 @@ impl Keyspace {
     /// The random source of sampling and random keys.
     pub fn random(&mut self) -> &mut fastrand::Rng {
         &mut self.random
+    }
+
+    /// Whether a database still holds this key though its time has come.
+    #[must_use]
+    pub fn holds_expired(&self, database: usize, key: &[u8], now_ms: i64) -> bool {
+        self.databases.get(database).is_some_and(|database| {
+            let table = database.table();
+            table.find(hash(key), key).is_some_and(|position| table.get(position).is_expired(now_ms))
+        })
     }
 
     /// Exchanges the contents of two databases. Both must exist.

@@ -21,6 +21,8 @@ pub enum TimeoutReply {
     NullArray,
     /// `$-1` / `_`.
     Null,
+    /// `:n`: what was reached until then (WAIT).
+    Integer(i64),
 }
 
 /// How a wait ends that no key ended.

@@ -34,7 +34,9 @@ impl LogKind {
     fn limits(self, config: &Config) -> (i64, u64) {
         match self {
             Self::Slow => (config.commandlog_execution_slower_than, config.commandlog_slow_execution_max_len),
-            Self::LargeRequest => (config.commandlog_request_larger_than, config.commandlog_large_request_max_len),
+            Self::LargeRequest => {
+                (config.commandlog_request_larger_than, config.commandlog_large_request_max_len)
+            }
             Self::LargeReply => (config.commandlog_reply_larger_than, config.commandlog_large_reply_max_len),
         }
     }

@@ -2,8 +2,9 @@
 
 use super::Server;
 use super::blocking::BlockRequest;
+use super::call::Call;
 use super::client::{Client, ClientKey};
-use super::command::TableEntry;
+use super::command::{Args, TableEntry};
 use crate::config::EventClasses;
 use crate::keyspace::Keys;
 use crate::resp::Reply;
@@ -56,9 +57,34 @@ impl Context<'_> {
 
     /// Says that a key was changed, without an event and without counting (a command that counts by element).
     pub fn touched(&mut self, key: &[u8]) {
+        self.settle();
         let database = self.keys.database;
         self.server.watched.touch(&mut self.server.clients, database, key);
         self.server.blocked.key_written(database, key);
+    }
+
+    /// Brings about what look-ups noted before what is said next, so that events keep their order.
+    #[inline]
+    pub(super) fn settle(&mut self) {
+        if self.keys.keyspace.has_happened() {
+            super::events::settle(self.keys.keyspace, self.server);
+        }
+    }
+
+    /// Says that a key that was changed lies in another database; see [`Self::changed`], which this does without
+    /// counting.
+    pub fn touched_in(&mut self, database: usize, class: EventClasses, event: &'static str, key: &[u8]) {
+        let own = std::mem::replace(&mut self.keys.database, database);
+        self.touched(key);
+        self.notify(class, event, key);
+        self.keys.database = own;
+    }
+
+    /// Runs another request of the same client in this one's place: a command of a transaction.
+    pub fn run(&mut self, command: &'static TableEntry, args: Args<'_>) {
+        // Inside a transaction nothing waits, so there is no wish to block.
+        let call = Call { client: self.client, entry: command, hint: None, in_transaction: true };
+        let _ = call.run(self.keys.keyspace, self.server, args, self.reply);
     }
 
     /// Counts `count` more changes since the last save.
@@ -68,6 +94,7 @@ impl Context<'_> {
 
     /// Tells who listens to keyspace events.
     pub fn notify(&mut self, class: EventClasses, event: &'static str, key: &[u8]) {
+        self.settle();
         let database = self.keys.database;
         self.server.events.notify(database, class, event, key);
     }

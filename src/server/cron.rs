@@ -1,8 +1,9 @@
 //! What the engine does at intervals, `hz` times a second: samples, expiry, limits of clients, snapshots that are due.
 
 use super::client::{Client, ClientClass};
-use super::{ClientKey, Engine, Server, shutdown};
+use super::{ClientKey, Engine, Server, events, shutdown};
 use crate::config::OutputBufferLimit;
+use crate::keyspace::ExpiryBudget;
 use crate::memory::MemoryUsage;
 use crate::sys::clock;
 
@@ -10,6 +11,9 @@ use crate::sys::clock;
 const RATES_MS: i64 = 100;
 /// The interval of the lines at level verbose and debug, in milliseconds.
 const REPORT_MS: i64 = 5000;
+
+/// The share of its time that active expiry may take at the least effort.
+const EXPIRY_PERCENT: u64 = 25;
 
 /// When what happens at intervals is due again, Unix ms.
 #[derive(Debug, Default)]
@@ -46,6 +50,27 @@ impl Engine {
             self.report(allocated);
         }
         self.server.end_pause_when_over();
+        self.expire_keys();
+    }
+
+    /// Active expiry, for the share of the time between two turns that `active-expire-effort` allows (Valkey: 25 %,
+    /// and 2 % more for each step above 1).
+    fn expire_keys(&mut self) {
+        let server = &mut self.server;
+        if !server.active_expiry || server.pause.is_some_and(|pause| server.now_ms < pause.until_ms) {
+            return;
+        }
+        let share = EXPIRY_PERCENT + 2 * (server.config.active_expire_effort.max(1) as u64 - 1);
+        let turn_nanoseconds = 1_000_000_000 / (server.config.hz.max(1) as u64);
+        let limit = turn_nanoseconds * share / 100;
+        let started = clock::ticks();
+        let mut time_is_over = || clock::nanoseconds_between(started, clock::ticks()) > limit;
+        let mut budget = ExpiryBudget { time_is_over: &mut time_is_over, free: &mut drop };
+        self.keyspace.expire_some(server.now_ms, &mut budget);
+        if self.keyspace.has_happened() {
+            events::settle(&mut self.keyspace, &mut self.server);
+            self.serve_blocked();
+        }
     }
 
     fn report(&self, allocated: usize) {

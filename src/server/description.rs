@@ -26,7 +26,8 @@ impl Client {
             (self.no_evict, 'e'),
             (self.no_touch, 'T'),
         ];
-        let flags: String = letters.into_iter().filter(|(is_set, _)| *is_set).map(|(_, letter)| letter).collect();
+        let flags: String =
+            letters.into_iter().filter(|(is_set, _)| *is_set).map(|(_, letter)| letter).collect();
         if flags.is_empty() { "N".to_owned() } else { flags }
     }
 
@@ -61,7 +62,12 @@ impl Client {
         let idle = self.idle_seconds(now_ms);
         let capabilities = if self.follows_redirects { "r" } else { "" };
         let multi = self.transaction.as_ref().map_or(-1, |transaction| transaction.queue.len() as i64);
-        write!(line, " age={age} idle={idle} flags={} capa={capabilities} db={}", self.flags(), self.database)?;
+        write!(
+            line,
+            " age={age} idle={idle} flags={} capa={capabilities} db={}",
+            self.flags(),
+            self.database
+        )?;
         write!(line, " sub=0 psub=0 ssub=0 multi={multi} watch={}", self.watched.len())
     }
 

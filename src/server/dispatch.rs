@@ -3,15 +3,14 @@
 //! The order of the checks is Valkey's (`processCommand`), so that a request that is wrong in two ways gets the
 //! same error.
 
+use super::Engine;
 use super::blocking::{BlockRequest, Blocked, WaitEnd};
+use super::call::Call;
 use super::client::ClientKey;
-use super::command::{Args, Group, TableEntry, flag};
-use super::command_log::{CommandCost, CommandLog};
-use super::{Context, Engine};
+use super::command::{Args, Command, Group, TableEntry, flag};
 use crate::keyspace::{KeyHash, Keys};
 use crate::resp::CommandError;
 use crate::resp::Reply;
-use crate::sys::clock;
 use crate::types::ValueType;
 
 /// What a client waits for that a command of this group has blocked.
@@ -105,7 +104,8 @@ impl Engine {
         {
             return Err(CommandError::NotInTransaction(entry.full_name.as_str().into()));
         }
-        if command.has(flag::WRITE | flag::MAY_REPLICATE)
+        let flags = command.flags | self.queued_flags(client, command);
+        if flags & (flag::WRITE | flag::MAY_REPLICATE) != 0
             && self.server.persistence.refuses_writes(&self.server.config)
         {
             return Err(CommandError::MisconfSnapshot(self.server.title()));
@@ -124,22 +124,29 @@ impl Engine {
         error: &CommandError,
         reply: &mut Reply,
     ) {
-        if let Some(transaction) =
-            self.server.clients.get_mut(client).and_then(|record| record.transaction.as_mut())
+        let in_exec = entry.is_some_and(|entry| entry.command.name == "exec");
+        if let Some(record) = self.server.clients.get_mut(client)
+            && let Some(transaction) = &mut record.transaction
         {
             transaction.aborted = true;
+            if in_exec {
+                self.server.discard_transaction(client);
+            }
         }
         if let Some(entry) = entry {
             self.server.stats.commands[entry.id].rejected += 1;
         }
+        let abort = in_exec.then(|| CommandError::ExecAbortBecause(Box::new(error.clone())));
+        let error = abort.as_ref().unwrap_or(error);
         self.server.stats.count_error(&error.code());
         error.write(reply);
     }
 
     /// Whether CLIENT PAUSE holds this command back.
-    fn must_wait(&self, _client: ClientKey, entry: &TableEntry) -> bool {
+    fn must_wait(&self, client: ClientKey, entry: &TableEntry) -> bool {
         let Some(pause) = self.server.pause else { return false };
-        let affected = !pause.writes_only || entry.command.has(flag::WRITE | flag::MAY_REPLICATE);
+        let flags = entry.command.flags | self.queued_flags(client, entry.command);
+        let affected = !pause.writes_only || flags & (flag::WRITE | flag::MAY_REPLICATE) != 0;
         self.server.now_ms < pause.until_ms && affected && !matches!(entry.command.name, "client" | "unpause")
     }
 
@@ -156,9 +163,23 @@ impl Engine {
         if matches!(entry.command.name, "exec" | "discard" | "multi" | "watch" | "quit" | "reset") {
             return false;
         }
-        transaction.queue.push((entry, args.to_request()));
+        // What cannot be run any more need not be kept.
+        if !transaction.aborted && !record.watch_broken {
+            transaction.queue.push((entry, args.to_request()));
+        }
         reply.simple("QUEUED");
         true
+    }
+
+    /// The flags of the commands that EXEC would run; none for another command.
+    fn queued_flags(&self, client: ClientKey, command: &Command) -> u64 {
+        if command.name != "exec" {
+            return 0;
+        }
+        let transaction = self.server.clients.get(client).and_then(|record| record.transaction.as_deref());
+        transaction.map_or(0, |transaction| {
+            transaction.queue.iter().fold(0, |flags, (entry, _)| flags | entry.command.flags)
+        })
     }
 
     /// Runs a handler, counts it and tells the monitors. What it returns is the wish to block.
@@ -171,79 +192,8 @@ impl Engine {
         reply: &mut Reply,
         in_transaction: bool,
     ) -> Option<BlockRequest> {
-        let block = self.invoke(client, entry, hint, args, reply, in_transaction);
-        let server = &mut self.server;
-        if !server.monitors.is_empty() {
-            let database = server.clients.get(client).map_or(0, |client| client.database);
-            server.monitors.feed(&mut server.clients, client, database, entry, args, reply);
-        }
-        block
-    }
-
-    fn invoke(
-        &mut self,
-        client: ClientKey,
-        entry: &'static TableEntry,
-        hint: Option<KeyHash>,
-        args: Args<'_>,
-        reply: &mut Reply,
-        in_transaction: bool,
-    ) -> Option<BlockRequest> {
-        let start = reply.len();
-        let (database, touches) =
-            self.server.clients.get(client).map_or((0, true), |client| (client.database, !client.no_touch));
-        let started = clock::ticks();
-        let mut context = Context {
-            keys: Keys {
-                now_ms: self.server.now_ms,
-                keyspace: &mut self.keyspace,
-                database,
-                hint,
-                touches: touches || entry.command.name == "touch",
-            },
-            reply,
-            server: &mut self.server,
-            client,
-            command: entry,
-            in_transaction,
-            block: None,
-        };
-        let outcome = (entry.command.handler)(&mut context, args);
-        let block = context.block.take();
-        let nanoseconds = clock::nanoseconds_between(started, clock::ticks());
-        let failed = outcome.is_err();
-        if let Err(error) = outcome {
-            self.server.stats.count_error(&error.code());
-            error.write(reply);
-        }
-        if block.is_some() {
-            // A call that blocks counts once it ends.
-            self.server.note_command(client, entry);
-            return block;
-        }
-        self.server.count(client, entry, nanoseconds, failed);
-        let cost = CommandCost {
-            microseconds: nanoseconds / 1000,
-            request_bytes: args.request_bytes() as u64,
-            reply_bytes: reply.len().saturating_sub(start) as u64,
-        };
-        self.observe(client, entry, args, cost);
-        None
-    }
-
-    /// Tells the logs of what cost much.
-    #[inline]
-    fn observe(&mut self, client: ClientKey, entry: &TableEntry, args: Args<'_>, cost: CommandCost) {
-        let server = &mut self.server;
-        let threshold_ms = server.config.latency_monitor_threshold;
-        if threshold_ms > 0 {
-            let event = if entry.command.has(flag::FAST) { "fast-command" } else { "command" };
-            server.latency.note(threshold_ms, event, cost.microseconds, server.now_ms);
-        }
-        if CommandLog::wants(&server.config, cost) && !entry.command.has(flag::SKIP_COMMANDLOG) {
-            let client = server.clients.get(client);
-            server.command_log.add(&server.config, cost, client, entry, args, server.now_ms);
-        }
+        let call = Call { client, entry, hint, in_transaction };
+        call.run(&mut self.keyspace, &mut self.server, args, reply)
     }
 
     fn block(
@@ -295,7 +245,8 @@ impl Engine {
         let Some(record) = self.server.clients.get_mut(client) else { return };
         let mut reply = std::mem::take(&mut record.output);
         // Monitors saw the request when it began to wait.
-        let again = self.invoke(client, blocked.command, None, blocked.request.args(), &mut reply, false);
+        let call = Call { client, entry: blocked.command, hint: None, in_transaction: false };
+        let again = call.invoke(&mut self.keyspace, &mut self.server, blocked.request.args(), &mut reply);
         if let Some(record) = self.server.clients.get_mut(client) {
             record.output = reply;
         }

@@ -1,6 +1,8 @@
 //! Keyspace events: what happens to keys, for those who asked to be told (`notify-keyspace-events`).
 
+use super::Server;
 use crate::config::EventClasses;
+use crate::keyspace::{Happening, Keyspace};
 
 /// An event as it happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,5 +35,25 @@ impl KeyEvents {
     /// The events noted so far, in order.
     pub fn take(&mut self) -> Vec<KeyEvent> {
         std::mem::take(&mut self.pending)
+    }
+}
+
+/// Brings about what the keyspace noted in passing: watchers learn of keys that went, listeners of all that happened.
+#[cold]
+pub fn settle(keyspace: &mut Keyspace, server: &mut Server) {
+    for happened in keyspace.take_happened() {
+        let (database, key) = (happened.database, happened.key.as_slice());
+        let (class, event) = match happened.what {
+            Happening::Expired => (EventClasses::EXPIRED, "expired"),
+            Happening::FieldsExpired => (EventClasses::HASH, "hexpired"),
+            Happening::Emptied => (EventClasses::GENERIC, "del"),
+            Happening::New => (EventClasses::NEW, "new"),
+            Happening::Missed => (EventClasses::KEY_MISS, "keymiss"),
+        };
+        if !matches!(happened.what, Happening::New | Happening::Missed) {
+            server.watched.touch(&mut server.clients, database, key);
+            server.blocked.key_written(database, key);
+        }
+        server.events.notify(database, class, event, key);
     }
 }

@@ -3,6 +3,7 @@
 mod apply;
 pub mod background;
 pub mod blocking;
+mod call;
 pub mod client;
 pub mod command;
 pub mod command_log;
@@ -191,6 +192,14 @@ impl Server {
         }
     }
 
+    /// Ends a client's transaction without running it: what it queued and watched is forgotten.
+    pub fn discard_transaction(&mut self, client: ClientKey) {
+        self.watched.unwatch(&mut self.clients, client);
+        if let Some(record) = self.clients.get_mut(client) {
+            record.discard_transaction();
+        }
+    }
+
     /// Closes a client: after its reply when its request is the running one, else at once, whatever it waits for.
     pub fn kick(&mut self, client: ClientKey, running: Option<ClientKey>) {
         self.blocked.unblock(&mut self.clients, client);
@@ -206,6 +215,7 @@ impl Server {
                 (WaitEnd::Error, _) => CommandError::Unblocked.write(&mut record.output),
                 (WaitEnd::Timeout, TimeoutReply::NullArray) => record.output.null_array(),
                 (WaitEnd::Timeout, TimeoutReply::Null) => record.output.null(),
+                (WaitEnd::Timeout, TimeoutReply::Integer(value)) => record.output.int(value),
             }
             self.clients.needs_attention(client);
         }

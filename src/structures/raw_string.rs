@@ -7,7 +7,7 @@
 use std::ptr::NonNull;
 
 use super::word::Word;
-use crate::memory::{MemoryUsage, raw};
+use crate::memory::{MemoryUsage, raw, usable_size};
 
 const HEADER: usize = size_of::<u64>();
 /// Growth beyond this many bytes adds this many instead of doubling (Valkey: `SDS_MAX_PREALLOC`).
@@ -67,6 +67,18 @@ impl RawString {
         let start = unsafe { self.0.add(HEADER) };
         // SAFETY: `len` bytes after the header are initialised and borrowed mutably through `self`.
         unsafe { std::slice::from_raw_parts_mut(start.as_ptr(), self.len()) }
+    }
+
+    /// Makes these the bytes; the block stays when it is of the size class they take, else a fitting one replaces it.
+    pub fn assign(&mut self, bytes: &[u8]) {
+        let size = HEADER + bytes.len();
+        // SAFETY: the block is live.
+        if usable_size(size) == unsafe { raw::block_size(self.0) } {
+            self.set_len(0);
+            self.append(bytes);
+        } else {
+            *self = Self::new(bytes);
+        }
     }
 
     /// Adds bytes at the end; amortised, doubling up to 1 MiB.

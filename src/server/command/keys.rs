@@ -40,14 +40,17 @@ impl Command {
     /// The range of keys that old clients go by.
     #[must_use]
     pub fn legacy_range(&self) -> LegacyRange {
-        if let [KeySpec { begin: Begin::Index(first), find: Find::Range { last, step, .. }, .. }] = self.keys {
+        if let [KeySpec { begin: Begin::Index(first), find: Find::Range { last, step, .. }, .. }] = self.keys
+        {
             let first = *first as i32;
             let last = if *last >= 0 { first + last } else { *last };
             return LegacyRange { first, last, step: *step };
         }
         let mut range = LegacyRange::default();
         for spec in self.keys {
-            let (Begin::Index(first), Find::Range { last, step: 1, .. }) = (spec.begin, spec.find) else { continue };
+            let (Begin::Index(first), Find::Range { last, step: 1, .. }) = (spec.begin, spec.find) else {
+                continue;
+            };
             let first = first as i32;
             if range.last != 0 && range.last != first - 1 {
                 continue;

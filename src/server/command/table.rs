@@ -114,7 +114,11 @@ impl CommandTable {
     #[must_use]
     pub fn named(&self, args: Args<'_>) -> Option<&TableEntry> {
         let entry = self.get(args.at(0))?;
-        if entry.subcommands.is_empty() || args.len() < 2 { Some(entry) } else { entry.subcommand(args.at(1)) }
+        if entry.subcommands.is_empty() || args.len() < 2 {
+            Some(entry)
+        } else {
+            entry.subcommand(args.at(1))
+        }
     }
 
     /// The command or subcommand that a request calls.

@@ -53,7 +53,8 @@ fn listeners(fields: &mut Fields, server: &Server) {
     let config = &server.config;
     let mut number = 0;
     if config.port != 0 {
-        let addresses: String = config.bind.0.iter().map(|address| format!(",bind={}", address.as_str())).collect();
+        let addresses: String =
+            config.bind.0.iter().map(|address| format!(",bind={}", address.as_str())).collect();
         fields.field("listener0", format_args!("name=tcp{addresses},port={}", config.port));
         number = 1;
     }
@@ -172,7 +173,12 @@ fn buffers(fields: &mut Fields, figures: &MemoryFigures) {
     ]);
     fields.field("mem_clients_slaves", figures.replicas);
     fields.field("mem_clients_normal", figures.clients);
-    fields.zeros(&["mem_cluster_links", "mem_cluster_slot_import", "mem_cluster_slot_export", "mem_aof_buffer"]);
+    fields.zeros(&[
+        "mem_cluster_links",
+        "mem_cluster_slot_import",
+        "mem_cluster_slot_export",
+        "mem_aof_buffer",
+    ]);
     fields.field("mem_allocator", ALLOCATOR);
     fields.zeros(&[
         "mem_overhead_db_hashtable_rehashing",
@@ -189,7 +195,10 @@ pub(super) fn persistence(fields: &mut Fields, keyspace: &Keyspace, server: &mut
     fields.zeros(&["current_save_keys_processed", "current_save_keys_total"]);
     fields.field("rdb_changes_since_last_save", keyspace.counters.changes);
     fields.zeros(&["rdb_bgsave_in_progress"]);
-    fields.field("rdb_last_bgsave_status", if server.persistence.last_background_save_ok { "ok" } else { "err" });
+    fields.field(
+        "rdb_last_bgsave_status",
+        if server.persistence.last_background_save_ok { "ok" } else { "err" },
+    );
     fields.zeros(&["aof_enabled", "aof_rewrite_in_progress", "aof_rewrite_scheduled"]);
 }
 

@@ -1,0 +1,132 @@
+//! FLUSHDB, FLUSHALL and SWAPDB: whole databases at once.
+
+use super::super::arguments::{is_word, small_integer};
+use crate::algorithms::hash::hash;
+use crate::keyspace::Keyspace;
+use crate::resp::CommandError;
+use crate::server::command::{Arg, Args, Command, Group, Outcome, category, flag};
+use crate::server::{Context, Server};
+
+fn require_mode(args: Args<'_>) -> Outcome {
+    match (args.len(), args.at(1)) {
+        (1, _) => Ok(()),
+        (2, word) if is_word(word, "sync") || is_word(word, "async") => Ok(()),
+        _ => Err(CommandError::Syntax),
+    }
+}
+
+/// Whether a database holds this key, its time over or not.
+fn holds(keyspace: &Keyspace, database: usize, key: &[u8]) -> bool {
+    keyspace.databases()[database].table().find(hash(key), key).is_some()
+}
+
+fn flush(keyspace: &mut Keyspace, server: &mut Server, database: usize) {
+    let Server { watched, clients, blocked, .. } = server;
+    watched.touch_database(clients, database, |key| holds(keyspace, database, key));
+    blocked.database_written(database);
+    let db = &mut keyspace.databases_mut()[database];
+    let count = db.len();
+    drop(db.take());
+    keyspace.counters.changes += count as u64;
+}
+
+pub(super) const FLUSHDB: Command = Command {
+    name: "flushdb",
+    arity: -1,
+    flags: flag::WRITE,
+    categories: category::DANGEROUS | category::KEYSPACE,
+    group: Group::Server,
+    since: "1.0.0",
+    complexity: "O(N), N being the keys of the database",
+    summary: "Deletes every key of the selected database.",
+    arguments: &[Arg::one_of(
+        "flush-type",
+        &[Arg::flag("async", "ASYNC").since("4.0.0"), Arg::flag("sync", "SYNC").since("6.2.0")],
+    )
+    .optional()],
+    history: &[("4.0.0", "Takes `ASYNC`."), ("6.2.0", "Takes `SYNC`.")],
+    tips: &["request_policy:all_shards", "response_policy:all_succeeded"],
+    handler: flushdb,
+    ..Command::DEFAULT
+};
+
+fn flushdb(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
+    require_mode(args)?;
+    let database = cx.keys.database;
+    flush(cx.keys.keyspace, cx.server, database);
+    cx.reply.ok();
+    Ok(())
+}
+
+pub(super) const FLUSHALL: Command = Command {
+    name: "flushall",
+    arity: -1,
+    flags: flag::WRITE,
+    categories: category::DANGEROUS | category::KEYSPACE,
+    group: Group::Server,
+    since: "1.0.0",
+    complexity: "O(N), N being the keys of all databases",
+    summary: "Deletes every key of every database.",
+    arguments: &[Arg::one_of(
+        "flush-type",
+        &[Arg::flag("async", "ASYNC").since("4.0.0"), Arg::flag("sync", "SYNC").since("6.2.0")],
+    )
+    .optional()],
+    history: &[("4.0.0", "Takes `ASYNC`."), ("6.2.0", "Takes `SYNC`.")],
+    tips: &["request_policy:all_shards", "response_policy:all_succeeded"],
+    handler: flushall,
+    ..Command::DEFAULT
+};
+
+fn flushall(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
+    require_mode(args)?;
+    for database in 0..cx.keys.keyspace.databases().len() {
+        flush(cx.keys.keyspace, cx.server, database);
+    }
+    cx.reply.ok();
+    Ok(())
+}
+
+fn database_number(arg: &[u8], otherwise: CommandError) -> Result<i32, CommandError> {
+    small_integer(arg).map_err(|_| otherwise)
+}
+
+pub(super) const SWAPDB: Command = Command {
+    name: "swapdb",
+    arity: 3,
+    flags: flag::WRITE | flag::FAST,
+    categories: category::DANGEROUS | category::KEYSPACE,
+    group: Group::Server,
+    since: "4.0.0",
+    complexity: "O(N), N being the clients that watch or wait for keys of either database",
+    summary: "Exchanges two databases.",
+    arguments: &[Arg::integer("index1"), Arg::integer("index2")],
+    handler: swapdb,
+    ..Command::DEFAULT
+};
+
+fn swapdb(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
+    let count = cx.keys.keyspace.databases().len();
+    let first = database_number(args.at(1), CommandError::InvalidFirstDb)?;
+    let second = database_number(args.at(2), CommandError::InvalidSecondDb)?;
+    let index = |number| usize::try_from(number).ok().filter(|index| *index < count);
+    let (Some(first), Some(second)) = (index(first), index(second)) else {
+        return Err(CommandError::DbIndexOutOfRange);
+    };
+    if first != second {
+        let keyspace = &mut *cx.keys.keyspace;
+        let Server { watched, clients, blocked, .. } = &mut *cx.server;
+        for database in [first, second] {
+            // What is watched changes if it exists on either side.
+            watched.touch_database(clients, database, |key| {
+                holds(keyspace, first, key) || holds(keyspace, second, key)
+            });
+        }
+        keyspace.swap_databases(first, second);
+        blocked.database_written(first);
+        blocked.database_written(second);
+    }
+    cx.count_changes(1);
+    cx.reply.ok();
+    Ok(())
+}

@@ -1,0 +1,108 @@
+//! One run of a handler: it is given its surroundings, timed and counted, and told to who listens.
+
+use super::blocking::BlockRequest;
+use super::client::ClientKey;
+use super::command::{Args, TableEntry, flag};
+use super::command_log::{CommandCost, CommandLog};
+use super::{Context, Server};
+use crate::keyspace::{KeyHash, Keys, Keyspace};
+use crate::resp::Reply;
+use crate::sys::clock;
+
+/// What is run, and for whom.
+pub(super) struct Call {
+    /// Who asked.
+    pub client: ClientKey,
+    /// The command.
+    pub entry: &'static TableEntry,
+    /// The hash of its first key, if it is known.
+    pub hint: Option<KeyHash>,
+    /// Nothing may block.
+    pub in_transaction: bool,
+}
+
+impl Call {
+    /// Runs the handler, counts it and tells the monitors. What it returns is the wish to block.
+    pub(super) fn run(
+        self,
+        keyspace: &mut Keyspace,
+        server: &mut Server,
+        args: Args<'_>,
+        reply: &mut Reply,
+    ) -> Option<BlockRequest> {
+        let (client, entry) = (self.client, self.entry);
+        let block = self.invoke(keyspace, server, args, reply);
+        if !server.monitors.is_empty() {
+            let database = server.clients.get(client).map_or(0, |client| client.database);
+            server.monitors.feed(&mut server.clients, client, database, entry, args, reply);
+        }
+        block
+    }
+
+    /// The same without the monitors: a blocked client's request that is tried again.
+    pub(super) fn invoke(
+        self,
+        keyspace: &mut Keyspace,
+        server: &mut Server,
+        args: Args<'_>,
+        reply: &mut Reply,
+    ) -> Option<BlockRequest> {
+        let Self { client, entry, hint, in_transaction } = self;
+        let start = reply.len();
+        let (database, touches) =
+            server.clients.get(client).map_or((0, true), |client| (client.database, !client.no_touch));
+        let started = clock::ticks();
+        let mut context = Context {
+            keys: Keys {
+                now_ms: server.now_ms,
+                keyspace,
+                database,
+                hint,
+                touches: touches || entry.command.name == "touch",
+            },
+            reply,
+            server,
+            client,
+            command: entry,
+            in_transaction,
+            block: None,
+        };
+        let outcome = (entry.command.handler)(&mut context, args);
+        let block = context.block.take();
+        context.settle();
+        let Context { server, reply, .. } = context;
+        let nanoseconds = clock::nanoseconds_between(started, clock::ticks());
+        let failed = outcome.is_err();
+        if let Err(error) = outcome {
+            server.stats.count_error(&error.code());
+            error.write(reply);
+        }
+        if block.is_some() {
+            // A call that blocks counts once it ends.
+            server.note_command(client, entry);
+            return block;
+        }
+        server.count(client, entry, nanoseconds, failed);
+        let cost = CommandCost {
+            microseconds: nanoseconds / 1000,
+            request_bytes: args.request_bytes() as u64,
+            reply_bytes: reply.len().saturating_sub(start) as u64,
+        };
+        observe(server, client, entry, args, cost);
+        None
+    }
+}
+
+/// Tells the logs of what cost much.
+#[inline]
+fn observe(server: &mut Server, client: ClientKey, entry: &TableEntry, args: Args<'_>, cost: CommandCost) {
+    let threshold_ms = server.config.latency_monitor_threshold;
+    if threshold_ms > 0 {
+        let event = if entry.command.has(flag::FAST) { "fast-command" } else { "command" };
+        server.latency.note(threshold_ms, event, cost.microseconds, server.now_ms);
+    }
+    if CommandLog::wants(&server.config, cost) && !entry.command.has(flag::SKIP_COMMANDLOG) {
+        let client = server.clients.get(client);
+        server.command_log.add(&server.config, cost, client, entry, args, server.now_ms);
+    }
+}
