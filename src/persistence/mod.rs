@@ -1,5 +1,24 @@
 //! The forked child and its frames, snapshot save and load.
+//!
+//! A snapshot is one walk over `&Keyspace` into a sink; the same walk serves SAVE, the forked child and the memory profile.
+//! [`State`] is what the server knows of saving and loading; it changes only on the engine thread.
 
+mod background;
+mod child;
+mod child_log;
+mod codec;
+mod frames;
+mod load;
+mod save;
 mod state;
+#[cfg(test)]
+mod tests;
+mod watch;
 
-pub use state::State;
+pub use background::{Start, WatchedChild, sweep_stale_files};
+pub use codec::{stored_form, write_value};
+pub use frames::warm_up;
+pub use load::{LoadError, LoadOptions, Loaded, Loader, load_file};
+pub use save::{LastUsePolicy, NoObserver, Observer, SaveError, SaveOptions, save_file, write_snapshot};
+pub use state::{Due, LoadProgress, Scheduled, State};
+pub use watch::{News, watch};

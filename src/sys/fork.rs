@@ -13,6 +13,9 @@ use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind};
 use std::sync::Once;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::signal::{SigSet, SigmaskHow};
@@ -275,6 +278,15 @@ fn close_all_but(kept: &[RawFd]) {
 fn close_range(first: libc::c_uint, last: libc::c_uint) {
     // SAFETY: the child never uses nor drops the owners of these descriptors: it leaves by `_exit`.
     let _ = unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
+}
+
+/// Registers a child's pidfd with the event loop: it becomes readable when the child has ended.
+///
+/// # Errors
+/// The event loop's.
+pub fn await_end(pidfd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: the descriptor is owned by what is registered, which closes it only after it has been taken out again.
+    unsafe { AsyncFd::register_with_interest(pidfd, Interest::READABLE) }.map_err(|error| error.into_parts().1)
 }
 
 static IN_CHILD: AtomicBool = AtomicBool::new(false);

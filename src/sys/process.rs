@@ -61,6 +61,12 @@ pub fn id() -> u32 {
     std::process::id()
 }
 
+/// Whether a process with this id exists, whoever it belongs to.
+#[must_use]
+pub fn is_alive(pid: i32) -> bool {
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), None) != Err(nix::errno::Errno::ESRCH)
+}
+
 /// The bytes of this process that are in memory now.
 #[must_use]
 pub fn resident_bytes() -> u64 {

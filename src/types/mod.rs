@@ -4,6 +4,7 @@
 
 mod encoding;
 pub mod hash;
+mod codec;
 mod limits;
 pub mod list;
 pub mod set;

@@ -1,0 +1,329 @@
+//! Saving, in the foreground and by a forked child, and what follows when the child ends.
+//!
+//! Whoever calls this holds the server's state; here is only what saving itself changes. The child may be killed at any
+//! instant: until its exit is judged nothing of the parent's state depends on it.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use super::child::{self, Job, RunningChild, temporary_path};
+use super::child_log::ChildLog;
+use super::frames::Frame;
+use super::save::{NoObserver, SaveError, SaveOptions, reason, save_file};
+use super::state::State;
+use crate::config::Config;
+use crate::keyspace::Keyspace;
+use crate::memory::MemoryUsage;
+use crate::profile::{Figures, Profile, Status};
+use crate::sys::barrier::Quiet;
+use crate::sys::fork::{ChildExit, Signal};
+use crate::sys::{files, process};
+
+/// The exit code by which a child says that it was told to go (Valkey: `SERVER_CHILD_NOERROR_RETVAL`).
+const NO_ERROR_EXIT: i32 = 255;
+
+/// What a background save needs beside the keyspace.
+#[derive(Debug)]
+pub struct Start<'a> {
+    /// The options in force.
+    pub config: &'a Config,
+    /// The instant, Unix ms.
+    pub now_ms: i64,
+    /// Where the child's lines go.
+    pub log: File,
+    /// What `ps` shows of the child.
+    pub title: &'a str,
+    /// The child's `oom_score_adj`; `None` leaves the parent's.
+    pub oom_score_adj: Option<i32>,
+    /// The parent's figures at this instant, if a profile is wanted.
+    pub figures: Option<Figures>,
+}
+
+/// The descriptors of a child that [`watch`](super::watch) waits on.
+#[derive(Debug)]
+pub struct WatchedChild {
+    pub(super) pipe: OwnedFd,
+    pub(super) pidfd: OwnedFd,
+}
+
+impl State {
+    /// Saves in the foreground. Gives the replaced file, to be closed where that does not hurt.
+    ///
+    /// # Errors
+    /// Logged; the old file is whole.
+    pub fn save(
+        &mut self,
+        keyspace: &mut Keyspace,
+        config: &Config,
+        now_ms: i64,
+    ) -> Result<Option<File>, SaveError> {
+        let options = SaveOptions::new(config, keyspace.access_policy, now_ms);
+        let temporary = temporary_path(process::id());
+        let target = config.dbfilename.as_path();
+        match save_file(keyspace, &options, &temporary, target, &mut NoObserver) {
+            Ok(replaced) => {
+                tracing::info!("DB saved on disk");
+                keyspace.counters.changes = 0;
+                self.last_save = crate::sys::clock::unix_ms() / 1000;
+                self.last_save_ok = true;
+                Ok(replaced)
+            }
+            Err(error) => {
+                tracing::warn!("{}", error.line);
+                Err(error)
+            }
+        }
+    }
+
+    /// Counts a SAVE that a client asked for.
+    pub fn count_save(&mut self) {
+        self.saves += 1;
+    }
+
+    /// Forks a child that saves.
+    ///
+    /// # Errors
+    /// The system refused the fork, which is logged and noted. Nothing else has changed.
+    pub fn start_background(
+        &mut self,
+        keyspace: &mut Keyspace,
+        still: &Quiet<'_>,
+        start: Start<'_>,
+    ) -> io::Result<()> {
+        let Start { config, now_ms, log, title, oom_score_adj, figures } = start;
+        self.saves += 1;
+        self.last_try = now_ms / 1000;
+        let job = Job {
+            options: SaveOptions::new(config, keyspace.access_policy, now_ms),
+            target: config.dbfilename.as_path(),
+            title,
+            oom_score_adj,
+            log,
+            child_log: ChildLog::new(config),
+            weigh: figures.is_some(),
+        };
+        match child::start(still, keyspace, &job) {
+            Ok(child) => {
+                tracing::info!("Background saving started by pid {}", child.pid());
+                keyspace.set_child_alive(true);
+                if figures.is_some() {
+                    self.profiles.begin();
+                }
+                self.child = Some(RunningChild {
+                    child,
+                    started_ms: now_ms,
+                    changes: keyspace.counters.changes,
+                    keys_total: keyspace.len() as u64,
+                    keys_done: 0,
+                    cow_bytes: 0,
+                    cow_ms: 0,
+                    peak_cow_bytes: 0,
+                    decoder: Default::default(),
+                    damaged: false,
+                    done: false,
+                    cancelled: false,
+                    figures: figures.map(Box::new),
+                    census: None,
+                });
+                Ok(())
+            }
+            Err(error) => {
+                self.last_save_ok = false;
+                if figures.is_some() {
+                    self.profiles.give_up(Status::Failed);
+                }
+                tracing::warn!("Can't save in background: fork: {}", reason(&error));
+                Err(error)
+            }
+        }
+    }
+
+    /// How long the last fork held the process, in microseconds, while its child runs.
+    #[must_use]
+    pub fn fork_us(&self) -> Option<u64> {
+        self.child.as_ref().map(|running| running.child.fork_us())
+    }
+
+    /// The descriptors of the running child, once, for the task that watches it.
+    pub fn take_watched(&mut self) -> Option<WatchedChild> {
+        let running = self.child.as_mut()?;
+        let pidfd = running.child.pidfd().try_clone_to_owned().ok()?;
+        Some(WatchedChild { pipe: running.child.take_pipe()?, pidfd })
+    }
+
+    /// Takes in what the child's pipe has delivered.
+    pub fn receive(&mut self, bytes: &[u8], now_ms: i64) {
+        let Some(running) = &mut self.child else { return };
+        if running.damaged {
+            return;
+        }
+        running.decoder.feed(bytes);
+        loop {
+            match running.decoder.next_frame() {
+                Ok(Some(frame)) => running.take_in(frame, now_ms),
+                Ok(None) => return,
+                Err(_) => {
+                    running.damaged = true;
+                    tracing::warn!(
+                        "The background saving child sent a damaged frame, no memory profile will be published"
+                    );
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Judges the child if it has ended; says whether it has. The pipe has to be drained before.
+    pub fn finish(&mut self, keyspace: &mut Keyspace, now_ms: i64) -> bool {
+        let Some(running) = &mut self.child else { return true };
+        let exit = match running.child.try_wait() {
+            Ok(None) => return false,
+            Ok(Some(exit)) => exit,
+            Err(error) => {
+                tracing::warn!(
+                    "waitpid() returned an error: {}. child_pid = {}",
+                    reason(&error),
+                    running.child.pid()
+                );
+                ChildExit::Exited(1)
+            }
+        };
+        let Some(running) = self.child.take() else { return true };
+        keyspace.set_child_alive(false);
+        self.last_duration = now_ms / 1000 - running.started_ms / 1000;
+        match exit {
+            ChildExit::Exited(0) => self.succeeded(&running, keyspace, now_ms),
+            ChildExit::Exited(NO_ERROR_EXIT) => self.terminated(&running, Signal::SIGUSR1 as i32),
+            ChildExit::Exited(_) => {
+                tracing::warn!("Background saving error");
+                self.last_save_ok = false;
+                remove_temporary(&running);
+            }
+            ChildExit::Signalled(signal) => self.terminated(&running, signal),
+        }
+        self.settle_profile(running, exit == ChildExit::Exited(0), now_ms);
+        true
+    }
+
+    fn succeeded(&mut self, running: &RunningChild, keyspace: &mut Keyspace, now_ms: i64) {
+        tracing::info!("Background saving terminated with success");
+        let changes = &mut keyspace.counters.changes;
+        *changes = changes.saturating_sub(running.changes);
+        self.last_save = now_ms / 1000;
+        self.last_save_ok = true;
+        self.last_cow_bytes = running.peak_cow_bytes;
+    }
+
+    fn terminated(&mut self, running: &RunningChild, signal: i32) {
+        tracing::warn!("Background saving terminated by signal {signal}");
+        remove_temporary(running);
+        // The signal by which this server ends a child on purpose is no failure.
+        if signal != Signal::SIGUSR1 as i32 {
+            self.last_save_ok = false;
+        }
+    }
+
+    fn settle_profile(&mut self, running: RunningChild, succeeded: bool, now_ms: i64) {
+        let Some(figures) = running.figures else { return };
+        match running.census {
+            Some(census) if succeeded && running.done && !running.damaged => {
+                let profile = self.profiles.publish(Profile {
+                    id: 0,
+                    time_ms: running.started_ms,
+                    duration_ms: (now_ms - running.started_ms).unsigned_abs(),
+                    fork_us: running.child.fork_us(),
+                    cow_bytes: running.peak_cow_bytes,
+                    census: *census,
+                    figures: *figures,
+                });
+                for line in profile.log_lines() {
+                    tracing::info!("{line}");
+                }
+            }
+            _ if running.cancelled => self.profiles.give_up(Status::Cancelled),
+            _ => self.profiles.give_up(Status::Failed),
+        }
+    }
+
+    /// Ends the child: no failure, its file and its profile are dropped. It is judged when it is gone.
+    pub fn kill_child(&mut self) {
+        if let Some(running) = &mut self.child {
+            tracing::info!("Killing running RDB child: {}", running.child.pid());
+            running.cancelled = true;
+            let _ = running.child.kill(Signal::SIGUSR1);
+        }
+    }
+
+    /// The child has given no sign of life for too long: ends it for good, as a failure.
+    pub fn kill_stuck_child(&mut self, silent_seconds: u64) {
+        if let Some(running) = &mut self.child {
+            tracing::warn!(
+                "Background saving child {} made no progress for {silent_seconds} seconds, killing it",
+                running.child.pid()
+            );
+            let _ = running.child.kill(Signal::SIGKILL);
+        }
+    }
+
+    /// Ends and reaps the child at once: the process is about to exit.
+    pub fn abandon_child(&mut self) {
+        self.kill_child();
+        if let Some(mut running) = self.child.take() {
+            let _ = running.child.kill(Signal::SIGKILL);
+            let _ = running.child.wait();
+            remove_temporary(&running);
+        }
+    }
+}
+
+impl MemoryUsage for State {
+    fn memory_usage(&self) -> usize {
+        let running = self.child.as_ref().map_or(0, |running| {
+            running.decoder.memory_usage()
+                + running.figures.as_ref().map_or(0, |_| crate::memory::box_usage::<Figures>())
+        });
+        running + self.profiles.memory_usage()
+    }
+}
+
+impl RunningChild {
+    fn take_in(&mut self, frame: Frame, now_ms: i64) {
+        match frame {
+            Frame::Progress { keys, cow_bytes } => {
+                self.keys_done = keys;
+                self.note_cow(cow_bytes, now_ms);
+            }
+            Frame::Census(census) => self.census = Some(census),
+            Frame::Done { cow_bytes, peak_cow_bytes } => {
+                self.done = true;
+                self.note_cow(cow_bytes.max(peak_cow_bytes), now_ms);
+            }
+        }
+    }
+
+    fn note_cow(&mut self, bytes: u64, now_ms: i64) {
+        if bytes > 0 {
+            self.cow_bytes = bytes;
+            self.cow_ms = now_ms;
+            self.peak_cow_bytes = self.peak_cow_bytes.max(bytes);
+        }
+    }
+}
+
+fn remove_temporary(running: &RunningChild) {
+    let _ = files::remove_if_present(&temporary_path(running.child.pid().unsigned_abs()));
+}
+
+/// Removes the temporary files of children and servers that are gone (`temp-<pid>.rdb` in the working directory).
+pub fn sweep_stale_files(directory: &Path) {
+    let Ok(entries) = std::fs::read_dir(directory) else { return };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let pid = name.to_str().and_then(|name| name.strip_prefix("temp-")?.strip_suffix(".rdb"));
+        if pid.and_then(|pid| pid.parse::<i32>().ok()).is_some_and(|pid| !process::is_alive(pid)) {
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! The forked child of a background save: what it is given, what it does, and how the parent keeps track of it.
+//!
+//! The child walks `&Keyspace`, writes the file, moves it into place, and reports over its pipe. All that it must not do is
+//! at the head of `sys::fork`. It reports progress at most once a second, and measures what copying on write has cost
+//! no more often than its price allows.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+
+use super::child_log::{ChildLog, Importance};
+use super::frames::{Decoder, Frame};
+use super::save::{Observer, SaveOptions, save_file};
+use crate::keyspace::{Entry, Keyspace};
+use crate::profile::{Census, Figures};
+use crate::sys::barrier::Quiet;
+use crate::sys::fork::{self, Child, ChildEnd};
+use crate::sys::{clock, process};
+
+/// Keys between two looks at the clock.
+const CLOCK_KEYS: u64 = 1024;
+const PROGRESS_US: u64 = 1_000_000;
+/// A measurement of copy-on-write is followed by at least this many times its own duration without one (Valkey:
+/// `CHILD_COW_DUTY_CYCLE`).
+const COW_DUTY_CYCLE: u64 = 100;
+
+/// What a background save is to do.
+#[derive(Debug)]
+pub(super) struct Job<'a> {
+    pub(super) options: SaveOptions,
+    pub(super) target: &'a Path,
+    pub(super) title: &'a str,
+    pub(super) oom_score_adj: Option<i32>,
+    pub(super) log: File,
+    pub(super) child_log: ChildLog,
+    /// Weigh every entry.
+    pub(super) weigh: bool,
+}
+
+/// A running child, as the parent knows it.
+#[derive(Debug)]
+pub(super) struct RunningChild {
+    pub(super) child: Child,
+    pub(super) started_ms: i64,
+    /// Changes that were not saved when it started: they are once it succeeds.
+    pub(super) changes: u64,
+    pub(super) keys_total: u64,
+    pub(super) keys_done: u64,
+    pub(super) cow_bytes: u64,
+    pub(super) cow_ms: i64,
+    pub(super) peak_cow_bytes: u64,
+    pub(super) decoder: Decoder,
+    /// The pipe delivered something that does not check out.
+    pub(super) damaged: bool,
+    /// The last frame has come.
+    pub(super) done: bool,
+    pub(super) cancelled: bool,
+    /// The parent's figures, if this child measures.
+    pub(super) figures: Option<Box<Figures>>,
+    pub(super) census: Option<Box<Census>>,
+}
+
+/// The name of the file a process writes its snapshot to before it is in its place.
+pub(super) fn temporary_path(pid: u32) -> PathBuf {
+    PathBuf::from(format!("temp-{pid}.rdb"))
+}
+
+/// Forks the child of a background save.
+///
+/// # Errors
+/// The system's, when it refuses the fork; nothing is left of the attempt.
+pub(super) fn start(still: &Quiet<'_>, keyspace: &Keyspace, job: &Job<'_>) -> io::Result<Child> {
+    let plan = fork::Plan {
+        title: job.title,
+        oom_score_adj: job.oom_score_adj,
+        keep: &[],
+        log: Some(job.log.as_fd()),
+    };
+    fork::fork(still, &plan, |end| run(keyspace, job, end))
+}
+
+/// The child's whole life; its exit code.
+fn run(keyspace: &Keyspace, job: &Job<'_>, end: ChildEnd) -> i32 {
+    let temporary = temporary_path(std::process::id());
+    let mut reporter = Reporter::new(end, &job.child_log, job.weigh, job.options.key_delay_us > 0);
+    if let Err(error) = save_file(keyspace, &job.options, &temporary, job.target, &mut reporter) {
+        reporter.log(Importance::Warning, &error.line);
+        return 1;
+    }
+    reporter.log(Importance::Notice, "DB saved on disk");
+    match reporter.finish() {
+        Ok(()) => 0,
+        Err(error) => {
+            let line = format!("Child failed reporting info to parent, exiting. {error}");
+            reporter.log(Importance::Warning, &line);
+            1
+        }
+    }
+}
+
+/// Tells the parent how far the child has come, and weighs the entries if that was asked for.
+struct Reporter<'a> {
+    end: ChildEnd,
+    log: &'a ChildLog,
+    census: Option<Census>,
+    /// Looks at the clock after every key, because each takes long.
+    slow: bool,
+    reported_us: u64,
+    cow: CowMeter,
+}
+
+impl<'a> Reporter<'a> {
+    fn new(end: ChildEnd, log: &'a ChildLog, weigh: bool, slow: bool) -> Self {
+        Self { end, log, census: weigh.then(Census::default), slow, reported_us: 0, cow: CowMeter::default() }
+    }
+
+    fn log(&self, importance: Importance, message: &str) {
+        self.log.line(&self.end, importance, message);
+    }
+
+    #[cold]
+    fn report(&mut self, keys: u64) -> io::Result<()> {
+        let now_us = clock::monotonic_us();
+        if self.reported_us != 0 && now_us - self.reported_us < PROGRESS_US {
+            return Ok(());
+        }
+        self.reported_us = now_us;
+        if self.cow.is_due(now_us) {
+            self.cow.measure(now_us);
+            if self.cow.bytes > 0 {
+                self.log(Importance::Verbose, &self.cow.line());
+            }
+        }
+        Frame::Progress { keys, cow_bytes: self.cow.bytes }.send(&mut self.end.pipe)
+    }
+
+    /// Sends the census and the last frame.
+    fn finish(&mut self) -> io::Result<()> {
+        if let Some(census) = self.census {
+            Frame::Census(Box::new(census)).send(&mut self.end.pipe)?;
+        }
+        self.cow.measure(clock::monotonic_us());
+        self.log(Importance::Notice, &self.cow.line());
+        let last = Frame::Done { cow_bytes: self.cow.bytes, peak_cow_bytes: self.cow.peak };
+        last.send(&mut self.end.pipe)
+    }
+}
+
+impl Observer for Reporter<'_> {
+    #[inline]
+    fn on_entry(&mut self, entry: &Entry) {
+        if let Some(census) = &mut self.census {
+            census.add(entry);
+        }
+    }
+
+    #[inline]
+    fn entry_written(&mut self, keys: u64) -> io::Result<()> {
+        if keys % CLOCK_KEYS == 1 || self.slow { self.report(keys) } else { Ok(()) }
+    }
+}
+
+/// What copying on write has cost so far.
+#[derive(Debug, Default)]
+struct CowMeter {
+    bytes: u64,
+    peak: u64,
+    sum: u64,
+    count: u64,
+    measured_us: u64,
+    price_us: u64,
+}
+
+impl CowMeter {
+    fn is_due(&self, now_us: u64) -> bool {
+        self.count == 0 || now_us - self.measured_us > self.price_us * COW_DUTY_CYCLE
+    }
+
+    fn measure(&mut self, now_us: u64) {
+        self.bytes = process::private_dirty_bytes(None).unwrap_or(0);
+        self.peak = self.peak.max(self.bytes);
+        self.sum += self.bytes;
+        self.count += 1;
+        self.measured_us = clock::monotonic_us();
+        self.price_us = self.measured_us - now_us;
+    }
+
+    fn line(&self) -> String {
+        format!(
+            "Fork CoW for RDB: current {} MB, peak {} MB, average {} MB",
+            self.bytes >> 20,
+            self.peak >> 20,
+            (self.sum / self.count.max(1)) >> 20
+        )
+    }
+}

@@ -1,0 +1,48 @@
+//! One door to the RDB codecs of all types: which of them reads a stored form.
+
+use std::io::Read;
+
+use super::{Hash, Limits, List, Set, SortedSet, Value};
+use crate::rdb::{RdbError, RdbErrorKind, Reader, ValueType as Form};
+
+impl Value {
+    /// Reads a value of any form; `None` when nothing is left of a collection: it was empty, which older servers could
+    /// store by mistake, or all its fields had expired at `skip_before_ms` (`None` keeps expired fields).
+    ///
+    /// # Errors
+    /// What is wrong with the bytes, and where.
+    pub fn read_rdb<R: Read>(
+        reader: &mut Reader<R>,
+        form: Form,
+        limits: &Limits,
+        skip_before_ms: Option<i64>,
+    ) -> Result<Option<Self>, RdbError> {
+        Ok(match form {
+            Form::String => Some(Self::String(reader.read_string_owned()?)),
+            Form::List | Form::ListZiplist | Form::ListQuicklist | Form::ListQuicklist2 => {
+                List::read_rdb(reader, form, limits)?.map(Self::List)
+            }
+            Form::Set | Form::SetIntset | Form::SetListpack => {
+                Set::read_rdb(reader, form, limits)?.map(Self::Set)
+            }
+            Form::SortedSet | Form::SortedSet2 | Form::SortedSetZiplist | Form::SortedSetListpack => {
+                SortedSet::read_rdb(reader, form, limits)?.map(Self::SortedSet)
+            }
+            Form::Hash
+            | Form::HashZipmap
+            | Form::HashZiplist
+            | Form::HashListpack
+            | Form::Hash2
+            | Form::HashMetadata
+            | Form::HashListpackExpiry => {
+                Hash::read_rdb(reader, form, limits, skip_before_ms)?.map(Self::Hash)
+            }
+            Form::StreamListpacks | Form::StreamListpacks2 | Form::StreamListpacks3 => {
+                return Err(reader.error(RdbErrorKind::UnknownType(form.byte())));
+            }
+            Form::Module2 | Form::ModulePreGa => {
+                return Err(reader.corrupt("The RDB file contains module data I can't load"));
+            }
+        })
+    }
+}
