@@ -16,6 +16,7 @@ mod info;
 mod latency;
 mod list;
 mod memory;
+mod persistence;
 mod scan;
 mod server;
 mod set;
@@ -44,6 +45,7 @@ pub fn table() -> CommandTable {
         memory::COMMANDS,
         server::COMMANDS,
         set::COMMANDS,
+        persistence::COMMANDS,
         sorted_set::COMMANDS,
         string::COMMANDS,
         transactions::COMMANDS,

@@ -18,6 +18,7 @@ use access::AccessPolicy;
 
 use crate::algorithms::hash::hash;
 use crate::memory::{MemoryUsage, vec_usage};
+use crate::structures::hash_table::Mark;
 
 /// Every database of the server, and what is true of all of them.
 pub struct Keyspace {
@@ -120,6 +121,13 @@ impl Keyspace {
         for database in &mut self.databases {
             database.table_mut().resize_paused(alive);
         }
+    }
+
+    /// Bytes of the tables' indexes of what expires: keys, and hashes with fields that do.
+    #[must_use]
+    pub fn expiry_index_usage(&self) -> (usize, usize) {
+        let of = |mark| self.databases.iter().map(|database| database.table().mark_usage(mark)).sum::<usize>();
+        (of(Mark::Expires), of(Mark::FieldsExpire))
     }
 
     /// Bytes of the tables: buckets and directories, entries not included.

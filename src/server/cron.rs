@@ -51,13 +51,14 @@ impl Engine {
         }
         self.server.end_pause_when_over();
         self.expire_keys();
+        self.server.save_when_due(&mut self.keyspace);
     }
 
     /// Active expiry, for the share of the time between two turns that `active-expire-effort` allows (Valkey: 25 %,
     /// and 2 % more for each step above 1).
     fn expire_keys(&mut self) {
         let server = &mut self.server;
-        if !server.active_expiry || server.pause.is_some_and(|pause| server.now_ms < pause.until_ms) {
+        if !server.active_expiry || server.persistence.is_loading() || server.pause.is_some_and(|pause| server.now_ms < pause.until_ms) {
             return;
         }
         let share = EXPIRY_PERCENT + 2 * (server.config.active_expire_effort.max(1) as u64 - 1);

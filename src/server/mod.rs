@@ -23,8 +23,10 @@ pub mod open_files;
 pub mod process_title;
 mod redaction;
 pub mod shutdown;
+mod saving;
 pub mod stats;
 pub mod transaction;
+mod weighing;
 
 pub use apply::apply_config;
 pub use background::Background;
@@ -95,6 +97,8 @@ pub struct Identity {
     pub supervised: Supervised,
     /// What is allocated once the server is built and nothing is loaded.
     pub startup_bytes: usize,
+    /// What of that belongs to rows of its own in a memory profile.
+    pub startup_rows: usize,
 }
 
 /// Clients that are held back (CLIENT PAUSE).

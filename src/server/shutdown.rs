@@ -58,13 +58,26 @@ pub fn shut_down(
 }
 
 /// Ends what writes snapshots and writes the last one, if there is to be one; `false` forbids the exit.
-fn save(_keyspace: &mut Keyspace, server: &mut Server, options: ShutdownOptions) -> bool {
+fn save(keyspace: &mut Keyspace, server: &mut Server, options: ShutdownOptions) -> bool {
+    if server.persistence.is_saving() {
+        tracing::warn!("There is a child saving an .rdb. Killing it!");
+        server.persistence.abandon_child();
+    }
     if !options.save.unwrap_or(!server.config.save.0.is_empty()) {
         return true;
     }
     tracing::info!("Saving the final RDB snapshot before exiting.");
     notify_supervisor(server, "STATUS=Saving the final RDB snapshot\n");
-    true
+    if server.save(keyspace) {
+        return true;
+    }
+    if options.force {
+        tracing::warn!("Error trying to save the DB. Exit anyway.");
+        return true;
+    }
+    tracing::warn!("Error trying to save the DB, can't exit.");
+    notify_supervisor(server, "STATUS=Error trying to save the DB, can't exit.\n");
+    false
 }
 
 fn remove_files(server: &Server) {

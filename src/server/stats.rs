@@ -113,6 +113,13 @@ impl Rates {
     }
 }
 
+impl crate::memory::MemoryUsage for Stats {
+    /// Exact but for the map of error codes, whose nodes are taken as if they were full.
+    fn memory_usage(&self) -> usize {
+        crate::memory::vec_usage(&self.commands)
+    }
+}
+
 impl Stats {
     /// Counters for commands with ids below `commands`.
     #[must_use]

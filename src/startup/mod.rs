@@ -2,6 +2,7 @@
 
 mod banner;
 mod process;
+mod saving;
 mod serve;
 mod system_checks;
 mod usage;
@@ -15,6 +16,7 @@ use std::path::Path;
 use crate::algorithms::{crc64, hash};
 use crate::config::{CommandLine, Config, Directives, LoadError, Loaded, Sources};
 use crate::log;
+use crate::persistence;
 use crate::sys::{clock, fork};
 
 /// What the start needs to know of how the process was called.
@@ -87,6 +89,8 @@ fn load(line: &CommandLine) -> Result<Loaded, LoadError> {
 fn force_lazy_parts(config: &Config) {
     clock::calibrate();
     crc64::warm_up();
+    persistence::warm_up();
+    persistence::sweep_stale_files(Path::new("."));
     fork::install_panic_hook();
     banner::report_panics(config.crash_log_enabled);
     crate::sys::process::prepare_title();

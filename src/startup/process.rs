@@ -70,6 +70,7 @@ pub(super) fn identity(call: &Call, config: &Config, supervised: Supervised, bac
         pid_file,
         supervised,
         startup_bytes: 0,
+        startup_rows: 0,
     }
 }
 

@@ -10,12 +10,12 @@ use tokio::sync::mpsc;
 use tokio::task::LocalSet;
 use tokio::time::Instant;
 
-use super::{banner, system_checks};
+use super::{banner, saving, system_checks};
 use crate::commands;
 use crate::config::Config;
 use crate::keyspace::Keyspace;
 use crate::log;
-use crate::memory::{self, allocated_bytes};
+use crate::memory;
 use crate::net::{self, Listeners, Shared};
 use crate::persistence;
 use crate::server::stats::Stats;
@@ -38,12 +38,11 @@ pub(super) fn run(mut config: Config, identity: Identity) -> Result<Infallible, 
     std::mem::forget(log);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(stop_for)?;
     let (tasks, requests) = mpsc::unbounded_channel();
-    let mut engine = build(config, identity, tasks).map_err(stop_for)?;
+    let engine = build(config, identity, tasks).map_err(stop_for)?;
     process_title::show(&engine.server);
     banner::logo(&engine.server.config);
     system_checks::warn_of_backlog(&engine.server.config);
     memory::set_background_purge(engine.server.config.jemalloc_bg_thread);
-    engine.server.identity.startup_bytes = allocated_bytes();
     LocalSet::new().block_on(&runtime, serve(Shared::new(engine), requests))
 }
 
@@ -101,10 +100,20 @@ async fn serve(
     let mut terminations = signal(SignalKind::terminate()).map_err(stop_for)?;
     let _executor = tokio::task::spawn_local(net::run_executor(Rc::clone(&shared)));
     tracing::info!("Server initialized");
-    say_ready(&shared);
+    {
+        let Engine { keyspace, server } = &mut *shared.engine.borrow_mut();
+        server.note_startup(keyspace);
+    }
+    let mut load = std::pin::pin!(saving::load(&shared));
+    let mut is_loaded = false;
     let mut next_turn = Instant::now();
     loop {
         tokio::select! {
+            result = &mut load, if !is_loaded => {
+                result.map_err(|_| Stopped)?;
+                is_loaded = true;
+                say_ready(&shared);
+            }
             Some(task) = requests.recv() => perform(&shared, &mut listeners, task),
             () = tokio::time::sleep_until(next_turn) => {
                 let wait = Duration::from_millis(net::run_cron(&shared));
@@ -177,7 +186,7 @@ fn perform(shared: &Rc<Shared>, listeners: &mut Listeners, task: Task) {
                 tracing::warn!("Accepting client connections: {error}");
             }
         }
-        Task::WatchChild => {}
+        Task::WatchChild => saving::watch_child(shared),
     }
 }
 

@@ -35,6 +35,7 @@ const SECTIONS: &[Section] = &[
     section("clients", "Clients", true, process::clients),
     section("memory", "Memory", true, process::memory),
     section("persistence", "Persistence", true, process::persistence),
+    section("rdb_stats", "Rdb_stats", false, process::memory_profile),
     section("stats", "Stats", true, activity::stats),
     section("replication", "Replication", true, activity::replication),
     section("cpu", "CPU", true, process::cpu),

@@ -189,17 +189,15 @@ fn buffers(fields: &mut Fields, figures: &MemoryFigures) {
 }
 
 pub(super) fn persistence(fields: &mut Fields, keyspace: &Keyspace, server: &mut Server) {
-    fields.field("loading", u8::from(server.persistence.is_loading()));
-    fields.zeros(&["async_loading", "current_cow_peak", "current_cow_size", "current_cow_size_age"]);
-    fields.ratio("current_fork_perc", 0.0);
-    fields.zeros(&["current_save_keys_processed", "current_save_keys_total"]);
-    fields.field("rdb_changes_since_last_save", keyspace.counters.changes);
-    fields.zeros(&["rdb_bgsave_in_progress"]);
-    fields.field(
-        "rdb_last_bgsave_status",
-        if server.persistence.last_background_save_ok { "ok" } else { "err" },
-    );
-    fields.zeros(&["aof_enabled", "aof_rewrite_in_progress", "aof_rewrite_scheduled"]);
+    for (name, value) in server.persistence.info_fields(keyspace.counters.changes, clock::unix_ms()) {
+        fields.field(name, value);
+    }
+}
+
+pub(super) fn memory_profile(fields: &mut Fields, _: &Keyspace, server: &mut Server) {
+    for (name, value) in server.persistence.profiles.info_fields(clock::unix_ms()) {
+        fields.field(name, value);
+    }
 }
 
 pub(super) fn cpu(fields: &mut Fields, _: &Keyspace, _: &mut Server) {

@@ -225,6 +225,13 @@ impl<E: Element> HashTable<E> {
         self.marks.as_ref().map_or(0, |index| index.of(mark).marked())
     }
 
+    /// Bytes of the summary of `mark`; those of the head that both marks share are the first one's.
+    #[must_use]
+    pub fn mark_usage(&self, mark: Mark) -> usize {
+        let head = if mark == Mark::ALL[0] { box_usage::<MarkIndex>() } else { 0 };
+        self.marks.as_ref().map_or(0, |index| head + index.of(mark).memory_usage())
+    }
+
     /// No element that carries `mark` is due before this (Unix milliseconds); `i64::MAX` if none carries it.
     #[must_use]
     pub fn earliest_due_ms(&self, mark: Mark) -> i64 {

@@ -1,0 +1,93 @@
+//! Saving as the server does it: at a client's word, at a save point, and what the end of a child brings about.
+//!
+//! The work itself is `persistence`'s; here it meets the helper threads, the clients' memory and the cron.
+
+use super::{Server, Task};
+use crate::config::os_reason;
+use crate::keyspace::Keyspace;
+use crate::log;
+use crate::persistence::{Due, News, Start};
+use crate::sys::clock;
+
+impl Server {
+    /// Saves now, while everybody waits; says whether that succeeded. The reason of a failure is in the log.
+    pub fn save(&mut self, keyspace: &mut Keyspace) -> bool {
+        match self.persistence.save(keyspace, &self.config, clock::unix_ms()) {
+            Ok(replaced) => {
+                // Giving a large file's space back takes far longer than the rename did.
+                self.background.close_later(replaced);
+                true
+            }
+            Err(_) => false,
+        }
+    }
+
+    /// Starts a child that saves; says whether that succeeded. With `profile` it also weighs every entry; `in_flight` is
+    /// what the running command holds of a reply that its client's record does not show.
+    pub fn save_in_background(&mut self, keyspace: &mut Keyspace, profile: bool, in_flight: usize) -> bool {
+        let still = self.background.threads.quiesce();
+        // Before anything of the child's is prepared: what follows is not the server's own.
+        let figures = profile.then(|| self.weigh(keyspace, in_flight));
+        let log = match log::descriptor() {
+            Ok(log) => log,
+            Err(error) => {
+                tracing::warn!("Can't save in background: log: {}", os_reason(&error));
+                return false;
+            }
+        };
+        let start = Start {
+            config: &self.config,
+            now_ms: clock::unix_ms(),
+            log,
+            title: self.child_title(),
+            oom_score_adj: self.oom_score.of_child(&self.config),
+            figures,
+        };
+        let started = self.persistence.start_background(keyspace, &still, start).is_ok();
+        drop(still);
+        if let Some(fork_us) = self.persistence.fork_us() {
+            self.stats.forks += 1;
+            self.stats.last_fork_microseconds = fork_us;
+            self.ask(Task::WatchChild);
+        }
+        started
+    }
+
+    /// What `ps` shows of a child that saves.
+    fn child_title(&self) -> &'static str {
+        // Tools look for the names that Valkey and Redis give theirs.
+        match self.identity.program.rsplit('/').next() {
+            Some(name) if name.contains("redis-server") => "redis-rdb-bgsave",
+            Some(name) if name.contains("valkey-server") => "valkey-rdb-bgsave",
+            _ => "weighbridge-rdb-bgsave",
+        }
+    }
+
+    /// Starts the background save that is due, if one is. To be called by the cron.
+    pub fn save_when_due(&mut self, keyspace: &mut Keyspace) {
+        let due = self.persistence.due(&self.config, keyspace.counters.changes, self.now_ms);
+        match due {
+            None => {}
+            Some(Due::SavePoint(point)) => {
+                tracing::info!("{} changes in {} seconds. Saving...", point.changes, point.seconds);
+                self.save_in_background(keyspace, false, 0);
+            }
+            Some(Due::Scheduled(scheduled)) => {
+                if self.save_in_background(keyspace, scheduled.profile, 0) {
+                    self.persistence.unschedule();
+                }
+            }
+        }
+    }
+
+    /// Takes in what the task that watches the child has learned; the answer to [`News::Ended`] is whether it has.
+    pub fn hear_of_child(&mut self, keyspace: &mut Keyspace, news: &News<'_>) -> bool {
+        let now_ms = clock::unix_ms();
+        match news {
+            News::Bytes(bytes) => self.persistence.receive(bytes, now_ms),
+            News::Silence(seconds) => self.persistence.kill_stuck_child(*seconds),
+            News::Ended => return self.persistence.finish(keyspace, now_ms),
+        }
+        false
+    }
+}

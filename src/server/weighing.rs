@@ -1,0 +1,48 @@
+//! What the process holds beside the entries, by owner: the parent's part of a memory profile.
+
+use super::Server;
+use super::client::ClientClass;
+use crate::keyspace::Keyspace;
+use crate::memory::{MemoryUsage, allocated_bytes};
+use crate::profile::Figures;
+
+impl Server {
+    /// Every row but the entries, at this instant. Helper threads have to hold still. `in_flight` is what the running
+    /// command holds of a reply that its client's record does not show.
+    #[must_use]
+    pub fn weigh(&self, keyspace: &Keyspace, in_flight: usize) -> Figures {
+        let used = allocated_bytes();
+        let mut clients = self.clients.registry_usage() + in_flight;
+        let mut replicas = 0;
+        for client in self.clients.iter() {
+            match client.class() {
+                ClientClass::Replica => replicas += client.memory_usage(),
+                _ => clients += client.memory_usage(),
+            }
+        }
+        let (key_expiry, hash_expiry) = keyspace.expiry_index_usage();
+        let bytes = |bytes: usize| bytes as u64;
+        Figures {
+            used: bytes(used),
+            key_expiry: bytes(key_expiry),
+            hash_expiry_index: bytes(hash_expiry),
+            tables: bytes(keyspace.table_usage() - key_expiry - hash_expiry),
+            clients: bytes(clients),
+            replication_buffer: bytes(replicas),
+            startup: bytes(self.identity.startup_bytes.saturating_sub(self.identity.startup_rows)),
+            watch_block: bytes(self.blocked.memory_usage() + self.watched.memory_usage()),
+            logs: bytes(self.stats.memory_usage()),
+            profiler: bytes(self.persistence.memory_usage()),
+            lazyfree_pending: bytes(self.background.pending_bytes()),
+            ..Figures::default()
+        }
+    }
+
+    /// Notes what is allocated by a server that is ready and holds nothing yet. What the other rows hold of it is theirs.
+    pub fn note_startup(&mut self, keyspace: &Keyspace) {
+        (self.identity.startup_bytes, self.identity.startup_rows) = (0, 0);
+        let figures = self.weigh(keyspace, 0);
+        self.identity.startup_bytes = figures.used as usize;
+        self.identity.startup_rows = figures.attributed() as usize;
+    }
+}

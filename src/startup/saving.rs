@@ -1,0 +1,83 @@
+//! Loading the data at start, and the task that watches a child that saves.
+
+use std::rc::Rc;
+
+use crate::net::Shared;
+use crate::persistence::{LoadError, LoadOptions, Loader, watch};
+use crate::server::Engine;
+use crate::sys::clock;
+
+/// The data could not be loaded; the log says why.
+#[derive(Debug)]
+pub(super) struct NotLoaded;
+
+/// Loads the snapshot, if there is one, and gives way to the event loop now and then: clients are told to wait, INFO
+/// shows how far it is. Nothing is borrowed across an await.
+///
+/// # Errors
+/// The file is there and cannot be loaded. It is as it was.
+pub(super) async fn load(shared: &Shared) -> Result<(), NotLoaded> {
+    let started_us = clock::monotonic_us();
+    let opened = open(&mut shared.engine.borrow_mut());
+    let (mut loader, step_bytes) = match opened {
+        Ok(Some(opened)) => opened,
+        Ok(None) => return Ok(()),
+        Err(error) => return Err(refuse(shared, &error)),
+    };
+    loop {
+        let done = step(&mut shared.engine.borrow_mut(), &mut loader, step_bytes);
+        match done {
+            Ok(false) => tokio::task::yield_now().await,
+            Ok(true) => break,
+            Err(error) => return Err(refuse(shared, &error)),
+        }
+    }
+    shared.engine.borrow_mut().server.persistence.end_loading();
+    let seconds = (clock::monotonic_us() - started_us) as f64 / 1e6;
+    tracing::info!("DB loaded from disk: {seconds:.3} seconds");
+    Ok(())
+}
+
+fn open(engine: &mut Engine) -> Result<Option<(Loader, u64)>, LoadError> {
+    let Engine { keyspace, server } = engine;
+    let options = LoadOptions::new(&server.config, server.limits, keyspace.access_policy);
+    let Some(loader) = Loader::open(server.config.dbfilename.as_path(), options)? else { return Ok(None) };
+    server.persistence.begin_loading(&loader, clock::unix_ms());
+    let step_bytes = u64::try_from(server.config.loading_process_events_interval_bytes).unwrap_or(u64::MAX);
+    Ok(Some((loader, step_bytes)))
+}
+
+fn step(engine: &mut Engine, loader: &mut Loader, bytes: u64) -> Result<bool, LoadError> {
+    let done = loader.step(&mut engine.keyspace, clock::unix_ms(), bytes);
+    engine.server.persistence.note_loading(loader);
+    done
+}
+
+fn refuse(shared: &Shared, error: &LoadError) -> NotLoaded {
+    let file = shared.engine.borrow().server.config.dbfilename.clone();
+    for line in error.lines(file.as_path()) {
+        tracing::warn!("{line}");
+    }
+    tracing::warn!(
+        "{}",
+        if error.is_damage() {
+            "Terminating server after rdb file reading failure."
+        } else {
+            "Fatal error loading the DB, check server logs. Exiting."
+        }
+    );
+    NotLoaded
+}
+
+/// Starts the task that watches the child which has just been forked.
+pub(super) fn watch_child(shared: &Rc<Shared>) {
+    let Some(child) = shared.engine.borrow_mut().server.persistence.take_watched() else { return };
+    let shared = Rc::clone(shared);
+    tokio::task::spawn_local(async move {
+        watch(child, |news| {
+            let Engine { keyspace, server } = &mut *shared.engine.borrow_mut();
+            server.hear_of_child(keyspace, &news)
+        })
+        .await;
+    });
+}
