@@ -115,8 +115,8 @@ pub fn allocated_bytes() -> usize {
 
 /// Gives the thread's cache of free blocks back to the arena, so that the arena's own figures are exact.
 pub fn flush_thread_cache() {
-    // SAFETY: the control takes no argument.
-    let _ = unsafe { tikv_jemalloc_ctl::raw::write(b"thread.tcache.flush\0", ()) };
+    // A thread without a cache has nothing to give back.
+    let _ = super::statistics::command(c"thread.tcache.flush");
 }
 
 /// Whether the allocator's own thread gives freed pages back to the system (Valkey: `jemalloc-bg-thread`). Best effort.

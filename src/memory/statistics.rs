@@ -1,7 +1,8 @@
 //! What the allocator knows beyond the bytes in use: pages, residency, fragmentation, its own report; and giving
 //! unused pages back.
 
-use std::ffi::{CStr, c_char, c_void};
+use std::ffi::{CStr, CString, c_char, c_void};
+use std::ptr;
 
 use tikv_jemalloc_ctl::{epoch, raw, stats};
 use tikv_jemalloc_sys as jemalloc;
@@ -66,13 +67,18 @@ fn control<T: ControlValue>(name: &str) -> Option<T> {
     unsafe { raw::read(name.as_bytes()) }.ok()
 }
 
+/// Runs a control that neither reads nor writes; says whether jemalloc knows it.
+pub(super) fn command(name: &CStr) -> bool {
+    // SAFETY: the name ends in NUL, and null pointers with a length of 0 stand for no value.
+    unsafe { jemalloc::mallctl(name.as_ptr(), ptr::null_mut(), ptr::null_mut(), ptr::null_mut(), 0) == 0 }
+}
+
 /// Gives every unused page back to the system; says whether the allocator did it.
 #[must_use]
 pub fn purge_unused_pages() -> bool {
     super::flush_thread_cache();
-    let name = format!("arena.{ALL_ARENAS}.purge\0");
-    // SAFETY: the control takes no argument and the name ends in NUL.
-    unsafe { raw::write(name.as_bytes(), ()) }.is_ok()
+    let name = CString::new(format!("arena.{ALL_ARENAS}.purge"));
+    name.is_ok_and(|name| command(&name))
 }
 
 /// The allocator's own report, for people.
@@ -88,7 +94,7 @@ pub fn allocator_report() -> Vec<u8> {
     let mut report: Vec<u8> = Vec::new();
     // SAFETY: the callback gets the vector back as its first argument; no options are passed.
     unsafe {
-        jemalloc::malloc_stats_print(Some(append), (&raw mut report).cast(), std::ptr::null());
+        jemalloc::malloc_stats_print(Some(append), (&raw mut report).cast(), ptr::null());
     }
     report
 }

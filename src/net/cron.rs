@@ -2,6 +2,7 @@
 
 use super::Shared;
 use super::connection::Connection;
+use crate::sys::clock;
 
 /// Connections that are looked at in a turn at least, where there are as many.
 const CONNECTIONS_MIN: usize = 5;
@@ -10,7 +11,12 @@ const CONNECTIONS_MIN: usize = 5;
 pub fn run_cron(shared: &Shared) -> u64 {
     let hz = {
         let mut engine = shared.engine.borrow_mut();
+        let started = clock::ticks();
         engine.run_cron();
+        let nanoseconds = clock::nanoseconds_between(started, clock::ticks());
+        let event_loop = &mut engine.server.stats.event_loop;
+        event_loop.cron_ns += nanoseconds;
+        event_loop.count(nanoseconds, 0);
         engine.server.config.hz.max(1)
     };
     check_connections(shared, hz as usize);

@@ -61,7 +61,9 @@ pub async fn run(shared: Rc<Shared>) {
     loop {
         wait(&shared).await;
         let ready = std::mem::take(&mut *shared.ready.borrow_mut());
+        let started = clock::ticks();
         let mut engine = shared.engine.borrow_mut();
+        let commands_before = engine.server.stats.commands_processed;
         engine.server.now_ms = clock::unix_ms();
         engine.expire_blocked();
         for connection in ready {
@@ -73,6 +75,9 @@ pub async fn run(shared: Rc<Shared>) {
         }
         batch.execute(&shared, &mut engine);
         attend(&shared, &mut engine);
+        let stats = &mut engine.server.stats;
+        let commands = stats.commands_processed.saturating_sub(commands_before);
+        stats.event_loop.count(clock::nanoseconds_between(started, clock::ticks()), commands);
     }
 }
 

@@ -1,7 +1,7 @@
 //! What the engine does at intervals, `hz` times a second: samples, expiry, limits of clients, snapshots that are due.
 
 use super::client::{Client, ClientClass};
-use super::{ClientKey, Engine, Server, events, shutdown};
+use super::{ClientKey, Engine, Server, events};
 use crate::config::OutputBufferLimit;
 use crate::keyspace::ExpiryBudget;
 use crate::memory::MemoryUsage;
@@ -43,7 +43,10 @@ impl Engine {
         server.cron.turns += 1;
         if is_due(&mut server.cron.rates_ms, now_ms, RATES_MS) {
             let stats = &mut server.stats;
-            stats.rates.sample(now_ms, [stats.commands_processed, stats.bytes_in, stats.bytes_out]);
+            let loop_us = stats.event_loop.nanoseconds / 1000;
+            let totals =
+                [stats.commands_processed, stats.bytes_in, stats.bytes_out, stats.event_loop.cycles, loop_us];
+            stats.rates.sample(now_ms, totals);
         }
         let allocated = server.allocated();
         if is_due(&mut server.cron.report_ms, now_ms, REPORT_MS) {
@@ -123,7 +126,8 @@ impl Server {
         if !is_over(client, limit, self.now_ms) {
             return false;
         }
-        let description = shutdown::describe(client, self.config.hide_user_data_from_log);
+        let description = client.describe(self.now_ms, self.config.hide_user_data_from_log);
+        let description = String::from_utf8_lossy(&description);
         tracing::warn!(
             "Client {description} scheduled to be closed ASAP for overcoming of output buffer limits."
         );

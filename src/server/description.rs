@@ -10,6 +10,9 @@ use crate::resp::Protocol;
 /// anything larger is `oll` and `omem`.
 const OWN_BUFFER: usize = 16 * 1024;
 
+/// What stands for what users chose.
+const HIDDEN: &[u8] = b"*redacted*";
+
 impl Client {
     /// The letters of its state, `N` for none, in Valkey's order.
     #[must_use]
@@ -43,21 +46,21 @@ impl Client {
         if self.output.len() > OWN_BUFFER { self.output.memory_usage() } else { 0 }
     }
 
-    /// The line, without an end of line. While its own request runs, the caller sees to it that `output` is complete.
+    /// The line, without an end of line, and without what users chose if that is to be hidden. While its own request runs, the caller sees to it that `output` is complete.
     #[must_use]
-    pub fn describe(&self, now_ms: i64) -> Vec<u8> {
+    pub fn describe(&self, now_ms: i64, hide_user_data: bool) -> Vec<u8> {
         let mut line = Vec::with_capacity(400);
         // Writing to a vector cannot fail.
-        let _ = self.write_identity(&mut line, now_ms);
+        let _ = self.write_identity(&mut line, now_ms, hide_user_data);
         let _ = self.write_buffers(&mut line);
-        let _ = self.write_session(&mut line);
+        let _ = self.write_session(&mut line, hide_user_data);
         line
     }
 
-    fn write_identity(&self, line: &mut Vec<u8>, now_ms: i64) -> std::io::Result<()> {
+    fn write_identity(&self, line: &mut Vec<u8>, now_ms: i64, hide_user_data: bool) -> std::io::Result<()> {
         let Self { id, address, local_address, descriptor, .. } = self;
         write!(line, "id={id} addr={address} laddr={local_address} fd={descriptor} name=")?;
-        line.write_all(&self.name)?;
+        line.write_all(if hide_user_data { HIDDEN } else { &self.name })?;
         let age = (now_ms - self.created_ms).max(0) / 1000;
         let idle = self.idle_seconds(now_ms);
         let capabilities = if self.follows_redirects { "r" } else { "" };
@@ -83,10 +86,10 @@ impl Client {
         write!(line, " omem={large} tot-mem={total} events={events}")
     }
 
-    fn write_session(&self, line: &mut Vec<u8>) -> std::io::Result<()> {
+    fn write_session(&self, line: &mut Vec<u8>, hide_user_data: bool) -> std::io::Result<()> {
         let command = self.last_command.map_or("NULL", |entry| entry.full_name.as_str());
         write!(line, " cmd={command} user=")?;
-        line.write_all(DEFAULT_USER)?;
+        line.write_all(if hide_user_data { HIDDEN } else { DEFAULT_USER })?;
         let version = match self.output.protocol() {
             Protocol::Resp2 => 2,
             Protocol::Resp3 => 3,

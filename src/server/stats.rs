@@ -60,8 +60,35 @@ pub struct Stats {
     pub peak_allocated: usize,
     /// When the peak was reached, Unix s.
     pub peak_time: i64,
+    /// Turns of the event loop that ran requests.
+    pub event_loop: EventLoopStats,
     /// Per-second rates over the last samples.
     pub rates: Rates,
+}
+
+/// What turns of the event loop took.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct EventLoopStats {
+    /// How many there were.
+    pub cycles: u64,
+    /// Their duration in all.
+    pub nanoseconds: u64,
+    /// The longest one.
+    pub longest_ns: u64,
+    /// Most commands run in one.
+    pub most_commands: u64,
+    /// Duration of what runs at intervals.
+    pub cron_ns: u64,
+}
+
+impl EventLoopStats {
+    /// Counts a turn.
+    pub fn count(&mut self, nanoseconds: u64, commands: u64) {
+        self.cycles += 1;
+        self.nanoseconds += nanoseconds;
+        self.longest_ns = self.longest_ns.max(nanoseconds);
+        self.most_commands = self.most_commands.max(commands);
+    }
 }
 
 /// How many samples a rate is the mean of.
@@ -71,19 +98,24 @@ const SAMPLES: usize = 16;
 #[derive(Debug, Default)]
 pub struct Rates {
     last_ms: i64,
-    last: [u64; 3],
-    samples: [[u64; SAMPLES]; 3],
+    last: [u64; 5],
+    samples: [[u64; SAMPLES]; 5],
     next: usize,
 }
 
 impl Rates {
-    /// Takes a sample of the running totals (commands, bytes in, bytes out).
-    pub fn sample(&mut self, now_ms: i64, totals: [u64; 3]) {
+    /// Takes a sample of the running totals (commands, bytes in, bytes out, turns of the event loop, their microseconds).
+    pub fn sample(&mut self, now_ms: i64, totals: [u64; 5]) {
         let elapsed = u64::try_from(now_ms - self.last_ms).unwrap_or(0).max(1);
         if self.last_ms != 0 {
             for ((samples, last), total) in self.samples.iter_mut().zip(self.last).zip(totals) {
                 samples[self.next] = total.saturating_sub(last) * 1000 / elapsed;
             }
+            // The last one is the mean of a turn, not of a second.
+            let [_, _, _, cycles, microseconds] = totals;
+            let turns = cycles.saturating_sub(self.last[3]);
+            self.samples[4][self.next] =
+                microseconds.saturating_sub(self.last[4]).checked_div(turns).unwrap_or(0);
             self.next = (self.next + 1) % SAMPLES;
         }
         self.last = totals;
@@ -110,6 +142,18 @@ impl Rates {
     #[must_use]
     pub fn bytes_out(&self) -> u64 {
         self.mean(2)
+    }
+
+    /// Turns of the event loop per second.
+    #[must_use]
+    pub fn cycles(&self) -> u64 {
+        self.mean(3)
+    }
+
+    /// Microseconds of a turn.
+    #[must_use]
+    pub fn cycle_us(&self) -> u64 {
+        self.mean(4)
     }
 }
 

@@ -24,6 +24,7 @@ const CLIENT: Command = Command {
     complexity: "Depends on subcommand.",
     summary: "A container for commands about connections.",
     subcommands: &[
+        CLIENT_CACHING,
         CLIENT_CAPA,
         CLIENT_GETNAME,
         CLIENT_GETREDIR,
@@ -82,7 +83,7 @@ const CLIENT_INFO: Command = Command {
 fn info(cx: &mut Context<'_>, _: Args<'_>) -> Outcome {
     let key = cx.client;
     let line = with_own_output(cx, |server| {
-        server.clients.get(key).map(|client| client.describe(server.now_ms)).unwrap_or_default()
+        server.clients.get(key).map(|client| client.describe(server.now_ms, false)).unwrap_or_default()
     });
     cx.reply.verbatim(b"txt", &[line.as_slice(), b"\n"].concat());
     Ok(())
@@ -183,7 +184,7 @@ fn list(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let lines = with_own_output(cx, |server| {
         let mut lines = Vec::new();
         for client in connected(server).filter(|client| filter.matches(client, key, server.now_ms)) {
-            lines.extend_from_slice(&client.describe(server.now_ms));
+            lines.extend_from_slice(&client.describe(server.now_ms, false));
             lines.push(b'\n');
         }
         lines
@@ -204,6 +205,8 @@ fn with_own_output<T>(cx: &mut Context<'_>, read: impl FnOnce(&Server) -> T) -> 
     let Context { server, reply, client, command, .. } = cx;
     if let Some(record) = server.clients.get_mut(*client) {
         record.last_command = Some(command);
+        // What it sent is parsed and on its way to be run.
+        record.query.pending = 0;
         std::mem::swap(&mut record.output, reply);
     }
     let value = read(server);
@@ -590,7 +593,7 @@ const CLIENT_UNPAUSE: Command = Command {
 };
 
 fn unpause(cx: &mut Context<'_>, _: Args<'_>) -> Outcome {
-    cx.server.pause = None;
+    cx.server.end_pause();
     cx.reply.ok();
     Ok(())
 }
@@ -669,6 +672,25 @@ fn trackinginfo(cx: &mut Context<'_>, _: Args<'_>) -> Outcome {
     reply.bulk(b"prefixes");
     reply.array(0);
     Ok(())
+}
+
+const CLIENT_CACHING: Command = Command {
+    name: "caching",
+    arity: 3,
+    flags: flag::NOSCRIPT | flag::LOADING | flag::STALE | flag::ALLOW_BUSY,
+    categories: category::CONNECTION,
+    group: Group::Connection,
+    since: "6.0.0",
+    complexity: "O(1)",
+    summary: "Says whether the keys of the next command are tracked.",
+    arguments: &[Arg::one_of("mode", &[Arg::flag("yes", "YES"), Arg::flag("no", "NO")])],
+    handler: caching,
+    ..Command::DEFAULT
+};
+
+fn caching(_: &mut Context<'_>, _: Args<'_>) -> Outcome {
+    // No client is in a tracking mode.
+    Err(CommandError::CachingWithoutTracking)
 }
 
 const CLIENT_IMPORT_SOURCE: Command = Command {

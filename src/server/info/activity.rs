@@ -74,10 +74,14 @@ fn more_stats(fields: &mut Fields, server: &Server) {
     fields.field("client_output_buffer_limit_disconnections", stats.output_buffer_closed);
     fields.zeros(&["reply_buffer_shrinks", "reply_buffer_expands"]);
     let commands_ns: u64 = stats.commands.iter().map(|command| command.nanoseconds).sum();
-    fields.zeros(&["eventloop_cycles", "eventloop_duration_sum"]);
-    fields.field("eventloop_duration_cmd_sum", commands_ns / 1000);
-    fields.zeros(&["instantaneous_eventloop_cycles_per_sec", "instantaneous_eventloop_duration_usec"]);
-    fields.field("acl_access_denied_auth", stats.denied_authentications);
+    fields.fields(&[
+        ("eventloop_cycles", &stats.event_loop.cycles),
+        ("eventloop_duration_sum", &(stats.event_loop.nanoseconds / 1000)),
+        ("eventloop_duration_cmd_sum", &(commands_ns / 1000)),
+        ("instantaneous_eventloop_cycles_per_sec", &stats.rates.cycles()),
+        ("instantaneous_eventloop_duration_usec", &stats.rates.cycle_us()),
+        ("acl_access_denied_auth", &stats.denied_authentications),
+    ]);
     fields.zeros(&[
         "acl_access_denied_cmd",
         "acl_access_denied_key",
@@ -87,15 +91,13 @@ fn more_stats(fields: &mut Fields, server: &Server) {
     ]);
 }
 
-pub(super) fn debug(fields: &mut Fields, _: &Keyspace, _: &mut Server) {
-    fields.zeros(&[
-        "eventloop_duration_aof_sum",
-        "eventloop_duration_cron_sum",
-        "eventloop_duration_max",
-        "eventloop_cmd_per_cycle_max",
-        "io_threaded_reads_pending",
-        "io_threaded_writes_pending",
-    ]);
+pub(super) fn debug(fields: &mut Fields, _: &Keyspace, server: &mut Server) {
+    let event_loop = &server.stats.event_loop;
+    fields.zeros(&["eventloop_duration_aof_sum"]);
+    fields.field("eventloop_duration_cron_sum", event_loop.cron_ns / 1000);
+    fields.field("eventloop_duration_max", event_loop.longest_ns / 1000);
+    fields.field("eventloop_cmd_per_cycle_max", event_loop.most_commands);
+    fields.zeros(&["io_threaded_reads_pending", "io_threaded_writes_pending"]);
 }
 
 /// A primary without replicas and without a backlog.

@@ -28,7 +28,7 @@ pub(super) fn server(fields: &mut Fields, _: &Keyspace, server: &mut Server) {
         ("multiplexing_api", &"epoll"),
         ("gcc_version", &"0.0.0"),
         ("process_id", &identity.pid),
-        ("process_supervised", &"no"),
+        ("process_supervised", &identity.supervised.word()),
         ("run_id", &identity.run_id),
         ("tcp_port", &config.port),
         ("server_time_usec", &now_us),
@@ -132,7 +132,7 @@ pub(super) fn memory(fields: &mut Fields, keyspace: &Keyspace, server: &mut Serv
     fields.bytes("maxmemory", server.config.maxmemory);
     fields.field("maxmemory_policy", server.config.maxmemory_policy.word());
     fragmentation(fields, &figures);
-    buffers(fields, &figures);
+    buffers(fields, &figures, server);
 }
 
 /// There is no script engine.
@@ -164,7 +164,7 @@ fn fragmentation(fields: &mut Fields, figures: &MemoryFigures) {
     }
 }
 
-fn buffers(fields: &mut Fields, figures: &MemoryFigures) {
+fn buffers(fields: &mut Fields, figures: &MemoryFigures, server: &Server) {
     fields.zeros(&[
         "mem_not_counted_for_evict",
         "mem_replication_backlog",
@@ -180,12 +180,9 @@ fn buffers(fields: &mut Fields, figures: &MemoryFigures) {
         "mem_aof_buffer",
     ]);
     fields.field("mem_allocator", ALLOCATOR);
-    fields.zeros(&[
-        "mem_overhead_db_hashtable_rehashing",
-        "active_defrag_running",
-        "lazyfree_pending_objects",
-        "lazyfreed_objects",
-    ]);
+    fields.zeros(&["mem_overhead_db_hashtable_rehashing", "active_defrag_running"]);
+    fields.field("lazyfree_pending_objects", server.background.pending_objects());
+    fields.field("lazyfreed_objects", server.background.freed_objects());
 }
 
 pub(super) fn persistence(fields: &mut Fields, keyspace: &Keyspace, server: &mut Server) {
