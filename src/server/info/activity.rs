@@ -28,9 +28,10 @@ pub(super) fn stats(fields: &mut Fields, keyspace: &Keyspace, server: &mut Serve
     fields.zeros(&["sync_full", "sync_partial_ok", "sync_partial_err"]);
     fields.field("expired_keys", counters.expired);
     fields.field("expired_fields", counters.expired_fields);
-    fields.ratio("expired_stale_perc", 0.0);
+    fields.ratio("expired_stale_perc", counters.expired_stale_percent);
     fields.ratio("expired_keys_with_volatile_items_stale_perc", 0.0);
-    fields.zeros(&["expired_time_cap_reached_count", "expire_cycle_cpu_milliseconds"]);
+    fields.field("expired_time_cap_reached_count", counters.expired_time_cap_reached);
+    fields.zeros(&["expire_cycle_cpu_milliseconds"]);
     fields.zeros(&["evicted_keys", "evicted_clients", "evicted_scripts"]);
     fields.zeros(&["total_eviction_exceeded_time", "current_eviction_exceeded_time"]);
     fields.field("keyspace_hits", counters.hits);
