@@ -3,7 +3,7 @@
 use super::super::scan::{self, ScanOptions, ScanReply, Scanned};
 use super::{KEY, SET_COMMAND, write_member};
 use crate::server::Context;
-use crate::server::command::{Arg, Args, Command, KeySpec, Outcome, flag, key_flag};
+use crate::server::command::{Arg, ArgKind, Args, Command, KeySpec, Outcome, flag, key_flag};
 use crate::types::Set;
 
 pub(super) const SCARD: Command = Command {
@@ -100,7 +100,7 @@ pub(super) const SSCAN: Command = Command {
     arguments: &[
         KEY,
         Arg::integer("cursor"),
-        Arg::new("pattern", crate::server::command::ArgKind::Pattern).token("MATCH").optional(),
+        Arg::new("pattern", ArgKind::Pattern).token("MATCH").optional(),
         Arg::integer("count").token("COUNT").optional(),
     ],
     tips: &["nondeterministic_output"],
