@@ -59,9 +59,14 @@ impl Keyspace {
         now_ms: i64,
         budget: &mut ExpiryBudget<'_>,
     ) -> bool {
+        // A field is expired only after its last millisecond: at it, the sweep would come back to its hash in vain.
+        let last_due_ms = match mark {
+            Mark::Expires => now_ms,
+            Mark::FieldsExpire => now_ms.saturating_sub(1),
+        };
         loop {
             let db = &mut self.databases[database];
-            if db.table().earliest_due_ms(mark) > now_ms {
+            if db.table().earliest_due_ms(mark) > last_due_ms {
                 return true;
             }
             let cursor = match mark {
@@ -70,7 +75,7 @@ impl Keyspace {
             };
             let start = *cursor;
             let mut due = Vec::new();
-            let next = db.table.sweep(mark, start, now_ms, BUCKETS_PER_STEP, |entry| {
+            let next = db.table.sweep(mark, start, last_due_ms, BUCKETS_PER_STEP, |entry| {
                 due.push(entry.key().to_vec());
                 true
             });
@@ -194,6 +199,38 @@ mod tests {
         assert_eq!(happened.len(), 1000);
         assert!(happened.iter().all(|happened| happened.what == Happening::Expired));
         assert!(keyspace.databases().iter().all(|database| database.average_ttl_ms > 400_000));
+    }
+
+    #[test]
+    fn fields_go_after_their_last_millisecond_and_the_hash_with_its_last_field() {
+        use crate::types::FlatLimits;
+        use crate::types::hash::NewExpiry;
+        let limits = FlatLimits { entries: 128, value_bytes: 64 };
+        let mut keyspace = Keyspace::new(1);
+        for (key, persistent) in [(b"a", true), (b"b", false)] {
+            let mut hash = Hash::new();
+            for (field, expiry_ms) in [(b"x", 100), (b"y", 200)] {
+                hash.set(field, b"value", NewExpiry::Set(Some(expiry_ms)), 0, limits);
+            }
+            if persistent {
+                hash.set(b"z", b"value", NewExpiry::Set(None), 0, limits);
+            }
+            let mut keys =
+                Keys { keyspace: &mut keyspace, database: 0, now_ms: 0, hint: None, touches: true };
+            keys.insert(Entry::collection(key, hash, None));
+        }
+        for (now_ms, fields, keys) in [(99, 0, 2), (100, 0, 2), (101, 2, 2), (200, 2, 2), (201, 4, 1)] {
+            let mut steps = 0;
+            let mut time_is_over = || {
+                steps += 1;
+                steps > 8
+            };
+            let mut budget = ExpiryBudget { time_is_over: &mut time_is_over, free: &mut drop };
+            assert!(keyspace.expire_some(now_ms, &mut budget), "{now_ms}");
+            assert_eq!(keyspace.counters.expired_fields, fields, "{now_ms}");
+            assert_eq!(keyspace.len(), keys, "{now_ms}");
+        }
+        assert_eq!(keyspace.databases()[0].volatile_hashes(), 0);
     }
 
     #[test]
