@@ -8,6 +8,7 @@ mod command;
 mod command_log;
 mod config;
 mod connection;
+mod debug;
 mod expiry;
 mod generic;
 mod hash;
@@ -38,6 +39,7 @@ pub fn table() -> CommandTable {
         config::COMMANDS,
         connection::COMMANDS,
         generic::COMMANDS,
+        debug::COMMANDS,
         hash::COMMANDS,
         info::COMMANDS,
         latency::COMMANDS,

@@ -99,6 +99,12 @@ impl Keys<'_> {
         Some(self.db().table().get(position))
     }
 
+    /// The entry whether it has expired or not, for who looks at what is there (DEBUG).
+    pub fn raw(&self, key: &[u8]) -> Option<Borrowed<'_, Entry>> {
+        let table = self.db().table();
+        table.find(self.hash(key), key).map(|position| table.get(position))
+    }
+
     /// The entry, to read: counts a hit or a miss and touches the access clock.
     pub fn read(&mut self, key: &[u8]) -> Option<Borrowed<'_, Entry>> {
         let position = self.look_up(key)?;

@@ -126,7 +126,8 @@ impl Keyspace {
     /// Bytes of the tables' indexes of what expires: keys, and hashes with fields that do.
     #[must_use]
     pub fn expiry_index_usage(&self) -> (usize, usize) {
-        let of = |mark| self.databases.iter().map(|database| database.table().mark_usage(mark)).sum::<usize>();
+        let of =
+            |mark| self.databases.iter().map(|database| database.table().mark_usage(mark)).sum::<usize>();
         (of(Mark::Expires), of(Mark::FieldsExpire))
     }
 

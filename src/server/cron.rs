@@ -61,7 +61,10 @@ impl Engine {
     /// and 2 % more for each step above 1).
     fn expire_keys(&mut self) {
         let server = &mut self.server;
-        if !server.active_expiry || server.persistence.is_loading() || server.pause.is_some_and(|pause| server.now_ms < pause.until_ms) {
+        if !server.active_expiry
+            || server.persistence.is_loading()
+            || server.pause.is_some_and(|pause| server.now_ms < pause.until_ms)
+        {
             return;
         }
         let share = EXPIRY_PERCENT + 2 * (server.config.active_expire_effort.max(1) as u64 - 1);

@@ -101,6 +101,15 @@ pub struct Identity {
     pub startup_rows: usize,
 }
 
+/// Switches that only DEBUG turns.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct DebugSwitches {
+    /// Checksums of snapshots and RESTORE payloads are not looked at.
+    pub skip_checksums: bool,
+    /// The periodic work is put off.
+    pub pause_cron: bool,
+}
+
 /// Clients that are held back (CLIENT PAUSE).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pause {
@@ -165,6 +174,8 @@ pub struct Server {
     pub pause: Option<Pause>,
     /// DEBUG SET-ACTIVE-EXPIRE.
     pub active_expiry: bool,
+    /// What DEBUG has switched.
+    pub debug: DebugSwitches,
     /// The instant of the running batch, Unix ms.
     pub now_ms: i64,
     /// What happens at intervals.

@@ -78,6 +78,7 @@ pub(super) fn build(
         identity,
         pause: None,
         active_expiry: true,
+        debug: Default::default(),
         now_ms: clock::unix_ms(),
         cron: Cron::default(),
         background: Background::start()?,

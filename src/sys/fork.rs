@@ -286,7 +286,8 @@ fn close_range(first: libc::c_uint, last: libc::c_uint) {
 /// The event loop's.
 pub fn await_end(pidfd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     // SAFETY: the descriptor is owned by what is registered, which closes it only after it has been taken out again.
-    unsafe { AsyncFd::register_with_interest(pidfd, Interest::READABLE) }.map_err(|error| error.into_parts().1)
+    unsafe { AsyncFd::register_with_interest(pidfd, Interest::READABLE) }
+        .map_err(|error| error.into_parts().1)
 }
 
 static IN_CHILD: AtomicBool = AtomicBool::new(false);

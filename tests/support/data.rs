@@ -101,11 +101,29 @@ impl DataSet {
     fn stream(&mut self, requests: &mut Vec<Request>, key: &str) {
         for number in 1..=self.size().min(250) {
             let value = String::from_utf8_lossy(&self.value()).into_owned();
-            requests.push(words(&["XADD", key, &format!("{number}-1"), "field", &value, "n", &number.to_string()]));
+            requests.push(words(&[
+                "XADD",
+                key,
+                &format!("{number}-1"),
+                "field",
+                &value,
+                "n",
+                &number.to_string(),
+            ]));
         }
         requests.push(words(&["XDEL", key, "2-1"]));
         requests.push(words(&["XGROUP", "CREATE", key, "group", "0"]));
-        requests.push(words(&["XREADGROUP", "GROUP", "group", "consumer", "COUNT", "3", "STREAMS", key, ">"]));
+        requests.push(words(&[
+            "XREADGROUP",
+            "GROUP",
+            "group",
+            "consumer",
+            "COUNT",
+            "3",
+            "STREAMS",
+            key,
+            ">",
+        ]));
         requests.push(words(&["XACK", key, "group", "1-1"]));
     }
 
@@ -125,7 +143,8 @@ impl DataSet {
 
     /// Text, digits or any bytes; rarely longer than a listpack element may be.
     fn value(&mut self) -> Vec<u8> {
-        let length = if self.random.u8(..60) == 0 { self.random.usize(65..400) } else { self.random.usize(..24) };
+        let length =
+            if self.random.u8(..60) == 0 { self.random.usize(65..400) } else { self.random.usize(..24) };
         match self.random.u8(..4) {
             0 => self.integer(),
             1 => (0..length).map(|_| self.random.u8(..)).collect(),
@@ -145,6 +164,10 @@ fn send(conversation: &mut Conversation, requests: &mut Vec<Request>) {
     for request in requests.drain(..) {
         let reply = conversation.read();
         let read_only_nothing = reply.starts_with("(nil");
-        assert!(!reply.starts_with("(error)") || read_only_nothing, "{reply} to {}", request[0].escape_ascii());
+        assert!(
+            !reply.starts_with("(error)") || read_only_nothing,
+            "{reply} to {}",
+            request[0].escape_ascii()
+        );
     }
 }

@@ -3,8 +3,8 @@
 //! Valkey adds in C's `long double` (x87 extended on its usual platforms) and prints `%.17Lf` without trailing zeros;
 //! in doubles, 0.1 + 0.2 would not give 0.3. Numbers are read as glibc's `strtold` reads them.
 
-use rustc_apfloat::{Float, Round};
 use rustc_apfloat::ieee::X87DoubleExtended;
+use rustc_apfloat::{Float, Round};
 
 /// Valkey reads into a buffer of 5 KiB that must also hold a closing NUL.
 const MAX_TEXT: usize = 5 * 1024 - 1;

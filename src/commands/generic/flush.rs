@@ -80,11 +80,16 @@ pub(super) const FLUSHALL: Command = Command {
 
 fn flushall(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     require_mode(args)?;
-    for database in 0..cx.keys.keyspace.databases().len() {
-        flush(cx.keys.keyspace, cx.server, database);
-    }
+    flush_all(cx.keys.keyspace, cx.server);
     cx.reply.ok();
     Ok(())
+}
+
+/// Deletes every key of every database, and lets those know who watch or wait.
+pub(in crate::commands) fn flush_all(keyspace: &mut Keyspace, server: &mut Server) {
+    for database in 0..keyspace.databases().len() {
+        flush(keyspace, server, database);
+    }
 }
 
 fn database_number(arg: &[u8], otherwise: CommandError) -> Result<i32, CommandError> {

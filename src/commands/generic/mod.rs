@@ -8,6 +8,8 @@ mod list;
 mod object;
 mod wait;
 
+pub(super) use flush::flush_all;
+
 use crate::server::Context;
 use crate::server::command::{Arg, Args, Command, Group, KeySpec, Outcome, category, flag, key_flag};
 

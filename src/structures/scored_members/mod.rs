@@ -15,7 +15,7 @@ use std::cmp::Ordering;
 use std::ops::Range;
 
 use self::member::{Item, Member};
-use super::hash_table::HashTable;
+use super::hash_table::{BucketStatistics, HashTable};
 use super::ordered_index::{self, OrderedIndex};
 use crate::algorithms::hash::hash;
 use crate::memory::MemoryUsage;
@@ -29,6 +29,12 @@ pub struct ScoredMembers {
 }
 
 impl ScoredMembers {
+    /// How the buckets of the table are filled.
+    #[must_use]
+    pub fn bucket_statistics(&self) -> BucketStatistics {
+        self.members.bucket_statistics()
+    }
+
     /// How many members there are.
     #[inline]
     #[must_use]

@@ -1,5 +1,6 @@
 //! Going over the fields of a hash: all of them, a scan, random ones.
 
+use crate::structures::hash_table::BucketStatistics;
 use hashbrown::HashSet;
 
 use super::{Hash, Text};
@@ -181,5 +182,16 @@ impl Hash {
             }
         }
         drawn.len()
+    }
+}
+
+impl Hash {
+    /// How the table's buckets are filled (DEBUG HTSTATS-KEY); `None` in another encoding.
+    #[must_use]
+    pub fn bucket_statistics(&self) -> Option<BucketStatistics> {
+        match self {
+            Self::Table(table) => Some(table.bucket_statistics()),
+            _ => None,
+        }
     }
 }

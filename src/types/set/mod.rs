@@ -9,6 +9,18 @@ mod codec;
 mod member_ref;
 mod random;
 mod table;
+
+impl Set {
+    /// How the table's buckets are filled (DEBUG HTSTATS-KEY); `None` in another encoding.
+    #[must_use]
+    pub fn bucket_statistics(&self) -> Option<BucketStatistics> {
+        match self {
+            Self::Table(table) => Some(table.bucket_statistics()),
+            _ => None,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests;
 
@@ -18,6 +30,7 @@ pub use member_ref::{Iter, MemberRef};
 use self::table::MemberTable;
 use crate::algorithms::numbers::{decimal_length, parse_i64};
 use crate::memory::{MemoryUsage, box_usage};
+use crate::structures::hash_table::BucketStatistics;
 use crate::structures::intset::{self, Intset};
 use crate::structures::listpack::{self, Listpack};
 use crate::types::{FlatLimits, SetLimits};

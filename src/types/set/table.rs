@@ -4,6 +4,7 @@
 
 use crate::algorithms::hash::hash;
 use crate::memory::MemoryUsage;
+use crate::structures::hash_table::BucketStatistics;
 use crate::structures::hash_table::{self, HashTable, Position};
 use crate::structures::member::Member;
 
@@ -85,5 +86,11 @@ impl MemberTable {
 impl MemoryUsage for MemberTable {
     fn memory_usage(&self) -> usize {
         self.table.memory_usage() + self.member_bytes
+    }
+}
+
+impl MemberTable {
+    pub(super) fn bucket_statistics(&self) -> BucketStatistics {
+        self.table.bucket_statistics()
     }
 }

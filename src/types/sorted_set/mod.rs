@@ -7,9 +7,22 @@
 mod codec;
 mod flat;
 mod range;
+
+impl SortedSet {
+    /// How the table's buckets are filled (DEBUG HTSTATS-KEY); `None` in another encoding.
+    #[must_use]
+    pub fn bucket_statistics(&self) -> Option<BucketStatistics> {
+        match self {
+            Self::Members(table) => Some(table.bucket_statistics()),
+            _ => None,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests;
 
+use crate::structures::hash_table::BucketStatistics;
 use std::ops::Range;
 
 pub use self::range::{LexBound, LexRange, ScoreRange};

@@ -1,0 +1,303 @@
+//! DEBUG: what tests and maintainers ask of a server's insides. Refused unless `enable-debug-command` allows it.
+
+mod digest;
+mod inspect;
+
+use std::time::Duration;
+
+use digest::Digest;
+
+use super::arguments::{count, is_word};
+use super::generic::flush_all;
+use crate::algorithms::numbers::{parse_f64, parse_i64, parse_memory_size};
+use crate::config::ProtectedAction;
+use crate::keyspace::Entry;
+use crate::persistence::{LoadOptions, load_file};
+use crate::resp::{CommandError, Protocol};
+use crate::server::Context;
+use crate::server::command::{Args, Command, Group, Outcome, flag};
+
+/// The family.
+pub(super) const COMMANDS: &[Command] = &[DEBUG];
+
+const DEBUG: Command = Command {
+    name: "debug",
+    arity: -2,
+    flags: flag::ADMIN | flag::NOSCRIPT | flag::LOADING | flag::STALE,
+    group: Group::Server,
+    since: "1.0.0",
+    complexity: "Depends on subcommand.",
+    summary: "A container for commands that tests and maintainers use.",
+    handler: debug,
+    ..Command::DEFAULT
+};
+
+const HELP: &[&str] = &[
+    "DEBUG <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+    "DIGEST",
+    "    Reply with a signature of the whole data set, in hexadecimal digits.",
+    "DIGEST-VALUE <key> [<key> ...]",
+    "    Reply with a signature of the value of each key.",
+    "ERROR <string>",
+    "    Reply with an error of this text.",
+    "HTSTATS <dbid>",
+    "    Describe how the buckets of a database's table are filled.",
+    "HTSTATS-KEY <key>",
+    "    The same for the table of a value.",
+    "LISTPACK <key>",
+    "    Write how a listpack is laid out to standard output.",
+    "LOG <message>",
+    "    Write a message to the log.",
+    "OBJECT <key> [fast]",
+    "    Describe a value: encoding, length when saved, access clock.",
+    "POPULATE <count> [<prefix>] [<size>]",
+    "    Create <count> strings named <prefix>:<number> (prefix 'key' if none is given).",
+    "PROTOCOL <type>",
+    "    Reply with an example of a type: string, integer, double, bignum, null, array,",
+    "    set, map, attrib, push, verbatim, true, false.",
+    "QUICKLIST-PACKED-THRESHOLD <size>",
+    "    List elements of at least this size get a node of their own; 0 for the default.",
+    "RELOAD [NOSAVE] [NOFLUSH] [MERGE]",
+    "    Save, empty the databases and load what was saved.",
+    "SET-ACTIVE-EXPIRE <0|1>",
+    "    Whether expired keys are deleted though nobody looks at them.",
+    "SET-SKIP-CHECKSUM-VALIDATION <0|1>",
+    "    Whether checksums of snapshots and RESTORE payloads are ignored.",
+    "SLEEP <seconds>",
+    "    Stop the server for a while; decimals allowed.",
+    "STRINGMATCH-TEST",
+    "    Try the pattern matcher with random patterns.",
+    "HELP",
+    "    Print this help.",
+];
+
+/// Longest that DEBUG SLEEP stops the server, in seconds: a hundred years do for any test.
+const LONGEST_SLEEP: f64 = 3e9;
+
+fn debug(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
+    require_permission(cx)?;
+    let name = args.at(1).to_ascii_lowercase();
+    match (name.as_slice(), args.len()) {
+        (b"help", 2) => help(cx),
+        (b"digest", 2) => cx.reply.simple(&digest::of_keyspace(cx.keys.keyspace).to_hex()),
+        (b"digest-value", _) => digest_values(cx, args),
+        (b"error", 3) => cx.reply.error(args.at(2)),
+        (b"log", 3) => {
+            tracing::warn!("DEBUG LOG: {}", String::from_utf8_lossy(args.at(2)));
+            cx.reply.ok();
+        }
+        (b"sleep", 3) => sleep(cx, args),
+        (b"populate", 3..=5) => return populate(cx, args),
+        (b"protocol", 3) => return protocol(cx, args.at(2)),
+        (b"object", 3 | 4) => return inspect::object(cx, args),
+        (b"htstats", 3..) => return inspect::table_of_database(cx, args),
+        (b"htstats-key", 3..) => return inspect::table_of_value(cx, args),
+        (b"listpack", 3) => return inspect::listpack(cx, args),
+        (b"reload", _) => return reload(cx, args),
+        (b"stringmatch-test", 2) => {
+            try_patterns();
+            cx.reply.simple("Apparently Valkey did not crash: test passed");
+        }
+        (b"quicklist-packed-threshold", 3) => return set_packed_threshold(cx, args.at(2)),
+        (_, 3) if set_switch(cx, &name, is_on(args.at(2))) => cx.reply.ok(),
+        _ => {
+            let (command, subcommand) = (args.at(0).into(), args.at(1).into());
+            return Err(CommandError::SubcommandSyntax { command, subcommand });
+        }
+    }
+    Ok(())
+}
+
+fn require_permission(cx: &Context<'_>) -> Outcome {
+    let local = cx.client().is_some_and(|client| client.is_local());
+    match cx.server.config.enable_debug_command {
+        ProtectedAction::Yes => Ok(()),
+        ProtectedAction::Local if local => Ok(()),
+        _ => Err(CommandError::Protected("DEBUG", "enable-debug-command")),
+    }
+}
+
+fn help(cx: &mut Context<'_>) {
+    cx.reply.array(HELP.len());
+    for line in HELP {
+        cx.reply.simple(line);
+    }
+}
+
+fn digest_values(cx: &mut Context<'_>, args: Args<'_>) {
+    cx.reply.array(args.len() - 2);
+    for key in args.from(2).iter() {
+        let mut digest = Digest::default();
+        // Expired values count too: this looks at what is there, not at what clients see.
+        if let Some(entry) = cx.keys.raw(key) {
+            digest::mix_value(&mut digest, &entry);
+        }
+        cx.reply.simple(&digest.to_hex());
+    }
+}
+
+fn sleep(cx: &mut Context<'_>, args: Args<'_>) {
+    let seconds = parse_f64(args.at(2)).unwrap_or(0.0).clamp(0.0, LONGEST_SLEEP);
+    std::thread::sleep(Duration::from_secs_f64(seconds));
+    cx.reply.ok();
+}
+
+fn populate(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
+    let keys = count(args.at(2))?;
+    let prefix = args.get(3).unwrap_or(b"key");
+    let size = args.get(4).map(count).transpose()?.filter(|size| *size > 0);
+    for number in 0..keys {
+        let key = [prefix, b":", number.to_string().as_bytes()].concat();
+        if cx.keys.contains(&key) {
+            continue;
+        }
+        let mut value = format!("value:{number}").into_bytes();
+        if let Some(size) = size {
+            value.resize(size, 0);
+        }
+        cx.keys.insert(Entry::string(&key, &value, None));
+        cx.touched(&key);
+    }
+    cx.reply.ok();
+    Ok(())
+}
+
+fn protocol(cx: &mut Context<'_>, name: &[u8]) -> Outcome {
+    let reply = &mut *cx.reply;
+    match name.to_ascii_lowercase().as_slice() {
+        b"string" => reply.bulk(b"Hello World"),
+        b"integer" => reply.int(12345),
+        b"double" => reply.double(3.141),
+        b"bignum" => reply.big_number(b"1234567999999999999999999999999999999"),
+        b"null" => reply.null(),
+        b"array" => {
+            reply.array(3);
+            (0..3).for_each(|number| reply.int(number));
+        }
+        b"set" => {
+            reply.set(3);
+            (0..3).for_each(|number| reply.int(number));
+        }
+        b"map" => {
+            reply.map(3);
+            for number in 0..3 {
+                reply.int(number);
+                reply.bool(number == 1);
+            }
+        }
+        b"attrib" => {
+            if reply.attribute(1) {
+                reply.bulk(b"key-popularity");
+                reply.array(2);
+                reply.bulk(b"key:123");
+                reply.int(90);
+            }
+            reply.bulk(b"Some real reply following the attribute");
+        }
+        b"push" if reply.protocol() == Protocol::Resp2 => {
+            return Err(CommandError::custom("ERR RESP2 is not supported by this command"));
+        }
+        b"push" => {
+            reply.push(2);
+            reply.bulk(b"server-cpu-usage");
+            reply.int(42);
+            reply.bulk(b"Some real reply following the push reply");
+        }
+        b"true" => reply.bool(true),
+        b"false" => reply.bool(false),
+        b"verbatim" => reply.verbatim(b"txt", b"This is a verbatim\nstring"),
+        _ => {
+            return Err(CommandError::custom(
+                "ERR Wrong protocol type name. Please use one of the following: \
+                 string|integer|double|bignum|null|array|set|map|attrib|push|verbatim|true|false",
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn reload(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
+    let (mut save, mut flush, mut merge) = (true, true, false);
+    for option in args.from(2).iter() {
+        if is_word(option, "nosave") {
+            save = false;
+        } else if is_word(option, "noflush") {
+            flush = false;
+        } else if is_word(option, "merge") {
+            merge = true;
+        } else {
+            return Err(CommandError::DebugReloadOption);
+        }
+    }
+    if save && !cx.server.save(cx.keys.keyspace) {
+        return Err(CommandError::Unspecified);
+    }
+    if flush {
+        flush_all(cx.keys.keyspace, cx.server);
+    }
+    load(cx, merge)?;
+    tracing::warn!("DB reloaded by DEBUG RELOAD");
+    cx.reply.ok();
+    Ok(())
+}
+
+fn load(cx: &mut Context<'_>, merge: bool) -> Outcome {
+    let path = cx.server.config.dbfilename.as_path().to_owned();
+    let access = cx.keys.keyspace.access_policy;
+    let mut options = LoadOptions::new(&cx.server.config, cx.server.limits, access);
+    options.replace = merge;
+    options.checksum &= !cx.server.debug.skip_checksums;
+    match load_file(cx.keys.keyspace, &path, options, cx.keys.now_ms) {
+        Ok(Some(_)) => Ok(()),
+        Ok(None) => Err(CommandError::DebugReloadFailed),
+        Err(error) => {
+            error.lines(&path).iter().for_each(|line| tracing::warn!("{line}"));
+            Err(CommandError::DebugReloadFailed)
+        }
+    }
+}
+
+/// A million random patterns against random texts; the matcher must come to an end with each.
+fn try_patterns() {
+    const ROUNDS: usize = 100_000;
+    const ALPHABET: &[u8] = b"a*?[]^-\\b";
+    let mut random = fastrand::Rng::new();
+    let mut word = || -> Vec<u8> {
+        (0..random.usize(..32)).map(|_| *random.choice(ALPHABET).unwrap_or(&b'a')).collect()
+    };
+    for _ in 0..ROUNDS {
+        let (pattern, text) = (word(), word());
+        let _ = crate::algorithms::glob::matches(&pattern, &text, false);
+    }
+}
+
+fn set_packed_threshold(cx: &mut Context<'_>, size: &[u8]) -> Outcome {
+    let bytes = parse_memory_size(size).and_then(|bytes| u32::try_from(bytes).ok()).ok_or_else(|| {
+        CommandError::custom("ERR argument must be a memory value bigger than 1 and smaller than 4gb")
+    })?;
+    cx.server.limits.list = cx.server.limits.list.with_packed_threshold(bytes);
+    cx.reply.ok();
+    Ok(())
+}
+
+fn is_on(arg: &[u8]) -> bool {
+    parse_i64(arg).is_some_and(|value| value != 0)
+}
+
+/// Turns a switch; `false` when there is none of this name.
+fn set_switch(cx: &mut Context<'_>, name: &[u8], on: bool) -> bool {
+    match name {
+        b"set-active-expire" => cx.server.active_expiry = on,
+        b"set-skip-checksum-validation" => cx.server.debug.skip_checksums = on,
+        b"pause-cron" => cx.server.debug.pause_cron = on,
+        b"dict-resizing" => {
+            for database in cx.keys.keyspace.databases_mut() {
+                database.table_mut().resize_paused(!on);
+            }
+        }
+        // Valkey's own buffers and lists have no counterpart here; its tests turn these switches all the same.
+        b"client-enforce-reply-list" | b"hashtable-can-abort-shrink" | b"set-disable-deny-scripts" => {}
+        _ => return false,
+    }
+    true
+}
