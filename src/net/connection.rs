@@ -131,6 +131,9 @@ fn receive(shared: &Rc<Shared>, connection: &Rc<Connection>) -> bool {
                 client.last_interaction_ms = server.now_ms;
                 client.query = connection.input.borrow().figures();
             }
+            if server.closes_for_query(connection.key, connection.input.borrow().query.unread()) {
+                return true;
+            }
             drop(engine);
             shared.enqueue(connection);
             false

@@ -294,10 +294,10 @@ pub(super) fn flush(shared: &Shared, connection: &Connection) -> bool {
 
 fn write_output(engine: &mut Engine, connection: &Connection) -> bool {
     let server = &mut engine.server;
-    let Some(client) = server.clients.get_mut(connection.key) else { return close(connection) };
-    if client.close_now {
+    if server.closes_for_output(connection.key) {
         return close(connection);
     }
+    let Some(client) = server.clients.get_mut(connection.key) else { return close(connection) };
     while !client.output.is_empty() {
         match connection.stream.try_write(client.output.as_slice()) {
             Ok(count) => {
@@ -315,6 +315,7 @@ fn write_output(engine: &mut Engine, connection: &Connection) -> bool {
         }
     }
     client.output.shrink_to(OUTPUT_KEPT);
+    client.over_soft_limit_since_ms = None;
     connection.wants_write.set(false);
     if client.close_after_reply { close(connection) } else { true }
 }

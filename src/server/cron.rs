@@ -2,7 +2,7 @@
 
 use super::client::{Client, ClientClass};
 use super::{ClientKey, Engine, Server, events};
-use crate::config::OutputBufferLimit;
+use crate::config::{OutputBufferLimit, quote};
 use crate::keyspace::ExpiryBudget;
 use crate::memory::MemoryUsage;
 use crate::sys::clock;
@@ -14,6 +14,11 @@ const REPORT_MS: i64 = 5000;
 
 /// The share of its time that active expiry may take at the least effort.
 const EXPIRY_PERCENT: u64 = 25;
+/// Output that a client without authentication may leave unread (Valkey: `REPLY_BUFFER_SIZE_UNAUTHENTICATED_CLIENT`).
+const STRANGERS_OUTPUT_MAX: usize = 1024;
+
+/// How much of a query that is too long the log shows.
+const LOGGED_QUERY_BYTES: usize = 64;
 
 /// When what happens at intervals is due again, Unix ms.
 #[derive(Debug, Default)]
@@ -118,6 +123,7 @@ impl Server {
     pub fn closes_for_output(&mut self, key: ClientKey) -> bool {
         let Some(client) = self.clients.get_mut(key) else { return false };
         if client.close_now || client.output.is_empty() {
+            client.over_soft_limit_since_ms = None;
             return client.close_now;
         }
         let limits = &self.config.client_output_buffer_limit;
@@ -126,7 +132,8 @@ impl Server {
             ClientClass::Replica => limits.replica,
             ClientClass::Pubsub => limits.pubsub,
         };
-        if !is_over(client, limit, self.now_ms) {
+        let stranger = !client.authenticated && client.output.len() > STRANGERS_OUTPUT_MAX;
+        if !stranger && !is_over(client, limit, self.now_ms) {
             return false;
         }
         let description = client.describe(self.now_ms, self.config.hide_user_data_from_log);
@@ -136,6 +143,30 @@ impl Server {
         );
         self.stats.output_buffer_closed += 1;
         self.clients.close(key, None);
+        true
+    }
+
+    /// Whether what a client has sent and not yet completed breaks `client-query-buffer-limit`; it is then to be closed.
+    pub fn closes_for_query(&mut self, key: ClientKey, pending: &[u8]) -> bool {
+        let Some(client) = self.clients.get(key) else { return false };
+        let queued = client.transaction.as_ref().map_or(0, |transaction| transaction.memory_usage());
+        let bytes = (pending.len() + queued) as u64;
+        if bytes <= self.config.client_query_buffer_limit {
+            return false;
+        }
+        let hide = self.config.hide_user_data_from_log;
+        let description = client.describe(self.now_ms, hide);
+        let description = String::from_utf8_lossy(&description);
+        if hide {
+            tracing::warn!("Closing client that reached max query buffer length: {description}");
+        } else {
+            let first = quote(pending.get(..LOGGED_QUERY_BYTES).unwrap_or(pending));
+            tracing::warn!(
+                "Closing client that reached max query buffer length: {description} (qbuf initial bytes: {})",
+                String::from_utf8_lossy(&first)
+            );
+        }
+        self.stats.query_buffer_closed += 1;
         true
     }
 

@@ -57,6 +57,21 @@ impl Client {
         line
     }
 
+    /// Who the client is and nothing else, for the log.
+    #[must_use]
+    pub fn short_description(&self, hide_user_data: bool) -> String {
+        let (name, user) = if hide_user_data { (HIDDEN, HIDDEN) } else { (self.name.as_slice(), DEFAULT_USER) };
+        let Self { id, address, local_address, descriptor, .. } = self;
+        let text = |bytes| String::from_utf8_lossy(bytes);
+        format!(
+            "id={id} addr={address} laddr={local_address} fd={descriptor} name={} user={} lib-name={} lib-ver={}",
+            text(name),
+            text(user),
+            text(&self.library_name),
+            text(&self.library_version)
+        )
+    }
+
     fn write_identity(&self, line: &mut Vec<u8>, now_ms: i64, hide_user_data: bool) -> std::io::Result<()> {
         let Self { id, address, local_address, descriptor, .. } = self;
         write!(line, "id={id} addr={address} laddr={local_address} fd={descriptor} name=")?;

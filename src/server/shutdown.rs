@@ -3,7 +3,7 @@
 //! When everything is in order the process ends in here, so that nothing runs after the snapshot. Otherwise the log says
 //! why and the server goes on.
 
-use super::{Client, Server};
+use super::Server;
 use crate::config::{ShutdownOnSignal, Supervised};
 use crate::keyspace::Keyspace;
 use crate::sys::{signals, supervisor};
@@ -110,20 +110,4 @@ pub fn notify_supervisor(server: &Server, message: &str) {
         }
         Ok(()) => {}
     }
-}
-
-/// A client as the log names whoever asked for something unusual.
-#[must_use]
-pub fn describe(client: &Client, hide_user_data: bool) -> String {
-    let name = if hide_user_data { "*redacted*".into() } else { String::from_utf8_lossy(&client.name) };
-    let user = if hide_user_data { "*redacted*" } else { "default" };
-    format!(
-        "id={} addr={} laddr={} fd={} name={name} user={user} lib-name={} lib-ver={}",
-        client.id,
-        client.address,
-        client.local_address,
-        client.descriptor,
-        String::from_utf8_lossy(&client.library_name),
-        String::from_utf8_lossy(&client.library_version),
-    )
 }

@@ -37,6 +37,8 @@ const LONGEST_HEADER: usize = 24;
 #[derive(Debug, Default)]
 pub struct Reply {
     bytes: Vec<u8>,
+    /// How many of the first bytes were sent already.
+    sent: usize,
     protocol: Protocol,
 }
 
@@ -44,7 +46,7 @@ impl Reply {
     /// An empty reply without heap.
     #[must_use]
     pub const fn new(protocol: Protocol) -> Self {
-        Self { bytes: Vec::new(), protocol }
+        Self { bytes: Vec::new(), sent: 0, protocol }
     }
 
     /// The protocol that is written.
@@ -233,46 +235,59 @@ impl Reply {
     #[inline]
     #[must_use]
     pub fn len(&self) -> usize {
-        self.bytes.len()
+        self.bytes.len() - self.sent
     }
 
     /// True when nothing is to be sent.
     #[inline]
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.bytes.is_empty()
+        self.len() == 0
     }
 
     /// What was written.
     #[inline]
     #[must_use]
     pub fn as_slice(&self) -> &[u8] {
-        &self.bytes
+        self.bytes.get(self.sent..).unwrap_or_default()
     }
 
     /// Takes back everything after the first `len` bytes.
     pub fn truncate(&mut self, len: usize) {
-        self.bytes.truncate(len);
+        self.bytes.truncate(self.sent + len);
     }
 
-    /// Forgets the first `count` bytes: they were sent.
+    /// Forgets the first `count` bytes: they were sent. Bytes move only when more than half were sent, so that a large output costs no more than its length.
     pub fn discard_front(&mut self, count: usize) {
-        self.bytes.drain(..count.min(self.bytes.len()));
+        self.sent += count.min(self.len());
+        if self.sent == self.bytes.len() {
+            self.clear();
+        } else if self.sent > self.bytes.len() / 2 {
+            self.compact();
+        }
+    }
+
+    fn compact(&mut self) {
+        self.bytes.drain(..self.sent);
+        self.sent = 0;
     }
 
     /// Forgets everything and keeps the room.
     pub fn clear(&mut self) {
         self.bytes.clear();
+        self.sent = 0;
     }
 
     /// Hands over what was written; the reply is left without heap.
     #[must_use]
     pub fn take(&mut self) -> Vec<u8> {
+        self.compact();
         std::mem::take(&mut self.bytes)
     }
 
     /// Gives back room beyond `capacity` bytes that is not in use.
     pub fn shrink_to(&mut self, capacity: usize) {
+        self.compact();
         self.bytes.shrink_to(capacity);
     }
 

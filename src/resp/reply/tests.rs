@@ -155,6 +155,21 @@ fn what_was_written_can_be_taken_back_sent_and_released() {
 }
 
 #[test]
+fn sent_bytes_stay_out_of_sight_while_more_is_written() {
+    let mut reply = Reply::new(Protocol::Resp2);
+    reply.bulk(&[b'x'; 100]);
+    reply.discard_front(40);
+    let start = reply.len();
+    reply.int(5);
+    reply.truncate(start);
+    assert_eq!(reply.len(), 108 - 40);
+    reply.discard_front(30);
+    assert_eq!(reply.as_slice().len(), 38);
+    reply.discard_front(1000);
+    assert!(reply.is_empty() && reply.as_slice().is_empty());
+}
+
+#[test]
 fn memory_usage_is_what_the_allocator_counts() {
     let before = allocated_bytes();
     let mut reply = Reply::new(Protocol::Resp3);
