@@ -21,6 +21,7 @@ mod persistence;
 mod scan;
 mod server;
 mod set;
+mod shutdown;
 mod sorted_set;
 mod string;
 mod timeout;
@@ -45,9 +46,10 @@ pub fn table() -> CommandTable {
         latency::COMMANDS,
         list::COMMANDS,
         memory::COMMANDS,
+        persistence::COMMANDS,
         server::COMMANDS,
         set::COMMANDS,
-        persistence::COMMANDS,
+        shutdown::COMMANDS,
         sorted_set::COMMANDS,
         string::COMMANDS,
         transactions::COMMANDS,

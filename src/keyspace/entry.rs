@@ -391,6 +391,20 @@ impl Entry {
         self.block_usage() + self.value_usage()
     }
 
+    /// How many allocations have to be freed with the entry, about (Valkey: `lazyfreeGetFreeEffort`).
+    #[must_use]
+    pub fn effort(&self) -> usize {
+        match self.value_type() {
+            ValueType::String => 1,
+            ValueType::List => self.value::<List>().map_or(1, |value| value.effort()),
+            ValueType::Set => self.value::<Set>().map_or(1, |value| value.effort()),
+            ValueType::SortedSet => self.value::<SortedSet>().map_or(1, |value| value.effort()),
+            ValueType::Hash => self.value::<Hash>().map_or(1, |value| value.effort()),
+            // Its nodes are about a page each.
+            ValueType::Stream => 1 + self.value_usage() / 4096,
+        }
+    }
+
     fn block_usage(&self) -> usize {
         let (key_at, key_len) = self.key_span();
         let embedded = if self.encoding() == Encoding::Embstr { 1 + self.embedded().len() } else { 0 };

@@ -1,8 +1,10 @@
 //! Listening sockets, and what happens to a client before its first request.
 
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
 
 use socket2::{Socket, TcpKeepalive};
@@ -12,7 +14,7 @@ use tokio::task::JoinHandle;
 use super::Shared;
 use super::connection::{Connection, serve};
 use super::stream::Stream;
-use crate::memory::allocated_bytes;
+use crate::memory::{MemoryUsage, allocated_bytes};
 use crate::resp::{CommandError, Protocol as RespProtocol, Reply};
 use crate::server::{Client, ClientKey, Server};
 
@@ -62,19 +64,48 @@ impl Drop for Listeners {
 }
 
 async fn accept_tcp(shared: Rc<Shared>, listener: TcpListener) {
+    let mut pace = Pace::default();
     loop {
-        match listener.accept().await {
-            Ok((stream, peer)) => greet_tcp(&shared, stream, peer),
-            Err(error) => refused_by_system(&error).await,
+        match accepted(|context| listener.poll_accept(context)).await {
+            (Ok((stream, peer)), before) => greet_tcp(&shared, stream, peer, before),
+            (Err(error), _) => refused_by_system(&error).await,
         }
+        pace.keep(&shared).await;
     }
 }
 
 async fn accept_unix(shared: Rc<Shared>, listener: UnixListener) {
+    let mut pace = Pace::default();
     loop {
-        match listener.accept().await {
-            Ok((stream, _)) => greet_unix(&shared, stream),
-            Err(error) => refused_by_system(&error).await,
+        match accepted(|context| listener.poll_accept(context)).await {
+            (Ok((stream, _)), before) => greet_unix(&shared, stream, before),
+            (Err(error), _) => refused_by_system(&error).await,
+        }
+        pace.keep(&shared).await;
+    }
+}
+
+/// A connection, and what was allocated right before it was taken: what comes on top is the connection's own.
+async fn accepted<T>(mut poll: impl FnMut(&mut TaskContext<'_>) -> Poll<T>) -> (T, usize) {
+    poll_fn(|context| {
+        let before = allocated_bytes();
+        poll(context).map(|connection| (connection, before))
+    })
+    .await
+}
+
+/// Lets other tasks run after `max-new-connections-per-cycle` connections.
+#[derive(Default)]
+struct Pace {
+    taken: u32,
+}
+
+impl Pace {
+    async fn keep(&mut self, shared: &Shared) {
+        self.taken += 1;
+        if self.taken >= shared.engine.borrow().server.config.max_new_connections_per_cycle {
+            self.taken = 0;
+            tokio::task::yield_now().await;
         }
     }
 }
@@ -86,7 +117,7 @@ async fn refused_by_system(error: &io::Error) {
     tokio::time::sleep(PAUSE).await;
 }
 
-fn greet_tcp(shared: &Rc<Shared>, stream: TcpStream, peer: SocketAddr) {
+fn greet_tcp(shared: &Rc<Shared>, stream: TcpStream, peer: SocketAddr, before: usize) {
     let keepalive = shared.engine.borrow().server.config.tcp_keepalive;
     let _ = stream.set_nodelay(true);
     if keepalive > 0 {
@@ -100,13 +131,15 @@ fn greet_tcp(shared: &Rc<Shared>, stream: TcpStream, peer: SocketAddr) {
     }
     let local = stream.local_addr().map_or_else(|_| String::new(), show);
     let loopback = peer.ip().to_canonical().is_loopback();
-    welcome(shared, Stream::Tcp(stream), show(peer), local, !loopback);
+    let arrival = Arrival { address: show(peer), local_address: local, foreign: !loopback, before };
+    welcome(shared, Stream::Tcp(stream), arrival);
 }
 
-fn greet_unix(shared: &Rc<Shared>, stream: UnixStream) {
+fn greet_unix(shared: &Rc<Shared>, stream: UnixStream, before: usize) {
     let path = shared.engine.borrow().server.config.unixsocket.as_str().into_owned();
     let address = format!("{path}:0");
-    welcome(shared, Stream::Unix(stream), address.clone(), address, false);
+    let arrival = Arrival { address: address.clone(), local_address: address, foreign: false, before };
+    welcome(shared, Stream::Unix(stream), arrival);
 }
 
 /// `address:port`, IPv6 addresses in brackets, mapped IPv4 ones as such.
@@ -114,15 +147,27 @@ fn show(address: SocketAddr) -> String {
     SocketAddr::new(address.ip().to_canonical(), address.port()).to_string()
 }
 
+/// What is known of a connection before it has said anything.
+struct Arrival {
+    address: String,
+    local_address: String,
+    /// From another machine.
+    foreign: bool,
+    /// What was allocated before it was taken.
+    before: usize,
+}
+
 /// Registers a connection and starts its task, or refuses it with the reason.
-fn welcome(shared: &Rc<Shared>, stream: Stream, address: String, local_address: String, foreign: bool) {
-    let before = allocated_bytes();
+fn welcome(shared: &Rc<Shared>, stream: Stream, arrival: Arrival) {
+    let Arrival { address, local_address, foreign, before } = arrival;
+    let lists_before = shared.lists_usage();
+    tracing::debug!("Accepted {address}");
     let unix_socket = matches!(stream, Stream::Unix(_));
     let descriptor = stream.descriptor();
     let mut engine = shared.engine.borrow_mut();
     let server = &mut engine.server;
     server.stats.connections_received += 1;
-    if let Some(error) = refusal(server, foreign && !unix_socket) {
+    if let Some(error) = refusal(server, foreign) {
         server.stats.connections_rejected += 1;
         let mut reply = Reply::new(RespProtocol::Resp2);
         error.write(&mut reply);
@@ -131,6 +176,7 @@ fn welcome(shared: &Rc<Shared>, stream: Stream, address: String, local_address: 
     }
     let authenticated = server.config.requirepass.is_empty();
     let now_ms = server.now_ms;
+    let registry_before = server.clients.registry_usage();
     let key = server.clients.add(|key, id| Client {
         address,
         local_address,
@@ -143,15 +189,19 @@ fn welcome(shared: &Rc<Shared>, stream: Stream, address: String, local_address: 
     let connection = Connection::new(key, stream);
     shared.register(&connection);
     tokio::task::spawn_local(serve(Rc::clone(shared), connection));
-    note_connection_bytes(shared, key, before);
+    note_connection_bytes(shared, key, before.saturating_sub(lists_before + registry_before));
 }
 
-/// What the connection's task, socket and registration have allocated is the client's own.
+/// What the connection's socket, task and registration have allocated is the client's own, except for the lists that
+/// grow with the clients and count for themselves.
 fn note_connection_bytes(shared: &Shared, key: ClientKey, before: usize) {
-    let mut engine = shared.engine.borrow_mut();
-    if let Some(client) = engine.server.clients.get_mut(key) {
-        let known = crate::memory::MemoryUsage::memory_usage(client);
-        client.connection_bytes = (allocated_bytes() - before).saturating_sub(known);
+    let lists = shared.lists_usage();
+    let server = &mut shared.engine.borrow_mut().server;
+    server.connection_lists_bytes = lists;
+    let before = before + lists + server.clients.registry_usage();
+    if let Some(client) = server.clients.get_mut(key) {
+        let known = MemoryUsage::memory_usage(client);
+        client.connection_bytes = allocated_bytes().saturating_sub(before + known);
     }
 }
 

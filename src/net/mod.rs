@@ -20,6 +20,7 @@ use tokio::sync::Notify;
 
 use connection::Connection;
 
+use crate::memory::vec_usage;
 use crate::server::{ClientKey, Engine};
 
 /// What the tasks of the engine thread share. No borrow of it is held across an await.
@@ -60,6 +61,11 @@ impl Shared {
             self.ready.borrow_mut().push(Rc::clone(connection));
             self.wake.notify_one();
         }
+    }
+
+    /// Bytes of the lists of connections.
+    fn lists_usage(&self) -> usize {
+        vec_usage(&self.connections.borrow()) + vec_usage(&self.ready.borrow())
     }
 
     fn connection(&self, key: ClientKey) -> Option<Rc<Connection>> {

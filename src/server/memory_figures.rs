@@ -58,7 +58,8 @@ impl MemoryFigures {
         let (clients, replicas, tables) = (held(false), held(true), keyspace.table_usage());
         let waiting = server.blocked.memory_usage() + server.watched.memory_usage();
         let startup = server.identity.startup_bytes;
-        let overhead = startup + clients + replicas + tables + waiting + server.clients.registry_usage();
+        let lists = server.clients.registry_usage() + server.connection_lists_bytes;
+        let overhead = startup + clients + replicas + tables + waiting + lists;
         Self {
             used,
             peak: server.stats.peak_allocated,

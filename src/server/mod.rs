@@ -152,6 +152,8 @@ pub struct Server {
     pub commands: &'static CommandTable,
     /// Who is connected.
     pub clients: Clients,
+    /// Bytes of the connection layer's own lists: they grow with the clients and with the requests of a batch.
+    pub connection_lists_bytes: usize,
     /// Who waits for keys.
     pub blocked: BlockedClients,
     /// Who watches keys.

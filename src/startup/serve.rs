@@ -67,6 +67,7 @@ pub(super) fn build(
         config,
         commands,
         clients: Default::default(),
+        connection_lists_bytes: 0,
         blocked: Default::default(),
         watched: Default::default(),
         events: Default::default(),
@@ -81,7 +82,7 @@ pub(super) fn build(
         debug: Default::default(),
         now_ms: clock::unix_ms(),
         cron: Cron::default(),
-        background: Background::start()?,
+        background: Background::start(memory::register_thread)?,
         listening: Listening::default(),
         oom_score: OomScore::default(),
         tasks,
@@ -101,6 +102,8 @@ async fn serve(
     let mut terminations = signal(SignalKind::terminate()).map_err(stop_for)?;
     let _executor = tokio::task::spawn_local(net::run_executor(Rc::clone(&shared)));
     tracing::info!("Server initialized");
+    // The tasks have allocated what they need once each has run.
+    tokio::task::yield_now().await;
     {
         let Engine { keyspace, server } = &mut *shared.engine.borrow_mut();
         server.note_startup(keyspace);
