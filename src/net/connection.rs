@@ -59,6 +59,11 @@ thread_local! {
     static READ_BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; READ_CHUNK]);
 }
 
+/// Makes the buffer that sockets are read into, so that it counts for the server itself and not for the first client.
+pub(super) fn prepare() {
+    READ_BUFFER.with_borrow_mut(|_| ());
+}
+
 impl Connection {
     pub(super) fn new(key: ClientKey, stream: Stream) -> Rc<Self> {
         Rc::new(Self {

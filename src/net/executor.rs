@@ -14,6 +14,7 @@ use super::Shared;
 use super::connection::{Connection, Input};
 use crate::algorithms::hash::hash;
 use crate::keyspace::KeyHash;
+use crate::memory::{MemoryUsage, vec_usage};
 use crate::resp::{ArgRange, Limits, Parser, Progress, ProtocolError, Reply};
 use crate::server::command::{Args, Begin};
 use crate::server::{Engine, Executed, Prepared};
@@ -53,20 +54,25 @@ struct Batch {
     turns: Vec<Turn>,
     requests: Vec<Parsed>,
     args: Vec<ArgRange>,
+    /// Bytes of the list of ready connections that the batch was made from.
+    ready_bytes: usize,
 }
 
 /// Runs batches for ever.
 pub async fn run(shared: Rc<Shared>) {
     let mut batch = Batch::default();
+    // Changes places with the list that connections enter, so that neither is made anew for each batch.
+    let mut ready = Vec::new();
     loop {
         wait(&shared).await;
-        let ready = std::mem::take(&mut *shared.ready.borrow_mut());
+        std::mem::swap(&mut *shared.ready.borrow_mut(), &mut ready);
+        batch.ready_bytes = vec_usage(&ready);
         let started = clock::ticks();
         let mut engine = shared.engine.borrow_mut();
         let commands_before = engine.server.stats.commands_processed;
         engine.server.now_ms = clock::unix_ms();
         engine.expire_blocked();
-        for connection in ready {
+        for connection in ready.drain(..) {
             connection.queued.set(false);
             batch.parse(&mut engine, connection);
             if batch.requests.len() >= REQUESTS_PER_PASS {
@@ -164,6 +170,7 @@ impl Batch {
                 prefetch_elements(engine, hint);
             }
         }
+        engine.server.connection_lists_bytes = shared.lists_usage() + self.memory_usage();
         let turns = std::mem::take(&mut self.turns);
         for turn in &turns {
             self.run_turn(shared, engine, turn);
@@ -233,6 +240,12 @@ impl Batch {
             }
         }
         (done, false)
+    }
+}
+
+impl MemoryUsage for Batch {
+    fn memory_usage(&self) -> usize {
+        vec_usage(&self.turns) + vec_usage(&self.requests) + vec_usage(&self.args) + self.ready_bytes
     }
 }
 

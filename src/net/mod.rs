@@ -41,6 +41,7 @@ impl Shared {
     /// Around an engine that nobody is connected to.
     #[must_use]
     pub fn new(engine: Engine) -> Rc<Self> {
+        connection::prepare();
         Rc::new(Self {
             engine: RefCell::new(engine),
             connections: RefCell::default(),

@@ -21,7 +21,8 @@ pub(super) const DEL: Command = Command {
 };
 
 fn del(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
-    delete(cx, args)
+    let lazily = cx.server.config.lazyfree_lazy_user_del;
+    delete(cx, args, lazily)
 }
 
 pub(super) const UNLINK: Command = Command {
@@ -41,16 +42,16 @@ pub(super) const UNLINK: Command = Command {
 };
 
 fn unlink(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
-    delete(cx, args)
+    delete(cx, args, true)
 }
 
-fn delete(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
+fn delete(cx: &mut Context<'_>, args: Args<'_>, lazily: bool) -> Outcome {
     let mut deleted = 0;
     for key in args.from(1).iter() {
         if let Some(entry) = cx.keys.remove(key) {
             deleted += 1;
             cx.changed(EventClasses::GENERIC, "del", key);
-            drop(entry);
+            cx.server.background.free_entry(entry, lazily);
         }
     }
     cx.reply.int(deleted);
