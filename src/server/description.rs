@@ -60,7 +60,8 @@ impl Client {
     /// Who the client is and nothing else, for the log.
     #[must_use]
     pub fn short_description(&self, hide_user_data: bool) -> String {
-        let (name, user) = if hide_user_data { (HIDDEN, HIDDEN) } else { (self.name.as_slice(), DEFAULT_USER) };
+        let (name, user) =
+            if hide_user_data { (HIDDEN, HIDDEN) } else { (self.name.as_slice(), DEFAULT_USER) };
         let Self { id, address, local_address, descriptor, .. } = self;
         let text = |bytes| String::from_utf8_lossy(bytes);
         format!(

@@ -233,7 +233,7 @@ fn reload(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
         return Err(CommandError::Unspecified);
     }
     if flush {
-        flush_all(cx.keys.keyspace, cx.server);
+        flush_all(cx.keys.keyspace, cx.server, false);
     }
     load(cx, merge)?;
     tracing::warn!("DB reloaded by DEBUG RELOAD");

@@ -3,14 +3,17 @@
 use super::super::arguments::{is_word, small_integer};
 use crate::algorithms::hash::hash;
 use crate::keyspace::Keyspace;
+use crate::memory;
 use crate::resp::CommandError;
 use crate::server::command::{Arg, Args, Command, Group, Outcome, category, flag};
 use crate::server::{Context, Server};
 
-fn require_mode(args: Args<'_>) -> Outcome {
+/// Whether the keys are to be freed in the background; without a word, as `lazyfree-lazy-user-flush` says.
+fn is_lazy(cx: &Context<'_>, args: Args<'_>) -> Result<bool, CommandError> {
     match (args.len(), args.at(1)) {
-        (1, _) => Ok(()),
-        (2, word) if is_word(word, "sync") || is_word(word, "async") => Ok(()),
+        (1, _) => Ok(cx.server.config.lazyfree_lazy_user_flush),
+        (2, word) if is_word(word, "sync") => Ok(false),
+        (2, word) if is_word(word, "async") => Ok(true),
         _ => Err(CommandError::Syntax),
     }
 }
@@ -20,14 +23,21 @@ fn holds(keyspace: &Keyspace, database: usize, key: &[u8]) -> bool {
     keyspace.databases()[database].table().find(hash(key), key).is_some()
 }
 
-fn flush(keyspace: &mut Keyspace, server: &mut Server, database: usize) {
-    let Server { watched, clients, blocked, .. } = server;
+fn flush(keyspace: &mut Keyspace, server: &mut Server, database: usize, lazily: bool) {
+    let Server { watched, clients, blocked, background, .. } = server;
     watched.touch_database(clients, database, |key| holds(keyspace, database, key));
     blocked.database_written(database);
     let db = &mut keyspace.databases_mut()[database];
     let count = db.len();
-    drop(db.take());
+    background.free_table(db.take(), lazily);
     keyspace.counters.changes += count as u64;
+}
+
+/// After a flush that everybody waited for, the memory goes back to the system at once.
+fn give_pages_back(lazily: bool) {
+    if !lazily {
+        memory::purge_unused_pages();
+    }
 }
 
 pub(super) const FLUSHDB: Command = Command {
@@ -51,9 +61,10 @@ pub(super) const FLUSHDB: Command = Command {
 };
 
 fn flushdb(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
-    require_mode(args)?;
+    let lazily = is_lazy(cx, args)?;
     let database = cx.keys.database;
-    flush(cx.keys.keyspace, cx.server, database);
+    flush(cx.keys.keyspace, cx.server, database, lazily);
+    give_pages_back(lazily);
     cx.reply.ok();
     Ok(())
 }
@@ -79,16 +90,22 @@ pub(super) const FLUSHALL: Command = Command {
 };
 
 fn flushall(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
-    require_mode(args)?;
-    flush_all(cx.keys.keyspace, cx.server);
+    let lazily = is_lazy(cx, args)?;
+    flush_all(cx.keys.keyspace, cx.server, lazily);
+    // What a running child saves is gone, and the file on the disk is to be as empty as the server.
+    cx.server.persistence.kill_child();
+    if !cx.server.config.save.0.is_empty() {
+        cx.server.save(cx.keys.keyspace);
+    }
+    give_pages_back(lazily);
     cx.reply.ok();
     Ok(())
 }
 
 /// Deletes every key of every database, and lets those know who watch or wait.
-pub(in crate::commands) fn flush_all(keyspace: &mut Keyspace, server: &mut Server) {
+pub(in crate::commands) fn flush_all(keyspace: &mut Keyspace, server: &mut Server, lazily: bool) {
     for database in 0..keyspace.databases().len() {
-        flush(keyspace, server, database);
+        flush(keyspace, server, database, lazily);
     }
 }
 
