@@ -4,7 +4,7 @@
 pub mod data;
 pub mod reply;
 
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -67,20 +67,22 @@ impl Server {
         // Another process may take the port between its choice and its use: then another is tried.
         for _ in 0..5 {
             let port = free_port();
+            let logged = log_of(directory.path()).len();
             let mut process = spawn(&program, port, directory.path(), &arguments);
-            if await_port(port, &mut process) {
+            if await_ready(directory.path(), logged, &mut process) {
                 return Self { port, directory, process, program, arguments };
             }
         }
-        let log = std::fs::read_to_string(directory.path().join("log")).unwrap_or_default();
-        panic!("{} did not start:\n{log}", program.display());
+        panic!("{} did not start:\n{}", program.display(), log_of(directory.path()));
     }
 
     /// Kills the server and starts it again in the same directory.
     pub fn restart(&mut self) {
         self.kill();
+        let logged = self.log().len();
         self.process = spawn(&self.program, self.port, self.directory.path(), &self.arguments);
-        assert!(await_port(self.port, &mut self.process), "did not start again:\n{}", self.log());
+        let ready = await_ready(self.directory.path(), logged, &mut self.process);
+        assert!(ready, "did not start again:\n{}", self.log());
     }
 
     /// Ends the process at once.
@@ -91,7 +93,7 @@ impl Server {
 
     /// What the server has logged.
     pub fn log(&self) -> String {
-        std::fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()
+        log_of(self.directory.path())
     }
 
     /// Waits until a condition holds.
@@ -117,11 +119,18 @@ fn spawn(program: &Path, port: u16, directory: &Path, arguments: &[String]) -> C
         .unwrap()
 }
 
-/// Whether the server listens before it ends or the patience does.
-fn await_port(port: u16, process: &mut Child) -> bool {
+fn log_of(directory: &Path) -> String {
+    let bytes = std::fs::read(directory.join("log")).unwrap_or_default();
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// Whether the server says that it is ready, after the first `logged` bytes of its log, before it ends or the patience
+/// does. The log tells, not the port: that may be another process's.
+fn await_ready(directory: &Path, logged: usize, process: &mut Child) -> bool {
     let begun = Instant::now();
     while begun.elapsed() < PATIENCE {
-        if TcpStream::connect(("127.0.0.1", port)).is_ok() {
+        let log = log_of(directory);
+        if log.get(logged..).unwrap_or_default().contains("Ready to accept connections") {
             return true;
         }
         if process.try_wait().unwrap().is_some() {

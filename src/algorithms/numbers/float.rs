@@ -88,13 +88,20 @@ const LARGEST_PLAIN_INTEGER: f64 = (1_u64 << 62) as f64;
 /// up to 2^62 as integers, all else in fpconv's layout (`1e+20`, `0.1`, `1e-7`).
 #[must_use]
 pub fn format_f64(value: f64) -> FloatText {
+    if value.abs() <= LARGEST_PLAIN_INTEGER && value == value.trunc() && value != 0.0 {
+        let mut text = FloatText::new();
+        text.extend(super::IntegerText::new().format(value as i64).as_bytes());
+        return text;
+    }
+    format_f64_by_layout(value)
+}
+
+/// Prints a double in fpconv's layout, integers too (`1.2345678901234568e+17`): what `DEBUG DIGEST` hashes of a score.
+#[must_use]
+pub fn format_f64_by_layout(value: f64) -> FloatText {
     let mut text = FloatText::new();
     if value.is_nan() {
         text.extend(b"nan");
-        return text;
-    }
-    if value.abs() <= LARGEST_PLAIN_INTEGER && value == value.trunc() && value != 0.0 {
-        text.extend(super::IntegerText::new().format(value as i64).as_bytes());
         return text;
     }
     let negative = value.is_sign_negative();

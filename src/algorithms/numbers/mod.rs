@@ -7,7 +7,7 @@ mod float;
 mod integer;
 mod long_double;
 
-pub use float::{FloatText, format_f64, parse_f64};
+pub use float::{FloatText, format_f64, format_f64_by_layout, parse_f64};
 pub use integer::{
     IntegerText, decimal_length, parse_i64, parse_memory_size, parse_u64, write_i64, write_u64,
 };

@@ -5,7 +5,7 @@
 
 use sha1::{Digest as _, Sha1};
 
-use crate::algorithms::numbers::format_f64;
+use crate::algorithms::numbers::format_f64_by_layout;
 use crate::keyspace::{Entry, Keyspace};
 use crate::types::{Hash, List, Set, SortedSet, ValueType};
 
@@ -64,7 +64,7 @@ pub(super) fn mix_value(digest: &mut Digest, entry: &Entry) {
     } else if let Some(set) = entry.value::<Set>() {
         set.for_each(|member| digest.add(member));
     } else if let Some(sorted_set) = entry.value::<SortedSet>() {
-        sorted_set.for_each(|member, score| digest.add_pair(member, format_f64(score).as_bytes()));
+        sorted_set.for_each(|member, score| digest.add_pair(member, format_f64_by_layout(score).as_bytes()));
     } else if let Some(hash) = entry.value::<Hash>() {
         hash.for_each(|field, value, _| digest.add_pair(field, value));
     }
