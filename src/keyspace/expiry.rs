@@ -111,7 +111,7 @@ impl Keyspace {
         let Some(position) = table.find(hash(key), key) else { return };
         let Some(mut fields) = ValueMut::<_, Hash>::of(table.get_mut(position)) else { return };
         let expired = fields.expire_fields(now_ms, FIELDS_PER_STEP);
-        let emptied = fields.len() == 0;
+        let emptied = fields.is_empty();
         drop(fields);
         if expired > 0 {
             self.counters.expired_fields += expired as u64;
