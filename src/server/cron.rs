@@ -173,13 +173,7 @@ impl Server {
     /// Ends CLIENT PAUSE: what was held back runs with the next batch.
     pub fn end_pause(&mut self) {
         if self.pause.take().is_some() {
-            let waiting: Vec<ClientKey> = self
-                .clients
-                .iter()
-                .filter(|client| client.query.pending > 0)
-                .map(|client| client.key)
-                .collect();
-            for key in waiting {
+            for key in std::mem::take(&mut self.held) {
                 self.clients.needs_attention(key);
             }
         }

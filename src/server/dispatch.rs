@@ -11,6 +11,7 @@ use super::command::{Args, Command, Group, TableEntry, flag};
 use crate::keyspace::{KeyHash, Keys};
 use crate::resp::CommandError;
 use crate::resp::Reply;
+use crate::sys::clock;
 use crate::types::ValueType;
 
 /// What a client waits for that a command of this group has blocked.
@@ -143,11 +144,17 @@ impl Engine {
     }
 
     /// Whether CLIENT PAUSE holds this command back.
-    fn must_wait(&self, client: ClientKey, entry: &TableEntry) -> bool {
+    fn must_wait(&mut self, client: ClientKey, entry: &TableEntry) -> bool {
         let Some(pause) = self.server.pause else { return false };
         let flags = entry.command.flags | self.queued_flags(client, entry.command);
         let affected = !pause.writes_only || flags & (flag::WRITE | flag::MAY_REPLICATE) != 0;
-        self.server.now_ms < pause.until_ms && affected && !matches!(entry.command.name, "client" | "unpause")
+        let held = self.server.now_ms < pause.until_ms
+            && affected
+            && !matches!(entry.command.name, "client" | "unpause");
+        if held && !self.server.held.contains(&client) {
+            self.server.held.push(client);
+        }
+        held
     }
 
     /// Inside MULTI, queues the request instead of running it.
@@ -219,6 +226,8 @@ impl Engine {
     /// Serves clients whose keys were written, until no key is ready.
     pub fn serve_blocked(&mut self) {
         while let Some((database, key, clients)) = self.server.blocked.next_ready() {
+            // The command that wrote the key may have taken long: it may have expired since.
+            self.server.now_ms = self.server.now_ms.max(clock::unix_ms());
             for client in clients {
                 self.retry(client, database, &key);
             }

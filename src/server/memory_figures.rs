@@ -56,7 +56,7 @@ impl MemoryFigures {
             chosen.map(MemoryUsage::memory_usage).sum::<usize>()
         };
         let (clients, replicas, tables) = (held(false), held(true), keyspace.table_usage());
-        let waiting = server.blocked.memory_usage() + server.watched.memory_usage();
+        let waiting = server.waiting_usage();
         let startup = server.identity.startup_bytes;
         let lists = server.clients.registry_usage() + server.connection_lists_bytes;
         let overhead = startup + clients + replicas + tables + waiting + lists;

@@ -174,6 +174,8 @@ pub struct Server {
     pub identity: Identity,
     /// CLIENT PAUSE.
     pub pause: Option<Pause>,
+    /// Clients with a request that CLIENT PAUSE holds back.
+    pub held: Vec<ClientKey>,
     /// DEBUG SET-ACTIVE-EXPIRE.
     pub active_expiry: bool,
     /// What DEBUG has switched.
@@ -203,6 +205,7 @@ impl Server {
         if let Some(client) = self.clients.remove(key) {
             self.watched.forget_all(key, &client.watched);
             self.monitors.remove(key);
+            self.held.retain(|held| *held != key);
             if let Some(blocked) = &client.blocked {
                 self.blocked.forget(key, blocked);
             }

@@ -3,10 +3,16 @@
 use super::Server;
 use super::client::ClientClass;
 use crate::keyspace::Keyspace;
-use crate::memory::{MemoryUsage, allocated_bytes};
+use crate::memory::{MemoryUsage, allocated_bytes, vec_usage};
 use crate::profile::Figures;
 
 impl Server {
+    /// What remembers who waits: for keys, for the end of a pause, and for changes of watched keys.
+    #[must_use]
+    pub fn waiting_usage(&self) -> usize {
+        self.blocked.memory_usage() + self.watched.memory_usage() + vec_usage(&self.held)
+    }
+
     /// Every row but the entries, at this instant. Helper threads have to hold still. `in_flight` is what the running
     /// command holds of a reply that its client's record does not show.
     #[must_use]
@@ -30,7 +36,7 @@ impl Server {
             clients: bytes(clients),
             replication_buffer: bytes(replicas),
             startup: bytes(self.identity.startup_bytes.saturating_sub(self.identity.startup_rows)),
-            watch_block: bytes(self.blocked.memory_usage() + self.watched.memory_usage()),
+            watch_block: bytes(self.waiting_usage()),
             logs: bytes(self.stats.memory_usage()),
             profiler: bytes(self.persistence.memory_usage()),
             lazyfree_pending: bytes(self.background.pending_bytes()),

@@ -78,6 +78,7 @@ pub(super) fn build(
         persistence: persistence::State::default(),
         identity,
         pause: None,
+        held: Vec::new(),
         active_expiry: true,
         debug: Default::default(),
         now_ms: clock::unix_ms(),

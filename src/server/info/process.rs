@@ -90,7 +90,7 @@ pub(super) fn clients(fields: &mut Fields, _: &Keyspace, server: &mut Server) {
         ("maxclients", &server.config.maxclients),
         ("client_recent_max_input_buffer", &clients().map(|c| c.query.pending).max().unwrap_or(0)),
         ("client_recent_max_output_buffer", &clients().map(|c| c.output.len()).max().unwrap_or(0)),
-        ("blocked_clients", &server.blocked.len()),
+        ("blocked_clients", &(server.blocked.len() + server.held.len())),
         ("tracking_clients", &0),
         ("pubsub_clients", &0),
         ("watching_clients", &clients().filter(|client| !client.watched.is_empty()).count()),
