@@ -24,6 +24,10 @@ const INFO: Command = Command {
 };
 
 fn info(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
+    if let Some(client) = cx.client_mut() {
+        // What it sent is parsed and on its way to be run.
+        client.query.pending = 0;
+    }
     let selection = Selection::parse(args.from(1));
     let text = render(&selection, cx.keys.keyspace, cx.server);
     cx.reply.verbatim(b"txt", text.as_bytes());

@@ -229,7 +229,7 @@ impl Server {
     /// Ends a client's wait though no key ended it; says whether it waited.
     pub fn end_wait(&mut self, client: ClientKey, end: WaitEnd) -> bool {
         let Some(blocked) = self.blocked.unblock(&mut self.clients, client) else { return false };
-        self.count(client, blocked.command, 0, end == WaitEnd::Error);
+        self.count(client, blocked.command, 0, false);
         if let Some(record) = self.clients.get_mut(client) {
             match (end, blocked.timeout_reply) {
                 (WaitEnd::Error, _) => CommandError::Unblocked.write(&mut record.output),
@@ -240,6 +240,7 @@ impl Server {
             self.clients.needs_attention(client);
         }
         if end == WaitEnd::Error {
+            self.stats.commands[blocked.command.id].rejected += 1;
             self.stats.count_error(&CommandError::Unblocked.code());
         }
         true
