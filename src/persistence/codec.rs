@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use crate::keyspace::{Entry, StringRef};
 use crate::rdb::{ValueType as Form, Writer};
-use crate::types::{Hash, List, Set, SortedSet, ValueType};
+use crate::types::{Hash, List, Set, SortedSet, Stream, ValueType};
 
 /// Calls a method of an entry's collection, whatever its type.
 macro_rules! of_collection {
@@ -14,7 +14,8 @@ macro_rules! of_collection {
             ValueType::Set => $entry.value::<Set>().map(|$value| $call),
             ValueType::SortedSet => $entry.value::<SortedSet>().map(|$value| $call),
             ValueType::Hash => $entry.value::<Hash>().map(|$value| $call),
-            ValueType::String | ValueType::Stream => None,
+            ValueType::Stream => $entry.value::<Stream>().map(|$value| $call),
+            ValueType::String => None,
         }
     };
 }

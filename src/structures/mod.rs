@@ -8,6 +8,8 @@ pub mod hash_table;
 pub mod intset;
 /// A sequence of strings and integers in one block.
 pub mod listpack;
+/// Listpacks in the order of a key: the nodes of a stream.
+pub mod listpack_index;
 /// A member of a set: bytes in one block.
 pub mod member;
 /// A counted B+-tree: the ordered half of sorted sets, the index of streams.

@@ -2,8 +2,8 @@
 
 use std::io::Read;
 
-use super::{Hash, Limits, List, Set, SortedSet, Value};
-use crate::rdb::{RdbError, RdbErrorKind, Reader, ValueType as Form};
+use super::{Hash, Limits, List, Set, SortedSet, Stream, Value};
+use crate::rdb::{RdbError, Reader, ValueType as Form};
 
 impl Value {
     /// Reads a value of any form; `None` when nothing is left of a collection: it was empty, which older servers could
@@ -38,7 +38,7 @@ impl Value {
                 Hash::read_rdb(reader, form, limits, skip_before_ms)?.map(Self::Hash)
             }
             Form::StreamListpacks | Form::StreamListpacks2 | Form::StreamListpacks3 => {
-                return Err(reader.error(RdbErrorKind::UnknownType(form.byte())));
+                Stream::read_rdb(reader, form, limits)?.map(Self::Stream)
             }
             Form::Module2 | Form::ModulePreGa => {
                 return Err(reader.corrupt("The RDB file contains module data I can't load"));

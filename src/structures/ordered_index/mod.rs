@@ -41,6 +41,13 @@ impl<T: Copy> Default for OrderedIndex<T> {
     }
 }
 
+impl<T: Copy> Clone for OrderedIndex<T> {
+    /// A dense copy.
+    fn clone(&self) -> Self {
+        Self::from_sorted(self.iter().copied())
+    }
+}
+
 impl<T: Copy> OrderedIndex<T> {
     /// An empty index; allocates nothing.
     #[must_use]
