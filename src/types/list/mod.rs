@@ -293,7 +293,10 @@ impl List {
                 Direction::Backward => remove_from_tail(listpack, text, max),
             },
         };
-        self.shrink(limits);
+        // A failed LINSERT leaves a quicklist that only a change may convert back.
+        if removed > 0 {
+            self.shrink(limits);
+        }
         removed
     }
 
