@@ -107,6 +107,7 @@ fn watch(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
         for key in args.from(1).iter() {
             // An expired key is deleted now, so that its deletion does not count as a change later.
             let _ = cx.keys.contains(key);
+            cx.settle();
             let database = cx.keys.database;
             cx.server.watched.watch(&mut cx.server.clients, cx.client, database, key);
         }

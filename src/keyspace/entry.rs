@@ -391,6 +391,23 @@ impl Entry {
         self.block_usage() + self.value_usage()
     }
 
+    /// A copy under another key, with the same expiry; `None` for a type that cannot be copied.
+    #[must_use]
+    pub fn duplicate(&self, key: &[u8]) -> Option<Self> {
+        let expiry_ms = self.expiry_ms();
+        Some(match self.value_type() {
+            ValueType::String => match self.as_string()? {
+                StringRef::Int(value) => Self::integer(key, value, expiry_ms),
+                StringRef::Bytes(bytes) => Self::text(key, bytes, expiry_ms),
+            },
+            ValueType::List => Self::collection(key, self.value::<List>()?.duplicate(), expiry_ms),
+            ValueType::Set => Self::collection(key, self.value::<Set>()?.duplicate(), expiry_ms),
+            ValueType::SortedSet => Self::collection(key, self.value::<SortedSet>()?.duplicate(), expiry_ms),
+            ValueType::Hash => Self::collection(key, self.value::<Hash>()?.duplicate(), expiry_ms),
+            ValueType::Stream => return None,
+        })
+    }
+
     /// How many allocations have to be freed with the entry, about (Valkey: `lazyfreeGetFreeEffort`).
     #[must_use]
     pub fn effort(&self) -> usize {

@@ -6,7 +6,7 @@ use super::call::Call;
 use super::client::{Client, ClientKey};
 use super::command::{Args, TableEntry};
 use crate::config::EventClasses;
-use crate::keyspace::Keys;
+use crate::keyspace::{Entry, Keys};
 use crate::resp::Reply;
 
 /// The surroundings of one command.
@@ -63,9 +63,17 @@ impl Context<'_> {
         self.server.blocked.key_written(database, key);
     }
 
+    /// Frees an entry that a command put another one in the place of, elsewhere if that is worth it and
+    /// `lazyfree-lazy-server-del` allows it.
+    pub fn free_replaced(&self, replaced: Option<Entry>) {
+        if let Some(entry) = replaced {
+            self.server.background.free_entry(entry, self.server.config.lazyfree_lazy_server_del);
+        }
+    }
+
     /// Brings about what look-ups noted before what is said next, so that events keep their order.
     #[inline]
-    pub(super) fn settle(&mut self) {
+    pub fn settle(&mut self) {
         if self.keys.keyspace.has_happened() {
             super::events::settle(self.keys.keyspace, self.server);
         }

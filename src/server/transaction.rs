@@ -36,11 +36,11 @@ impl WatchedKeys {
     /// `client` watches a key of a database from now on.
     pub fn watch(&mut self, clients: &mut Clients, client: ClientKey, database: usize, key: &[u8]) {
         let Some(record) = clients.get_mut(client) else { return };
-        if record.watched.iter().any(|(db, watched)| *db == database && watched == key) {
-            return;
+        let watchers = self.keys.entry((database, key.to_vec())).or_default();
+        if !watchers.contains(&client) {
+            watchers.push(client);
+            record.watched.push((database, key.to_vec()));
         }
-        record.watched.push((database, key.to_vec()));
-        self.keys.entry((database, key.to_vec())).or_default().push(client);
     }
 
     /// `client` watches nothing any more.
@@ -78,6 +78,11 @@ impl WatchedKeys {
                 record.watch_broken = true;
             }
         }
+    }
+
+    /// The watched keys of a database.
+    pub fn keys_of(&self, database: usize) -> impl Iterator<Item = &[u8]> {
+        self.keys.keys().filter(move |(db, _)| *db == database).map(|(_, key)| key.as_slice())
     }
 
     /// Keys of a database go all at once; `exists` says which watched ones were there.

@@ -28,7 +28,7 @@ fn rename_key(cx: &mut Context<'_>, old: &[u8], new: &[u8], may_replace: bool) -
     cx.notify(EventClasses::GENERIC, "rename_from", old);
     cx.notify(EventClasses::GENERIC, "rename_to", new);
     cx.count_changes(1);
-    drop(replaced);
+    cx.free_replaced(replaced);
     Ok(true)
 }
 

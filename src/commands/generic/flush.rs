@@ -109,6 +109,19 @@ pub(in crate::commands) fn flush_all(keyspace: &mut Keyspace, server: &mut Serve
     }
 }
 
+/// An expired key counts as absent on either side of a swap, so those that are watched go before it.
+fn delete_expired_watched(cx: &mut Context<'_>, first: usize, second: usize) {
+    let watched = &cx.server.watched;
+    let keys: Vec<_> = watched.keys_of(first).chain(watched.keys_of(second)).map(<[u8]>::to_vec).collect();
+    for key in keys {
+        for database in [first, second] {
+            // Looking for it deletes it.
+            let _ = cx.keys.within(database, |keys| keys.contains(&key));
+        }
+    }
+    cx.settle();
+}
+
 fn database_number(arg: &[u8], otherwise: CommandError) -> Result<i32, CommandError> {
     small_integer(arg).map_err(|_| otherwise)
 }
@@ -136,6 +149,7 @@ fn swapdb(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
         return Err(CommandError::DbIndexOutOfRange);
     };
     if first != second {
+        delete_expired_watched(cx, first, second);
         let keyspace = &mut *cx.keys.keyspace;
         let Server { watched, clients, blocked, .. } = &mut *cx.server;
         for database in [first, second] {

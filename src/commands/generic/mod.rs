@@ -2,10 +2,12 @@
 
 mod copy;
 mod delete;
+mod dump;
 mod expire;
 mod flush;
 mod list;
 mod object;
+mod sort;
 mod wait;
 
 pub(super) use flush::flush_all;
@@ -23,6 +25,9 @@ pub(super) const COMMANDS: &[Command] = &[
     copy::RENAME,
     copy::RENAMENX,
     copy::MOVE,
+    dump::COPY,
+    dump::DUMP,
+    dump::RESTORE,
     expire::EXPIRE,
     expire::PEXPIRE,
     expire::EXPIREAT,
@@ -37,6 +42,8 @@ pub(super) const COMMANDS: &[Command] = &[
     list::RANDOMKEY,
     list::DBSIZE,
     object::OBJECT,
+    sort::SORT,
+    sort::SORT_RO,
     flush::FLUSHDB,
     flush::FLUSHALL,
     flush::SWAPDB,

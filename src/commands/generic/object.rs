@@ -1,5 +1,6 @@
 //! OBJECT: how a value is kept.
 
+use super::super::help::container_help;
 use crate::keyspace::access::idle_seconds;
 use crate::resp::CommandError;
 use crate::server::Context;
@@ -127,25 +128,6 @@ const HELP: Command = Command {
     group: Group::Generic,
     since: "6.2.0",
     summary: "Explains the subcommands.",
-    handler: help,
+    handler: container_help,
     ..Command::DEFAULT
 };
-
-fn help(cx: &mut Context<'_>, _: Args<'_>) -> Outcome {
-    const LINES: &[&str] = &[
-        "OBJECT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
-        "ENCODING <key>",
-        "    Tell how the value of <key> is encoded.",
-        "FREQ <key>",
-        "    Tell how often <key> was used lately, on a logarithmic scale.",
-        "IDLETIME <key>",
-        "    Tell for about how many seconds <key> was not used.",
-        "REFCOUNT <key>",
-        "    Tell how many references the value of <key> has.",
-        "HELP",
-        "    Print this help.",
-    ];
-    cx.reply.array(LINES.len());
-    LINES.iter().for_each(|line| cx.reply.simple(line));
-    Ok(())
-}

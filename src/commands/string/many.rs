@@ -45,7 +45,7 @@ fn set_pairs(cx: &mut Context<'_>, args: Args<'_>, from: usize, to: usize, expir
         if let WriteExpiry::At(_) = expiry {
             cx.notify(EventClasses::GENERIC, "expire", key);
         }
-        drop(replaced);
+        cx.free_replaced(replaced);
     }
 }
 

@@ -68,7 +68,7 @@ impl SetPlan<'_> {
         if let WriteExpiry::At(_) = self.expiry {
             cx.notify(EventClasses::GENERIC, "expire", self.key);
         }
-        drop(replaced);
+        cx.free_replaced(replaced);
         Ok(Done::Yes)
     }
 }
@@ -126,7 +126,7 @@ fn set(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     if args.len() == 3 {
         let replaced = cx.keys.set_string(key, value, WriteExpiry::Clear);
         cx.changed(EventClasses::STRING, "set", key);
-        drop(replaced);
+        cx.free_replaced(replaced);
         cx.reply.ok();
         return Ok(());
     }

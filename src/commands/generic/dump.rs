@@ -1,0 +1,239 @@
+//! COPY, DUMP and RESTORE: a value again, under another key or in another server.
+
+use super::super::arguments::{database, integer, is_word};
+use crate::config::{EventClasses, RdbVersionCheck};
+use crate::keyspace::Entry;
+use crate::keyspace::access::{clock_of_frequency, clock_of_idle};
+use crate::persistence::{stored_form, write_value};
+use crate::rdb::dump::{append_footer, verify};
+use crate::rdb::format::{FOREIGN_VERSION_MAX, FOREIGN_VERSION_MIN, VersionCheck};
+use crate::rdb::{Writer, WriterOptions};
+use crate::resp::CommandError;
+use crate::server::Context;
+use crate::server::command::{
+    Arg, ArgKind, Args, Command, Group, KeySpec, Outcome, category, flag, key_flag,
+};
+use crate::types::Value;
+
+/// The first type byte that means different things to Valkey and to Redis.
+const FIRST_FOREIGN_TYPE: u8 = 22;
+
+pub(super) const COPY: Command = Command {
+    name: "copy",
+    arity: -3,
+    flags: flag::WRITE | flag::DENYOOM,
+    categories: category::KEYSPACE,
+    keys: &[
+        KeySpec::one(1, key_flag::RO | key_flag::ACCESS),
+        KeySpec::one(2, key_flag::OW | key_flag::UPDATE),
+    ],
+    group: Group::Generic,
+    since: "6.2.0",
+    complexity: "O(N), N being the elements of a collection; O(1) for a string",
+    summary: "Copies the value of a key to another key.",
+    arguments: &[
+        Arg::key("source"),
+        Arg::new("destination", ArgKind::Key).of_key_spec(1),
+        Arg::integer("destination-db").token("DB").optional(),
+        Arg::flag("replace", "REPLACE").optional(),
+    ],
+    handler: copy,
+    ..Command::DEFAULT
+};
+
+fn copy(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
+    let (key, copied) = (args.at(1), args.at(2));
+    let (mut target, mut replace) = (cx.keys.database, false);
+    let mut index = 3;
+    while let Some(word) = args.get(index) {
+        match args.get(index + 1) {
+            _ if is_word(word, "replace") => replace = true,
+            Some(number) if is_word(word, "db") => {
+                target = database(cx, number)?;
+                index += 1;
+            }
+            _ => return Err(CommandError::Syntax),
+        }
+        index += 1;
+    }
+    if target == cx.keys.database && key == copied {
+        return Err(CommandError::SameObject);
+    }
+    let Some(entry) = cx.keys.read(key) else {
+        cx.reply.int(0);
+        return Ok(());
+    };
+    let duplicate = entry.duplicate(copied).ok_or(CommandError::UnknownTypeObject)?;
+    let replaced = cx.keys.within(target, |keys| match keys.contains(copied) {
+        true if !replace => Err(()),
+        _ => Ok(keys.remove(copied)),
+    });
+    let Ok(replaced) = replaced else {
+        cx.reply.int(0);
+        return Ok(());
+    };
+    cx.keys.within(target, |keys| keys.insert(duplicate));
+    cx.touched_in(target, EventClasses::GENERIC, "copy_to", copied);
+    cx.count_changes(1);
+    cx.free_replaced(replaced);
+    cx.reply.int(1);
+    Ok(())
+}
+
+pub(super) const DUMP: Command = Command {
+    name: "dump",
+    arity: 2,
+    flags: flag::READONLY,
+    categories: category::KEYSPACE,
+    keys: &[KeySpec::one(1, key_flag::RO | key_flag::ACCESS)],
+    group: Group::Generic,
+    since: "2.6.0",
+    complexity: "O(N), N being the bytes of the value",
+    summary: "Gives the value of a key in a form that RESTORE takes.",
+    arguments: &[Arg::key("key")],
+    tips: &["nondeterministic_output"],
+    handler: dump,
+    ..Command::DEFAULT
+};
+
+fn dump(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
+    let options = WriterOptions { compression: cx.server.config.rdbcompression, ..WriterOptions::default() };
+    let Some(entry) = cx.keys.read(args.at(1)) else {
+        cx.reply.null();
+        return Ok(());
+    };
+    let mut writer = Writer::in_memory(options);
+    let written = writer
+        .write_byte(stored_form(&entry, options.version).byte())
+        .and_then(|()| write_value(&entry, &mut writer));
+    let mut payload = writer.into_bytes();
+    // Memory never refuses a write.
+    written.map_err(|error| CommandError::custom(format!("ERR {error}")))?;
+    append_footer(&mut payload, options.version);
+    cx.reply.bulk(&payload);
+    Ok(())
+}
+
+/// What RESTORE does besides making the key.
+#[derive(Default)]
+struct RestoreOptions {
+    replace: bool,
+    absolute: bool,
+    idle_seconds: Option<u64>,
+    frequency: Option<u8>,
+}
+
+impl RestoreOptions {
+    fn parse(args: Args<'_>) -> Result<Self, CommandError> {
+        let mut options = Self::default();
+        let mut index = 4;
+        while let Some(word) = args.get(index) {
+            match args.get(index + 1) {
+                _ if is_word(word, "replace") => options.replace = true,
+                _ if is_word(word, "absttl") => options.absolute = true,
+                Some(value) if is_word(word, "idletime") && options.frequency.is_none() => {
+                    let seconds = u64::try_from(integer(value)?);
+                    options.idle_seconds = Some(seconds.map_err(|_| CommandError::InvalidIdletime)?);
+                    index += 1;
+                }
+                Some(value) if is_word(word, "freq") && options.idle_seconds.is_none() => {
+                    let counter = u8::try_from(integer(value)?);
+                    options.frequency = Some(counter.map_err(|_| CommandError::InvalidFreq)?);
+                    index += 1;
+                }
+                _ => return Err(CommandError::Syntax),
+            }
+            index += 1;
+        }
+        Ok(options)
+    }
+
+    /// The access clock of the new entry, if the options say one and it is of the kind in use.
+    fn clock(&self, is_lfu: bool, now_ms: i64) -> Option<u32> {
+        match (self.idle_seconds, self.frequency) {
+            (Some(seconds), _) if !is_lfu => Some(clock_of_idle(seconds, now_ms)),
+            (_, Some(counter)) if is_lfu => Some(clock_of_frequency(counter, now_ms)),
+            _ => None,
+        }
+    }
+}
+
+fn read_payload(cx: &Context<'_>, payload: &[u8]) -> Result<Value, CommandError> {
+    let check = match cx.server.config.rdb_version_check {
+        RdbVersionCheck::Strict => VersionCheck::Strict,
+        RdbVersionCheck::Relaxed => VersionCheck::Relaxed,
+    };
+    let dump =
+        verify(payload, check, !cx.server.debug.skip_checksums).map_err(|_| CommandError::DumpPayload)?;
+    let foreign = (FOREIGN_VERSION_MIN..=FOREIGN_VERSION_MAX).contains(&dump.version);
+    match dump.body.first() {
+        Some(byte) if foreign && *byte >= FIRST_FOREIGN_TYPE => {
+            return Err(CommandError::custom(format!("ERR Unsupported foreign data type: {byte}")));
+        }
+        _ => {}
+    }
+    let (form, mut reader) = dump.open().ok_or(CommandError::BadDataFormat)?;
+    match Value::read_rdb(&mut reader, form, &cx.server.limits, None) {
+        Ok(Some(value)) => Ok(value),
+        Ok(None) | Err(_) => Err(CommandError::BadDataFormat),
+    }
+}
+
+pub(super) const RESTORE: Command = Command {
+    name: "restore",
+    arity: -4,
+    flags: flag::WRITE | flag::DENYOOM,
+    categories: category::DANGEROUS | category::KEYSPACE,
+    keys: &[KeySpec::one(1, key_flag::OW | key_flag::UPDATE)],
+    group: Group::Generic,
+    since: "2.6.0",
+    complexity: "O(N), N being the bytes of the value; O(N*log(N)) for a sorted set",
+    summary: "Makes a key from what DUMP gave.",
+    arguments: &[
+        Arg::key("key"),
+        Arg::integer("ttl"),
+        Arg::string("serialized-value"),
+        Arg::flag("replace", "REPLACE").since("3.0.0").optional(),
+        Arg::flag("absttl", "ABSTTL").since("5.0.0").optional(),
+        Arg::integer("seconds").token("IDLETIME").since("5.0.0").optional(),
+        Arg::integer("frequency").token("FREQ").since("5.0.0").optional(),
+    ],
+    history: &[
+        ("3.0.0", "Takes `REPLACE`."),
+        ("5.0.0", "Takes `ABSTTL`."),
+        ("5.0.0", "Takes `IDLETIME` and `FREQ`."),
+    ],
+    handler: restore,
+    ..Command::DEFAULT
+};
+
+fn restore(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
+    let (key, now_ms) = (args.at(1), cx.now_ms());
+    let options = RestoreOptions::parse(args)?;
+    if !options.replace && cx.keys.contains(key) {
+        return Err(CommandError::BusyKey);
+    }
+    let ttl = integer(args.at(2))?;
+    if ttl < 0 {
+        return Err(CommandError::InvalidTtl);
+    }
+    let value = read_payload(cx, args.at(3))?;
+    let replaced = cx.keys.remove(key);
+    let base_ms = if options.absolute { 0 } else { now_ms };
+    let expiry_ms = (ttl != 0).then(|| ttl.saturating_add(base_ms));
+    if expiry_ms.is_some_and(|expiry_ms| expiry_ms <= now_ms) {
+        if replaced.is_some() {
+            cx.changed(EventClasses::GENERIC, "del", key);
+        }
+    } else {
+        let position = cx.keys.insert(Entry::with_value(key, value, expiry_ms));
+        let is_lfu = cx.keys.keyspace.access_policy.is_lfu();
+        if let Some(clock) = options.clock(is_lfu, now_ms) {
+            cx.keys.db_mut().table_mut().get_mut(position).set_clock(clock);
+        }
+        cx.changed(EventClasses::GENERIC, "restore", key);
+    }
+    cx.free_replaced(replaced);
+    cx.reply.ok();
+    Ok(())
+}
