@@ -290,6 +290,7 @@ fn reset(cx: &mut Context<'_>, _: Args<'_>) -> Outcome {
         client.authenticated = open;
         client.name = Vec::new();
         client.readonly = false;
+        client.monitor = false;
         client.reply_mode = ReplyMode::On;
         client.no_touch = false;
         client.no_evict = false;

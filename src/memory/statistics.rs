@@ -74,7 +74,6 @@ pub(super) fn command(name: &CStr) -> bool {
 }
 
 /// Gives every unused page back to the system; says whether the allocator did it.
-#[must_use]
 pub fn purge_unused_pages() -> bool {
     super::flush_thread_cache();
     let name = CString::new(format!("arena.{ALL_ARENAS}.purge"));

@@ -207,3 +207,63 @@ impl MemoryUsage for CommandLog {
         self.logs.iter().map(of_log).sum()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+    use super::*;
+    use crate::server::command::{Command, CommandTable, Request};
+
+    const TABLE: &[Command] = &[
+        Command { name: "auth", arity: -1, ..Command::DEFAULT },
+        Command { name: "get", arity: -1, ..Command::DEFAULT },
+    ];
+
+    fn logged(log: &mut CommandLog, config: &Config, words: &[&[u8]], microseconds: u64) {
+        let mut request = Request::default();
+        words.iter().for_each(|word| request.push(word));
+        let table = CommandTable::new(&[TABLE]);
+        let entry = table.named(request.args()).unwrap();
+        let cost = CommandCost { microseconds, request_bytes: 0, reply_bytes: 0 };
+        assert_eq!(
+            CommandLog::wants(config, cost),
+            microseconds >= config.commandlog_execution_slower_than.cast_unsigned()
+        );
+        log.add(config, cost, None, entry, request.args(), 1_000);
+    }
+
+    #[test]
+    fn the_newest_come_first_and_old_ones_go() {
+        let config = Config { commandlog_slow_execution_max_len: 2, ..Config::default() };
+        let mut log = CommandLog::default();
+        for microseconds in [9_999, 10_000, 20_000, 30_000] {
+            logged(&mut log, &config, &[b"get", b"k"], microseconds);
+        }
+        let values: Vec<_> = log.entries(LogKind::Slow).map(|entry| (entry.id, entry.value)).collect();
+        assert_eq!(values, [(2, 30_000), (1, 20_000)]);
+        assert_eq!(log.entries(LogKind::LargeReply).len(), 0);
+    }
+
+    #[test]
+    fn a_negative_limit_logs_nothing() {
+        let config = Config { commandlog_execution_slower_than: -1, ..Config::default() };
+        let mut log = CommandLog::default();
+        logged(&mut log, &config, &[b"get", b"k"], u64::MAX / 2);
+        assert_eq!(log.entries(LogKind::Slow).len(), 0);
+    }
+
+    #[test]
+    fn arguments_are_shortened_and_secrets_redacted() {
+        let mut log = CommandLog::default();
+        let long = vec![b'x'; 130];
+        let mut words: Vec<&[u8]> = vec![b"get", &long];
+        words.resize(40, b"w");
+        logged(&mut log, &Config::default(), &words, 10_000);
+        logged(&mut log, &Config::default(), &[b"auth", b"secret"], 10_000);
+        let entries: Vec<_> = log.entries(LogKind::Slow).collect();
+        assert_eq!(entries[0].arguments, [b"auth".to_vec(), b"(redacted)".to_vec()]);
+        assert_eq!(entries[1].arguments.len(), 32);
+        assert!(entries[1].arguments[1].ends_with(b"x... (2 more bytes)"));
+        assert_eq!(entries[1].arguments[31], b"... (9 more arguments)");
+    }
+}

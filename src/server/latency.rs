@@ -1,8 +1,6 @@
 //! The latency monitor: for each kind of event, its latest samples of one second each (LATENCY).
 
-use std::collections::BTreeMap;
-
-use crate::memory::box_usage;
+use crate::memory::{box_usage, vec_usage};
 
 /// Samples kept of an event.
 const SAMPLES: usize = 160;
@@ -66,7 +64,8 @@ impl Series {
 /// The histories of all events.
 #[derive(Debug, Default)]
 pub struct LatencyMonitor {
-    events: BTreeMap<&'static str, Box<Series>>,
+    /// In the order of their names.
+    events: Vec<(&'static str, Box<Series>)>,
 }
 
 impl LatencyMonitor {
@@ -75,7 +74,11 @@ impl LatencyMonitor {
     pub fn note(&mut self, threshold_ms: i64, event: &'static str, microseconds: u64, now_ms: i64) {
         let milliseconds = microseconds / 1000;
         if threshold_ms > 0 && milliseconds >= threshold_ms.cast_unsigned() {
-            self.events.entry(event).or_default().add(milliseconds, now_ms / 1000);
+            let at = self.events.binary_search_by_key(&event, |(known, _)| known).unwrap_or_else(|at| {
+                self.events.insert(at, (event, Box::default()));
+                at
+            });
+            self.events[at].1.add(milliseconds, now_ms / 1000);
         }
     }
 
@@ -93,13 +96,49 @@ impl LatencyMonitor {
     /// Forgets events: those that `forgotten` says yes to. Gives how many.
     pub fn reset(&mut self, mut forgotten: impl FnMut(&str) -> bool) -> usize {
         let before = self.events.len();
-        self.events.retain(|event, _| !forgotten(event));
+        self.events.retain(|(event, _)| !forgotten(event));
         before - self.events.len()
     }
 
     /// Heap bytes of the histories; the names are few and of the program.
     #[must_use]
     pub fn memory_usage(&self) -> usize {
-        self.events.len() * box_usage::<Series>()
+        vec_usage(&self.events) + self.events.len() * box_usage::<Series>()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+    use super::*;
+
+    #[test]
+    fn one_sample_a_second_keeps_the_longest() {
+        let mut monitor = LatencyMonitor::default();
+        monitor.note(10, "command", 9_999, 1_000);
+        for (milliseconds, now_ms) in [(20, 5_000), (50, 5_500), (30, 5_900), (11, 7_000)] {
+            monitor.note(10, "command", milliseconds * 1000, now_ms);
+        }
+        let (_, series) = monitor.event(b"COMMAND").unwrap();
+        let samples: Vec<_> = series.samples().iter().map(|s| (s.time, s.milliseconds)).collect();
+        assert_eq!(samples, [(5, 50), (7, 11)]);
+        assert_eq!((series.longest, series.sum, series.count), (50, 111, 4));
+    }
+
+    #[test]
+    fn old_samples_make_room() {
+        let mut monitor = LatencyMonitor::default();
+        for second in 1..=200 {
+            monitor.note(1, "fork", 2_000, second * 1000);
+        }
+        let samples = monitor.event(b"fork").unwrap().1.samples();
+        assert_eq!((samples.len(), samples[0].time, samples[159].time), (SAMPLES, 41, 200));
+    }
+
+    #[test]
+    fn a_threshold_of_zero_keeps_nothing() {
+        let mut monitor = LatencyMonitor::default();
+        monitor.note(0, "command", 1_000_000, 1_000);
+        assert_eq!(monitor.events().len(), 0);
     }
 }

@@ -59,7 +59,9 @@ impl MemoryFigures {
         let waiting = server.waiting_usage();
         let startup = server.identity.startup_bytes;
         let lists = server.clients.registry_usage() + server.connection_lists_bytes;
-        let overhead = startup + clients + replicas + tables + waiting + lists;
+        // What was allocated at the start and belongs to one of the others is counted there.
+        let own = startup.saturating_sub(server.identity.startup_rows);
+        let overhead = own + clients + replicas + tables + waiting + lists + server.observation_usage();
         Self {
             used,
             peak: server.stats.peak_allocated,

@@ -6,6 +6,7 @@ use super::client::{Client, ClientKey, Clients};
 use super::command::{Args, TableEntry, flag};
 use super::redaction::{REDACTED, is_redacted};
 use crate::config::quote;
+use crate::memory::vec_usage;
 use crate::resp::Reply;
 use crate::sys::clock;
 
@@ -31,6 +32,12 @@ impl Monitors {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// Heap bytes of the list.
+    #[must_use]
+    pub fn memory_usage(&self) -> usize {
+        vec_usage(&self.0)
     }
 
     /// Feeds a command that a client ran in a database; `reply` is the output of that client, which its record

@@ -48,6 +48,7 @@ impl Server {
         if let Some(fork_us) = self.persistence.fork_us() {
             self.stats.forks += 1;
             self.stats.last_fork_microseconds = fork_us;
+            self.latency.note(self.config.latency_monitor_threshold, "fork", fork_us, self.now_ms);
             self.ask(Task::WatchChild);
         }
         started

@@ -1,9 +1,7 @@
 //! What the server counts for INFO: per command, per error, and in all. CONFIG RESETSTAT clears it.
 
-use std::collections::BTreeMap;
-
 use super::histogram::LatencyHistogram;
-use crate::memory::{MemoryUsage, vec_usage};
+use crate::memory::{MemoryUsage, usable_size, vec_usage};
 
 /// Statistics of one command.
 #[derive(Debug, Default, Clone, Copy)]
@@ -28,8 +26,8 @@ pub struct Stats {
     pub commands: Vec<CommandStats>,
     /// Durations by command id, for commands that ran while `latency-tracking` was on.
     latencies: Vec<Option<Box<LatencyHistogram>>>,
-    /// Error replies by their first word.
-    pub errors: BTreeMap<String, u64>,
+    /// Error replies by their first word, in the order of the words.
+    pub errors: Vec<(String, u64)>,
     /// Error replies.
     pub error_replies: u64,
     /// Commands run.
@@ -194,21 +192,23 @@ impl Stats {
         self.latencies.get(id)?.as_deref()
     }
 
-    /// Heap bytes held, the errors' map not included, which is bounded.
+    /// Heap bytes held.
     #[must_use]
     pub fn memory_usage(&self) -> usize {
         vec_usage(&self.commands)
             + vec_usage(&self.latencies)
+            + vec_usage(&self.errors)
+            + self.errors.iter().map(|(code, _)| usable_size(code.capacity())).sum::<usize>()
             + self.latencies.iter().flatten().map(|histogram| histogram.memory_usage()).sum::<usize>()
     }
 
     /// Counts an error reply by its code.
     pub fn count_error(&mut self, code: &str) {
         self.error_replies += 1;
-        if let Some(count) = self.errors.get_mut(code) {
-            *count += 1;
-        } else if self.errors.len() < ERROR_CODES_MAX {
-            self.errors.insert(code.to_owned(), 1);
+        match self.errors.binary_search_by(|(known, _)| known.as_str().cmp(code)) {
+            Ok(at) => self.errors[at].1 += 1,
+            Err(at) if self.errors.len() < ERROR_CODES_MAX => self.errors.insert(at, (code.to_owned(), 1)),
+            Err(_) => {}
         }
     }
 

@@ -13,6 +13,15 @@ impl Server {
         self.blocked.memory_usage() + self.watched.memory_usage() + vec_usage(&self.held)
     }
 
+    /// What remembers what commands did: statistics, logs, latencies, and the list of monitors.
+    #[must_use]
+    pub fn observation_usage(&self) -> usize {
+        self.stats.memory_usage()
+            + self.command_log.memory_usage()
+            + self.latency.memory_usage()
+            + self.monitors.memory_usage()
+    }
+
     /// Every row but the entries, at this instant. Helper threads have to hold still. `in_flight` is what the running
     /// command holds of a reply that its client's record does not show.
     #[must_use]
@@ -37,7 +46,7 @@ impl Server {
             replication_buffer: bytes(replicas),
             startup: bytes(self.identity.startup_bytes.saturating_sub(self.identity.startup_rows)),
             watch_block: bytes(self.waiting_usage()),
-            logs: bytes(self.stats.memory_usage()),
+            logs: bytes(self.observation_usage()),
             profiler: bytes(self.persistence.memory_usage()),
             lazyfree_pending: bytes(self.background.pending_bytes()),
             ..Figures::default()

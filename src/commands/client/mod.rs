@@ -9,7 +9,7 @@ use crate::resp::CommandError;
 use crate::server::blocking::WaitEnd;
 use crate::server::client::{ReplyMode, is_plain_word};
 use crate::server::command::{Arg, Args, Command, Group, Outcome, category, flag};
-use crate::server::{Context, Pause, Server};
+use crate::server::{Client, Context, Pause, Server};
 
 use filter::Filter;
 
@@ -194,7 +194,7 @@ fn list(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
 }
 
 /// Everyone but those who were closed and whose connections have not seen it yet.
-fn connected(server: &Server) -> impl Iterator<Item = &crate::server::Client> {
+fn connected(server: &Server) -> impl Iterator<Item = &Client> {
     let mut clients: Vec<_> = server.clients.iter().filter(|client| !client.close_now).collect();
     clients.sort_unstable_by_key(|client| client.id);
     clients.into_iter()
@@ -443,10 +443,11 @@ fn reply(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
         word if is_word(word, "skip") => ReplyMode::SkipNext,
         _ => return Err(CommandError::Syntax),
     };
-    if let Some(client) = cx.client_mut() {
-        if mode != ReplyMode::SkipNext || client.reply_mode != ReplyMode::Off {
-            client.reply_mode = mode;
-        }
+    // Who wants no replies at all need not skip one.
+    let skips_in_vain =
+        |client: &&mut Client| mode == ReplyMode::SkipNext && client.reply_mode == ReplyMode::Off;
+    if let Some(client) = cx.client_mut().filter(|client| !skips_in_vain(client)) {
+        client.reply_mode = mode;
     }
     if mode == ReplyMode::On {
         cx.reply.ok();

@@ -37,7 +37,7 @@ pub(super) fn server(fields: &mut Fields, _: &Keyspace, server: &mut Server) {
         ("hz", &hz),
         ("configured_hz", &hz),
         ("clients_hz", &hz),
-        ("lru_clock", &(server.now_ms / 1000 & i64::from(CLOCK_MAX))),
+        ("lru_clock", &((server.now_ms / 1000) & i64::from(CLOCK_MAX))),
         ("executable", &identity.executable),
         ("config_file", &identity.config_file),
         ("io_threads_active", &0),
