@@ -7,6 +7,9 @@ use weighbridge::server::command::{Arg, Begin, Find, KeySpec, TableEntry, catego
 /// See the head of the file.
 const VALKEY: &str = include_str!("data/commands.tsv");
 
+/// What is wider here than in Valkey, on purpose: command and column.
+const OURS: [(&str, &str); 2] = [("bgsave", "history"), ("bgsave", "arguments")];
+
 fn sorted(mut words: Vec<String>) -> String {
     words.sort_unstable();
     words.join(" ")
@@ -102,7 +105,7 @@ fn specifications_are_valkeys() {
             continue;
         };
         for ((column, ours), theirs) in COLUMNS.iter().zip(&ours).zip(line.split('\t')) {
-            if ours != theirs {
+            if ours != theirs && !OURS.contains(&(entry.full_name.as_str(), column)) {
                 faults.push(format!("{}: {column}\n  ours:   {ours}\n  Valkey: {theirs}", entry.full_name));
             }
         }
