@@ -69,7 +69,10 @@ impl Keys<'_> {
 
     /// Where a live entry is; an expired one is deleted.
     pub fn find(&mut self, key: &[u8]) -> Option<Position> {
-        let hash = self.hash(key);
+        self.find_hashed(self.hash(key), key)
+    }
+
+    fn find_hashed(&mut self, hash: u64, key: &[u8]) -> Option<Position> {
         let now_ms = self.now_ms;
         let database = &mut self.keyspace.databases[self.database];
         let position = database.table().find(hash, key)?;
@@ -193,12 +196,13 @@ impl Keys<'_> {
         key: &[u8],
         create: impl FnOnce() -> V,
     ) -> Result<ValueMut<BorrowedMut<'_, Entry>, V>, CommandError> {
-        let position = match self.find(key) {
+        let hash = self.hash(key);
+        let position = match self.find_hashed(hash, key) {
             Some(position) => {
                 self.touch(position);
                 position
             }
-            None => self.insert(Entry::collection(key, create(), None)),
+            None => self.insert_hashed(hash, Entry::collection(key, create(), None)),
         };
         let entry = self.db_mut().table_mut().get_mut(position);
         ValueMut::of(entry).ok_or(CommandError::WrongType)
@@ -216,9 +220,12 @@ impl Keys<'_> {
     }
 
     /// Puts an entry whose key is absent; its access clock starts now.
-    pub fn insert(&mut self, mut entry: Entry) -> Position {
+    pub fn insert(&mut self, entry: Entry) -> Position {
+        self.insert_hashed(hash(entry.key()), entry)
+    }
+
+    fn insert_hashed(&mut self, hash: u64, mut entry: Entry) -> Position {
         entry.set_clock(self.keyspace.access_policy.fresh(self.now_ms));
-        let hash = self.hash(entry.key());
         if self.keyspace.reports.new_keys {
             self.keyspace.note(self.database, Happening::New, entry.key());
         }
@@ -227,10 +234,11 @@ impl Keys<'_> {
 
     /// Makes a key hold this string, whatever it held; gives back an entry that had to make room.
     pub fn set_string(&mut self, key: &[u8], value: &[u8], expiry: WriteExpiry) -> Option<Entry> {
-        match self.find(key) {
+        let hash = self.hash(key);
+        match self.find_hashed(hash, key) {
             Some(position) => self.set_string_at(position, key, value, expiry),
             None => {
-                self.insert_string(key, value, expiry);
+                self.insert_hashed(hash, new_string(key, value, expiry));
                 None
             }
         }
@@ -238,11 +246,7 @@ impl Keys<'_> {
 
     /// Puts a string under a key that is absent.
     pub fn insert_string(&mut self, key: &[u8], value: &[u8], expiry: WriteExpiry) {
-        let expiry_ms = match expiry {
-            WriteExpiry::At(expiry_ms) => Some(expiry_ms),
-            WriteExpiry::Keep | WriteExpiry::Clear => None,
-        };
-        self.insert(Entry::string(key, value, expiry_ms));
+        self.insert_hashed(self.hash(key), new_string(key, value, expiry));
     }
 
     /// Makes the entry of `key`, which is at `position`, this string: in its own block where that fits, else in a new
@@ -324,4 +328,12 @@ impl Keys<'_> {
         }
         None
     }
+}
+
+fn new_string(key: &[u8], value: &[u8], expiry: WriteExpiry) -> Entry {
+    let expiry_ms = match expiry {
+        WriteExpiry::At(expiry_ms) => Some(expiry_ms),
+        WriteExpiry::Keep | WriteExpiry::Clear => None,
+    };
+    Entry::string(key, value, expiry_ms)
 }

@@ -6,6 +6,8 @@ mod entry;
 mod expiry;
 mod happenings;
 mod keys;
+#[cfg(test)]
+mod tests;
 
 pub use crate::types::string::StringRef;
 pub use database::Database;

@@ -1,9 +1,9 @@
 //! What a changed option brings about outside of the configuration itself.
 
 use super::{Server, Task, open_files, process_title};
-use crate::config::{Config, MaxmemoryPolicy};
-use crate::keyspace::Keyspace;
+use crate::config::{Config, EventClasses, MaxmemoryPolicy};
 use crate::keyspace::access::AccessPolicy;
+use crate::keyspace::{Keyspace, Reports};
 use crate::{log, memory};
 
 /// Brings about the effects of options that were changed, given by their primary names. To be called after the
@@ -19,7 +19,10 @@ pub fn apply_config(
     server.command_log.trim(&server.config);
     server.limits = super::limits(&server.config);
     keyspace.access_policy = access_policy(&server.config);
-    server.events.wanted = server.config.notify_keyspace_events;
+    let wanted = server.config.notify_keyspace_events;
+    server.events.wanted = wanted;
+    keyspace.reports =
+        Reports { new_keys: wanted.has(EventClasses::NEW), misses: wanted.has(EventClasses::KEY_MISS) };
     log::configure(&server.config);
     for name in changed {
         apply(server, name).map_err(|reason| (*name, reason))?;
