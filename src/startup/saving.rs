@@ -27,7 +27,7 @@ pub(super) async fn load(shared: &Shared) -> Result<(), NotLoaded> {
     loop {
         let done = step(&mut shared.engine.borrow_mut(), &mut loader, step_bytes);
         match done {
-            Ok(false) => tokio::task::yield_now().await,
+            Ok(false) => give_way().await,
             Ok(true) => break,
             Err(error) => return Err(refuse(shared, &error)),
         }
@@ -36,6 +36,14 @@ pub(super) async fn load(shared: &Shared) -> Result<(), NotLoaded> {
     let seconds = (clock::monotonic_us() - started_us) as f64 / 1e6;
     tracing::info!("DB loaded from disk: {seconds:.3} seconds");
     Ok(())
+}
+
+/// Lets the event loop turn often enough that a request goes from its socket through its connection's task and the
+/// executor (Valkey: the four rounds of `processEventsWhileBlocked`).
+async fn give_way() {
+    for _ in 0..4 {
+        tokio::task::yield_now().await;
+    }
 }
 
 fn open(engine: &mut Engine) -> Result<Option<(Loader, u64)>, LoadError> {

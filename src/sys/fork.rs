@@ -255,7 +255,8 @@ fn exit(code: i32) -> ! {
 /// The parent's handlers write to pipes that the parent reads: with them the child could not be ended by a signal.
 fn reset_signal_handlers() {
     for number in 1..=libc::SIGRTMAX() {
-        let action = if number == libc::SIGPIPE { libc::SIG_IGN } else { libc::SIG_DFL };
+        let ignored = matches!(number, libc::SIGPIPE | libc::SIGXFSZ);
+        let action = if ignored { libc::SIG_IGN } else { libc::SIG_DFL };
         // SAFETY: installs no code of ours; numbers that cannot be changed are refused without harm.
         let _ = unsafe { libc::signal(number, action) };
     }

@@ -24,7 +24,7 @@ extern "C" fn note(signal: libc::c_int) {
     }
 }
 
-/// Installs the handlers of SIGINT and SIGTERM, and ignores SIGHUP and SIGPIPE. To be called before the event loop
+/// Installs the handlers of SIGINT and SIGTERM, and ignores SIGHUP, SIGPIPE and SIGXFSZ. To be called before the event loop
 /// registers its own. `log` is where the handler writes its one line.
 ///
 /// # Errors
@@ -36,6 +36,8 @@ pub fn install(log: RawFd) -> io::Result<()> {
     for (signal, action) in [
         (Signal::SIGHUP, &ignore),
         (Signal::SIGPIPE, &ignore),
+        // A file that reaches the process's limit is an error of the write, not the end of the server.
+        (Signal::SIGXFSZ, &ignore),
         (Signal::SIGINT, &note),
         (Signal::SIGTERM, &note),
     ] {

@@ -2,6 +2,7 @@
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 pub mod data;
+pub mod info;
 pub mod reply;
 
 use std::net::TcpListener;
