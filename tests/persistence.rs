@@ -25,10 +25,14 @@ fn temporary_files(server: &Server) -> Vec<PathBuf> {
     paths.filter(|path| path.file_name().unwrap().to_str().unwrap().starts_with("temp-")).collect()
 }
 
-fn child_of(server: &Server) -> i32 {
+fn child_of(server: &Server) -> u32 {
     let log = server.log();
     let line = log.lines().rfind(|line| line.contains("Background saving started by pid")).unwrap();
     line.rsplit(' ').next().unwrap().parse().unwrap()
+}
+
+fn signal(pid: u32, signal: &str) {
+    assert!(std::process::Command::new("kill").args([signal, &pid.to_string()]).status().unwrap().success());
 }
 
 fn fill(conversation: &mut Conversation, keys: usize) {
@@ -61,7 +65,7 @@ fn data_survives_a_kill_after_a_save_and_a_shutdown_with_save_points() {
     assert_eq!(number(&text, "rdb_last_load_keys_loaded"), 1000);
     assert_eq!(number(&text, "rdb_last_load_keys_expired"), 1);
     conversation.ask("SET late value");
-    conversation.send(&["SHUTDOWN"]);
+    signal(server.process.id(), "-TERM");
     server.process.wait().unwrap();
     assert!(server.log().contains("DB saved on disk"));
     server.restart();
@@ -107,7 +111,7 @@ fn a_killed_child_leaves_the_old_file_and_no_other() {
     conversation.ask("BGSAVE STAT_MEMORY");
     let pid = child_of(&server);
     server.until("the child has begun to write", || !temporary_files(&server).is_empty());
-    assert!(std::process::Command::new("kill").args(["-9", &pid.to_string()]).status().unwrap().success());
+    signal(pid, "-KILL");
     settle(&server, &mut conversation);
     assert_eq!(fs::read(&dump).unwrap(), old);
     assert!(temporary_files(&server).is_empty());
