@@ -11,7 +11,7 @@ use crate::sys::fork::ChildEnd;
 
 /// How a child's lines look. Made by the parent.
 #[derive(Debug, Clone)]
-pub struct ChildLog {
+pub(super) struct ChildLog {
     zone: TimeZone,
     notices: bool,
     warnings: bool,
@@ -20,7 +20,7 @@ pub struct ChildLog {
 
 /// How much a line matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Importance {
+pub(super) enum Importance {
     /// `-`
     Verbose,
     /// `*`
@@ -32,7 +32,7 @@ pub enum Importance {
 impl ChildLog {
     /// As the configuration says, in the present local time.
     #[must_use]
-    pub fn new(config: &Config) -> Self {
+    pub(super) fn new(config: &Config) -> Self {
         let offset = TimeZone::system().to_offset(Timestamp::now());
         Self {
             zone: TimeZone::fixed(offset),
@@ -43,7 +43,7 @@ impl ChildLog {
     }
 
     /// Writes a line to the child's log.
-    pub fn line(&self, end: &ChildEnd, importance: Importance, message: &str) {
+    pub(super) fn line(&self, end: &ChildEnd, importance: Importance, message: &str) {
         let (wanted, sign) = match importance {
             Importance::Verbose => (self.verbose, '-'),
             Importance::Notice => (self.notices, '*'),

@@ -24,7 +24,7 @@ const DONE: u8 = 3;
 
 /// A message of the child.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Frame {
+pub(super) enum Frame {
     /// How far it has come.
     Progress {
         /// Entries written.
@@ -45,7 +45,7 @@ pub enum Frame {
 
 /// A frame that does not check out; nothing after it can be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Damaged;
+pub(super) struct Damaged;
 
 impl Frame {
     fn numbers(&self) -> (u8, Vec<u64>) {
@@ -60,7 +60,7 @@ impl Frame {
     ///
     /// # Errors
     /// The pipe's: the parent is gone.
-    pub fn send(&self, pipe: &mut impl Write) -> io::Result<()> {
+    pub(super) fn send(&self, pipe: &mut impl Write) -> io::Result<()> {
         let (kind, numbers) = self.numbers();
         let mut bytes = Vec::with_capacity(HEADER + numbers.len() * 8 + SEAL);
         bytes.extend_from_slice(&((numbers.len() * 8) as u32).to_le_bytes());
@@ -98,13 +98,13 @@ pub fn warm_up() {
 
 /// Puts frames together from what the pipe delivers.
 #[derive(Debug, Default)]
-pub struct Decoder {
+pub(super) struct Decoder {
     pending: Vec<u8>,
 }
 
 impl Decoder {
     /// Takes in bytes of the pipe.
-    pub fn feed(&mut self, bytes: &[u8]) {
+    pub(super) fn feed(&mut self, bytes: &[u8]) {
         self.pending.extend_from_slice(bytes);
     }
 
@@ -112,7 +112,7 @@ impl Decoder {
     ///
     /// # Errors
     /// [`Damaged`], after which nothing more can be had.
-    pub fn next_frame(&mut self) -> Result<Option<Frame>, Damaged> {
+    pub(super) fn next_frame(&mut self) -> Result<Option<Frame>, Damaged> {
         let Some((&header, _)) = self.pending.split_first_chunk::<HEADER>() else { return Ok(None) };
         let [l0, l1, l2, l3, kind] = header;
         let length = u32::from_le_bytes([l0, l1, l2, l3]) as usize;
