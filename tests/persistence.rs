@@ -251,7 +251,7 @@ fn stale_temporary_files_are_swept_and_clients_wait_while_data_loads() {
     for name in ["dump.rdb", "temp-4194304.rdb"] {
         fs::copy(server.directory.path().join(name), taken.path().join(name)).unwrap();
     }
-    let server = Server::start_in(
+    let server = Server::start_loading_in(
         taken,
         &["--key-load-delay", "5000", "--loading-process-events-interval-bytes", "1024"],
     );

@@ -5,7 +5,7 @@ pub mod data;
 pub mod info;
 pub mod reply;
 
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -51,6 +51,17 @@ impl Server {
     /// Starts this project's server in a directory that already holds something.
     pub fn start_in(directory: tempfile::TempDir, arguments: &[&str]) -> Self {
         Self::run(PathBuf::from(env!("CARGO_BIN_EXE_weighbridge")), arguments, directory)
+    }
+
+    /// Starts this project's server and waits only until it listens: it may still be loading.
+    pub fn start_loading_in(directory: tempfile::TempDir, arguments: &[&str]) -> Self {
+        let program = PathBuf::from(env!("CARGO_BIN_EXE_weighbridge"));
+        let arguments: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();
+        let port = free_port();
+        let process = spawn(&program, port, directory.path(), &arguments);
+        let server = Self { port, directory, process, program, arguments };
+        server.until("it listens", || TcpStream::connect(("127.0.0.1", port)).is_ok());
+        server
     }
 
     /// Starts the real Valkey, if it is there.
