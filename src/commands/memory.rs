@@ -94,7 +94,7 @@ fn stats(cx: &mut Context<'_>, _: Args<'_>) -> Outcome {
         // The expiry is a part of the entry.
         field(reply, "overhead.hashtable.expires", 0);
     }
-    totals(reply, &figures);
+    totals(reply, &figures, databases.iter().map(|(_, bytes)| bytes).sum());
     allocator(reply, &figures);
     Ok(())
 }
@@ -128,8 +128,8 @@ fn holders(figures: &MemoryFigures) -> [(&'static str, usize); 13] {
     ]
 }
 
-fn totals(reply: &mut Reply, figures: &MemoryFigures) {
-    field(reply, "overhead.db.hashtable.lut", figures.tables as i64);
+fn totals(reply: &mut Reply, figures: &MemoryFigures, tables: usize) {
+    field(reply, "overhead.db.hashtable.lut", tables as i64);
     field(reply, "overhead.db.hashtable.rehashing", 0);
     field(reply, "overhead.total", figures.overhead as i64);
     field(reply, "db.dict.rehashing.count", 0);
