@@ -5,6 +5,7 @@ use crate::resp::CommandError;
 use crate::server::Context;
 use crate::server::command::{Arg, Args, Command, Group, Outcome, category, flag};
 use crate::server::shutdown::{ShutdownOptions, shut_down};
+use crate::sys::signals;
 
 /// The family.
 pub(super) const COMMANDS: &[Command] = &[SHUTDOWN];
@@ -83,8 +84,12 @@ fn shutdown(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
         return Err(CommandError::ShutdownFailover);
     }
     if wish.abort {
-        // One that was begun ends the process or is refused at once.
-        return Err(CommandError::ShutdownNone);
+        // Only one that a signal has asked for can still wait.
+        cx.server.shutdown_asked.take().ok_or(CommandError::ShutdownNone)?;
+        signals::forget();
+        tracing::info!("Shutdown manually aborted.");
+        cx.reply.ok();
+        return Ok(());
     }
     let hide = cx.server.config.hide_user_data_from_log;
     let client = cx.client().map(|client| client.short_description(hide)).unwrap_or_default();

@@ -27,6 +27,9 @@ const REQUESTS_PER_PASS: usize = 256;
 /// A reply buffer above this size is given back when it has been sent.
 const OUTPUT_KEPT: usize = 16 * 1024;
 
+/// Arguments that the batch's list keeps room for.
+const ARGS_KEPT: usize = 4 * 1024;
+
 /// One parsed request of the batch.
 struct Parsed {
     /// Its first byte, from the first unread byte of its connection.
@@ -179,6 +182,7 @@ impl Batch {
         self.turns.clear();
         self.requests.clear();
         self.args.clear();
+        self.args.shrink_to(ARGS_KEPT);
     }
 
     fn run_turn(&self, shared: &Shared, engine: &mut Engine, turn: &Turn) {

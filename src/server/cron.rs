@@ -1,7 +1,7 @@
 //! What the engine does at intervals, `hz` times a second: samples, expiry, limits of clients, snapshots that are due.
 
 use super::client::{Client, ClientClass};
-use super::{ClientKey, Engine, Server, events};
+use super::{ClientKey, Engine, Server, events, shutdown};
 use crate::config::{OutputBufferLimit, quote};
 use crate::keyspace::ExpiryBudget;
 use crate::memory::MemoryUsage;
@@ -45,6 +45,12 @@ impl Engine {
         let server = &mut self.server;
         server.now_ms = clock::unix_ms();
         let now_ms = server.now_ms;
+        if server.debug.pause_cron {
+            return;
+        }
+        if let Some(options) = server.shutdown_asked.take() {
+            shutdown::shut_down(&mut self.keyspace, server, None, options);
+        }
         server.cron.turns += 1;
         if is_due(&mut server.cron.rates_ms, now_ms, RATES_MS) {
             let stats = &mut server.stats;

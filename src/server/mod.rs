@@ -174,6 +174,8 @@ pub struct Server {
     pub identity: Identity,
     /// CLIENT PAUSE.
     pub pause: Option<Pause>,
+    /// A signal has asked for the end; SHUTDOWN ABORT takes it back.
+    pub shutdown_asked: Option<shutdown::ShutdownOptions>,
     /// Clients with a request that CLIENT PAUSE holds back.
     pub held: Vec<ClientKey>,
     /// DEBUG SET-ACTIVE-EXPIRE.

@@ -33,7 +33,8 @@ pub(super) struct Stopped;
 pub(super) fn run(mut config: Config, identity: Identity) -> Result<Infallible, Stopped> {
     open_files::adjust(&mut config).map_err(stop_for)?;
     let log = log::descriptor().map_err(stop_for)?;
-    signals::install(log.as_raw_fd()).map_err(stop_for)?;
+    let unfinished = format!("temp-{}.rdb", std::process::id());
+    signals::install(log.as_raw_fd(), &unfinished).map_err(stop_for)?;
     // The handler of signals writes to it for as long as the process lives.
     std::mem::forget(log);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(stop_for)?;
@@ -78,6 +79,7 @@ pub(super) fn build(
         persistence: persistence::State::default(),
         identity,
         pause: None,
+        shutdown_asked: None,
         held: Vec::new(),
         active_expiry: true,
         debug: Default::default(),
@@ -124,8 +126,14 @@ async fn serve(
                 let wait = Duration::from_millis(net::run_cron(&shared));
                 next_turn = Instant::now() + wait;
             }
-            () = received(&mut interrupts) => shut_down(&shared, "SIGINT"),
-            () = received(&mut terminations) => shut_down(&shared, "SIGTERM"),
+            () = received(&mut interrupts) => {
+                ask_for_shutdown(&shared, "SIGINT");
+                next_turn = Instant::now();
+            }
+            () = received(&mut terminations) => {
+                ask_for_shutdown(&shared, "SIGTERM");
+                next_turn = Instant::now();
+            }
         }
     }
 }
@@ -195,18 +203,19 @@ fn perform(shared: &Rc<Shared>, listeners: &mut Listeners, task: Task) {
     }
 }
 
-/// A signal asks for the end; returns when the end is refused.
-fn shut_down(shared: &Shared, signal: &str) {
-    let mut engine = shared.engine.borrow_mut();
-    let Engine { keyspace, server } = &mut *engine;
-    log::write_raw(&format!(
-        "{}:signal-handler ({}) Received {signal} scheduling shutdown...\n",
-        std::process::id(),
-        clock::unix_ms() / 1000
-    ));
+/// A signal asks for the end: the next turn of what happens at intervals brings it about.
+fn ask_for_shutdown(shared: &Shared, signal: &str) {
+    let server = &mut shared.engine.borrow_mut().server;
+    let message = if server.persistence.is_loading() {
+        "Received shutdown signal during loading, scheduling shutdown.".to_owned()
+    } else {
+        format!("Received {signal} scheduling shutdown...")
+    };
+    let (pid, seconds) = (std::process::id(), clock::unix_ms() / 1000);
+    log::write_raw(&format!("{pid}:signal-handler ({seconds}) {message}\n"));
     let options = match signal {
         "SIGINT" => server.config.shutdown_on_sigint,
         _ => server.config.shutdown_on_sigterm,
     };
-    shutdown::shut_down(keyspace, server, None, options.into());
+    server.shutdown_asked = Some(options.into());
 }

@@ -7,6 +7,8 @@ use std::path::Path;
 
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
+use super::process;
+
 /// Why there is no socket. `Display` names the step that failed, as Valkey does: `bind: Address already in use`.
 #[derive(Debug)]
 pub struct ListenError {
@@ -85,7 +87,13 @@ pub fn unix(path: &Path, permissions: u32, backlog: u32) -> Result<Socket, Liste
     let _ = std::fs::remove_file(path);
     let address = SockAddr::unix(path).map_err(at("bind"))?;
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None).map_err(at("socket"))?;
-    listen(&socket, &address, backlog)?;
+    // Nobody may connect in the moment before the rights are set.
+    let umask = (permissions != 0).then(|| process::set_umask(0o777));
+    let listening = listen(&socket, &address, backlog);
+    if let Some(umask) = umask {
+        process::set_umask(umask);
+    }
+    listening?;
     if permissions != 0 {
         let permissions = std::os::unix::fs::PermissionsExt::from_mode(permissions);
         std::fs::set_permissions(path, permissions).map_err(at("chmod"))?;
