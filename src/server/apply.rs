@@ -55,7 +55,7 @@ fn apply(server: &mut Server, name: &str) -> Result<(), String> {
         "oom-score-adj" | "oom-score-adj-values" => server
             .oom_score
             .apply(&server.config)
-            .map_err(|()| "Failed to set current oom_score_adj. Check server logs.".to_owned())?,
+            .map_err(|_| "Failed to set current oom_score_adj. Check server logs.".to_owned())?,
         "proc-title-template" => process_title::show(server),
         "jemalloc-bg-thread" => memory::set_background_purge(server.config.jemalloc_bg_thread),
         _ => {}

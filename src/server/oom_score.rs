@@ -9,6 +9,10 @@ pub struct OomScore {
     base: Option<i32>,
 }
 
+/// The value could not be read or written; the log says why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Refused;
+
 /// Places in `oom-score-adj-values`.
 const PRIMARY: usize = 0;
 const CHILD: usize = 2;
@@ -17,8 +21,8 @@ impl OomScore {
     /// Sets the value that the options ask for, or restores the process's own.
     ///
     /// # Errors
-    /// The value could not be read or written; the log says why.
-    pub fn apply(&mut self, config: &Config) -> Result<(), ()> {
+    /// [`Refused`], by the system.
+    pub fn apply(&mut self, config: &Config) -> Result<(), Refused> {
         let value = match (config.oom_score_adj, self.base) {
             (OomScoreAdj::No, None) => return Ok(()),
             (OomScoreAdj::No, Some(base)) => {
@@ -29,6 +33,7 @@ impl OomScore {
             (_, None) => {
                 let base = process::oom_score_adj().map_err(|error| {
                     tracing::warn!("Unable to read oom_score_adj: {}", os_reason(&error));
+                    Refused
                 })?;
                 self.base = Some(base);
                 score(config, PRIMARY, base)
@@ -36,6 +41,7 @@ impl OomScore {
         };
         process::set_oom_score_adj(value).map_err(|error| {
             tracing::warn!("Unable to write oom_score_adj: {}", os_reason(&error));
+            Refused
         })
     }
 

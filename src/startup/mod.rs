@@ -57,11 +57,9 @@ pub fn run(call: &Call) -> StartError {
     system_checks::warn(&config);
     let supervised = process::find_supervisor(&config);
     let background = config.daemonize && supervised == crate::config::Supervised::No;
-    if background {
-        if let Err(error) = crate::sys::process::daemonize() {
-            tracing::warn!("Can't go to the background: {error}");
-            return StartError::Logged;
-        }
+    if background && let Err(error) = crate::sys::process::daemonize() {
+        tracing::warn!("Can't go to the background: {error}");
+        return StartError::Logged;
     }
     banner::first_lines(call);
     report_inert_options(&config);

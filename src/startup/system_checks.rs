@@ -22,6 +22,9 @@ const XEN_CLOCK: &str = "Your system is configured to use the 'xen' clocksource 
 /// The result of a check; `None` when it could not be made.
 type Outcome = Option<Result<(), &'static str>>;
 
+/// A check.
+type Check = fn() -> Outcome;
+
 fn overcommit() -> Outcome {
     process::overcommit_memory().map(|mode| if mode == 1 { Ok(()) } else { Err(OVERCOMMIT) })
 }
@@ -41,10 +44,10 @@ pub(super) fn warn(config: &Config) {
     if let Some(Err(warning)) = overcommit() {
         tracing::warn!("WARNING {warning}");
     }
-    if let Some(Err(warning)) = huge_pages() {
-        if !(config.disable_thp && process::disable_huge_pages(true).is_ok()) {
-            tracing::warn!("WARNING {warning}");
-        }
+    if let Some(Err(warning)) = huge_pages()
+        && !(config.disable_thp && process::disable_huge_pages(true).is_ok())
+    {
+        tracing::warn!("WARNING {warning}");
     }
     if let Some(Err(warning)) = xen_clock() {
         tracing::warn!("WARNING {warning}");
@@ -65,7 +68,7 @@ pub(super) fn warn_of_backlog(config: &Config) {
 /// The report of `--check-system`, and whether all is well.
 #[must_use]
 pub fn check_system() -> (String, bool) {
-    let checks: [(&str, fn() -> Outcome); 3] =
+    let checks: [(&str, Check); 3] =
         [("xen-clocksource", xen_clock), ("overcommit", overcommit), ("THP", huge_pages)];
     let mut report = String::new();
     let mut well = true;

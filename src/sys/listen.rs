@@ -87,8 +87,8 @@ pub fn unix(path: &Path, permissions: u32, backlog: u32) -> Result<Socket, Liste
     let _ = std::fs::remove_file(path);
     let address = SockAddr::unix(path).map_err(at("bind"))?;
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None).map_err(at("socket"))?;
-    // Nobody may connect in the moment before the rights are set.
-    let umask = (permissions != 0).then(|| process::set_umask(0o777));
+    // Nobody else may connect in the moment before the rights are set.
+    let umask = (permissions != 0).then(|| process::set_umask(0o777 & !permissions));
     let listening = listen(&socket, &address, backlog);
     if let Some(umask) = umask {
         process::set_umask(umask);
