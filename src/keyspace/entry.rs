@@ -417,8 +417,7 @@ impl Entry {
             ValueType::Set => self.value::<Set>().map_or(1, |value| value.effort()),
             ValueType::SortedSet => self.value::<SortedSet>().map_or(1, |value| value.effort()),
             ValueType::Hash => self.value::<Hash>().map_or(1, |value| value.effort()),
-            // Its nodes are about a page each.
-            ValueType::Stream => 1 + self.value_usage() / 4096,
+            ValueType::Stream => self.value::<Stream>().map_or(1, |value| value.effort()),
         }
     }
 

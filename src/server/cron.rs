@@ -83,7 +83,9 @@ impl Engine {
         let limit = turn_nanoseconds * share / 100;
         let started = clock::ticks();
         let mut time_is_over = || clock::nanoseconds_between(started, clock::ticks()) > limit;
-        let mut budget = ExpiryBudget { time_is_over: &mut time_is_over, free: &mut drop };
+        let lazily = server.config.lazyfree_lazy_expire;
+        let mut free = |entry| server.background.free_entry(entry, lazily);
+        let mut budget = ExpiryBudget { time_is_over: &mut time_is_over, free: &mut free };
         self.keyspace.expire_some(server.now_ms, &mut budget);
         if self.keyspace.has_happened() {
             events::settle(&mut self.keyspace, &mut self.server);
