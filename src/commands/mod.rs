@@ -23,6 +23,7 @@ mod server;
 mod set;
 mod shutdown;
 mod sorted_set;
+mod stream;
 mod string;
 mod timeout;
 mod transactions;
@@ -51,6 +52,7 @@ pub fn table() -> CommandTable {
         set::COMMANDS,
         shutdown::COMMANDS,
         sorted_set::COMMANDS,
+        stream::COMMANDS,
         string::COMMANDS,
         transactions::COMMANDS,
     ];

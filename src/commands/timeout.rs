@@ -1,6 +1,6 @@
 //! The timeout of blocking commands: seconds with a fraction, 0 for ever.
 
-use crate::algorithms::numbers::LongDouble;
+use crate::algorithms::numbers::{LongDouble, parse_i64};
 use crate::resp::CommandError;
 
 /// When a wait that begins at `now_ms` ends, Unix ms; `None` never. Fractions of a millisecond are rounded up.
@@ -21,6 +21,19 @@ pub(super) fn deadline_ms(arg: &[u8], now_ms: i64) -> Result<Option<i64>, Comman
     }
     let deadline_ms = i64::try_from(i128::from(now_ms) + timeout_ms);
     deadline_ms.map(Some).map_err(|_| CommandError::TimeoutOutOfRange)
+}
+
+/// The same for a timeout in whole milliseconds (BLOCK of XREAD).
+///
+/// # Errors
+/// `timeout is not an integer or out of range`, `timeout is out of range`, `timeout is negative`.
+pub(super) fn deadline_of_ms(arg: &[u8], now_ms: i64) -> Result<Option<i64>, CommandError> {
+    let timeout_ms = parse_i64(arg).ok_or(CommandError::TimeoutNotAnInteger)?;
+    match timeout_ms {
+        0 => Ok(None),
+        1.. => now_ms.checked_add(timeout_ms).map(Some).ok_or(CommandError::TimeoutOutOfRange),
+        _ => Err(CommandError::TimeoutNegative),
+    }
 }
 
 #[cfg(test)]

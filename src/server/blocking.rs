@@ -70,6 +70,8 @@ pub struct BlockRequest {
     pub timeout_reply: TimeoutReply,
     /// A deleted or retyped key ends the wait too.
     pub wants_deletion: bool,
+    /// What runs when a key is written; `None`: what the client sent.
+    pub request: Option<Request>,
 }
 
 type Waiting = HashMap<(usize, Vec<u8>), VecDeque<ClientKey>, RandomState>;

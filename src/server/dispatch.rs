@@ -213,7 +213,7 @@ impl Engine {
         let database = self.server.clients.get(client).map_or(0, |client| client.database);
         let blocked = Blocked {
             command: entry,
-            request: args.to_request(),
+            request: request.request.unwrap_or_else(|| args.to_request()),
             keys: request.keys,
             database,
             deadline_ms: request.deadline_ms,

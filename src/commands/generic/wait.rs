@@ -37,6 +37,7 @@ fn wait(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
         deadline_ms,
         timeout_reply: TimeoutReply::Integer(0),
         wants_deletion: false,
+        request: None,
     };
     if wanted <= 0 || !cx.block(request) {
         cx.reply.int(0);

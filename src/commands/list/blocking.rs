@@ -83,6 +83,7 @@ fn request<'k>(keys: impl Iterator<Item = &'k [u8]>, deadline_ms: Option<i64>) -
         // After the timeout every command of lists replies so, BLMOVE too (`replyToBlockedClientTimedOut`).
         timeout_reply: TimeoutReply::NullArray,
         wants_deletion: false,
+        request: None,
     }
 }
 

@@ -304,6 +304,7 @@ fn wait<'a>(cx: &mut Context<'_>, keys: impl Iterator<Item = &'a [u8]>, deadline
         deadline_ms,
         timeout_reply: TimeoutReply::NullArray,
         wants_deletion: false,
+        request: None,
     };
     if !cx.block(request) {
         cx.reply.null_array();

@@ -11,7 +11,7 @@
 use crate::memory::{MemoryUsage, usable_size, vec_usage};
 use crate::structures::ordered_index::OrderedIndex;
 
-use super::StreamId;
+use super::{Log, StreamId};
 
 /// An entry that was delivered and not acknowledged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -211,6 +211,24 @@ impl Group {
         if let Some(consumer) = self.consumer_mut(record.consumer) {
             consumer.pending.insert(id, |other| other.cmp(&id));
         }
+    }
+
+    /// The name of the consumer that a record of this group names.
+    #[must_use]
+    pub fn owner(&self, pending: &Pending) -> &[u8] {
+        self.consumer(pending.consumer).map(Consumer::name).unwrap_or_default()
+    }
+
+    /// Moves on to `id`, an entry of `log` that comes next for the group, and keeps count of what it has read.
+    pub fn advance(&mut self, log: &Log, id: StreamId) {
+        match self.entries_read {
+            Some(read) if self.last_id >= log.first_id() && !log.has_tombstone_from(self.last_id) => {
+                self.entries_read = Some(read.wrapping_add(1));
+            }
+            _ if log.entries_added() > 0 => self.entries_read = log.added_through(id),
+            _ => {}
+        }
+        self.last_id = id;
     }
 
     /// Adds a record whose consumer is not known yet; `false` when the entry is pending already.
