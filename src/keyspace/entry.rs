@@ -138,6 +138,7 @@ impl Entry {
         Self(block)
     }
 
+    #[inline]
     fn header(&self) -> u32 {
         // SAFETY: every block begins with the header and is 8-byte aligned.
         unsafe { self.0.cast::<u32>().read() }
@@ -148,6 +149,7 @@ impl Entry {
         unsafe { self.0.cast::<u32>().write(header) }
     }
 
+    #[inline]
     fn read_word(&self, offset: usize) -> u64 {
         // SAFETY: callers pass the offset of a word that the header says is there.
         let at = unsafe { self.0.add(offset) };
@@ -162,6 +164,7 @@ impl Entry {
         unsafe { at.cast::<u64>().write_unaligned(word) }
     }
 
+    #[inline]
     fn bytes(&self, offset: usize, len: usize) -> &[u8] {
         // SAFETY: callers pass a range that the block's own lengths say is there.
         let at = unsafe { self.0.add(offset) };
@@ -169,15 +172,18 @@ impl Entry {
         unsafe { std::slice::from_raw_parts(at.as_ptr(), len) }
     }
 
+    #[inline]
     fn word_offset(&self) -> usize {
         if self.header() & HAS_EXPIRY == 0 { HEADER } else { HEADER + 8 }
     }
 
+    #[inline]
     fn key_length_offset(&self) -> usize {
         self.word_offset() + if self.encoding() == Encoding::Embstr { 0 } else { WORD }
     }
 
     /// Where the key begins and how long it is.
+    #[inline]
     fn key_span(&self) -> (usize, usize) {
         let at = self.key_length_offset();
         if self.header() & LONG_KEY == 0 {
@@ -197,30 +203,35 @@ impl Entry {
     }
 
     /// The encoding of the value.
+    #[inline]
     #[must_use]
     pub fn encoding(&self) -> Encoding {
         Encoding::ALL[(self.header() & 15) as usize]
     }
 
     /// The type of the value.
+    #[inline]
     #[must_use]
     pub fn value_type(&self) -> ValueType {
         self.encoding().value_type()
     }
 
     /// When the entry expires: Unix time in milliseconds.
+    #[inline]
     #[must_use]
     pub fn expiry_ms(&self) -> Option<i64> {
         (self.header() & HAS_EXPIRY != 0).then(|| self.read_word(HEADER) as i64)
     }
 
     /// Whether the entry has expired at `now_ms`.
+    #[inline]
     #[must_use]
     pub fn is_expired(&self, now_ms: i64) -> bool {
         self.expiry_ms().is_some_and(|expiry_ms| expiry_ms <= now_ms)
     }
 
     /// The access clock: 24 bits of LRU seconds or LFU minutes and counter.
+    #[inline]
     #[must_use]
     pub fn clock(&self) -> u32 {
         self.header() >> CLOCK_SHIFT
@@ -288,6 +299,7 @@ impl Entry {
         renamed
     }
 
+    #[inline]
     fn embedded(&self) -> &[u8] {
         let (key_at, key_len) = self.key_span();
         let at = key_at + key_len;
@@ -295,6 +307,7 @@ impl Entry {
     }
 
     /// The string value; `None` for another type.
+    #[inline]
     #[must_use]
     pub fn as_string(&self) -> Option<StringRef<'_>> {
         match self.encoding() {
@@ -386,9 +399,13 @@ impl Entry {
     }
 
     /// Usable bytes of every allocation of this entry: its block and all that its value owns.
+    #[inline]
     #[must_use]
     pub fn weight(&self) -> usize {
-        self.block_usage() + self.value_usage()
+        match self.encoding() {
+            Encoding::Int | Encoding::Embstr => self.block_usage(),
+            _ => self.block_usage() + self.value_usage(),
+        }
     }
 
     /// A copy under another key, with the same expiry; `None` for a type that cannot be copied.
@@ -421,6 +438,7 @@ impl Entry {
         }
     }
 
+    #[inline]
     fn block_usage(&self) -> usize {
         let (key_at, key_len) = self.key_span();
         let embedded = if self.encoding() == Encoding::Embstr { 1 + self.embedded().len() } else { 0 };

@@ -49,7 +49,10 @@ fn sample() -> Keyspace {
     keyspace
 }
 
-fn contents(keyspace: &Keyspace) -> Vec<(usize, Vec<u8>, Vec<u8>, Option<i64>, u32)> {
+/// Database, key, value, expiry, clock.
+type Row = (usize, Vec<u8>, Vec<u8>, Option<i64>, u32);
+
+fn contents(keyspace: &Keyspace) -> Vec<Row> {
     let mut all = Vec::new();
     for (number, database) in keyspace.databases().iter().enumerate() {
         for entry in database.table().iter() {

@@ -1,10 +1,10 @@
-//! What the walk over the keyspace counts: keys and bytes of each type, from every entry, once.
+//! What the walk over the keyspace counts: keys and bytes of each encoding, from every entry, once.
 //!
 //! The snapshot writer calls [`Census::add`] with each entry just before it encodes it, so that the cache lines are
 //! read once for both. Nothing is sampled; the size is fixed whatever the number of keys.
 
 use crate::keyspace::Entry;
-use crate::types::{Hash, ValueType};
+use crate::types::{Encoding, Hash, ValueType};
 
 /// Keys of a type and the bytes of all their allocations.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -15,29 +15,30 @@ pub struct TypeRow {
     pub bytes: u64,
 }
 
-/// The rows of all types, and what the expiry of hash fields costs.
+/// The rows of all encodings, and what the expiry of hash fields costs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Census {
-    rows: [TypeRow; ValueType::ALL.len()],
+    /// By number of the encoding, which is what an entry's header holds.
+    rows: [TypeRow; Encoding::ALL.len()],
     /// Bytes that the expiry of fields costs inside of hashes.
     pub hash_expiry_bytes: u64,
 }
 
 impl Census {
     /// Numbers in its transport form.
-    pub const NUMBERS: usize = ValueType::ALL.len() * 2 + 1;
+    pub const NUMBERS: usize = Encoding::ALL.len() * 2 + 1;
 
     /// Counts an entry.
     #[inline]
     pub fn add(&mut self, entry: &Entry) {
-        let value_type = entry.value_type();
+        let encoding = entry.encoding();
         let mut bytes = entry.weight() as u64;
-        if value_type == ValueType::Hash {
+        if encoding == Encoding::HashHashtable {
             let apart = hash_expiry_usage(entry);
             self.hash_expiry_bytes += apart;
             bytes -= apart;
         }
-        let row = &mut self.rows[value_type as usize];
+        let row = &mut self.rows[encoding as usize];
         row.keys += 1;
         row.bytes += bytes;
     }
@@ -45,16 +46,14 @@ impl Census {
     /// The row of a type.
     #[must_use]
     pub fn row(&self, value_type: ValueType) -> TypeRow {
-        self.rows[value_type as usize]
+        let of_type = |(encoding, _): &(&Encoding, &TypeRow)| encoding.value_type() == value_type;
+        Encoding::ALL.iter().zip(&self.rows).filter(of_type).map(|(_, row)| *row).sum()
     }
 
     /// The sum over all types.
     #[must_use]
     pub fn total(&self) -> TypeRow {
-        self.rows.iter().fold(TypeRow::default(), |sum, row| TypeRow {
-            keys: sum.keys + row.keys,
-            bytes: sum.bytes + row.bytes,
-        })
+        self.rows.iter().copied().sum()
     }
 
     /// All figures in a fixed order.
@@ -77,6 +76,15 @@ impl Census {
             *row = TypeRow { keys: pair[0], bytes: pair[1] };
         }
         Some(census)
+    }
+}
+
+impl std::iter::Sum for TypeRow {
+    fn sum<I: Iterator<Item = Self>>(rows: I) -> Self {
+        rows.fold(Self::default(), |sum, row| Self {
+            keys: sum.keys + row.keys,
+            bytes: sum.bytes + row.bytes,
+        })
     }
 }
 

@@ -146,11 +146,20 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
+    use crate::types::Encoding;
 
     fn sample() -> Profile {
         let mut numbers = [0; Census::NUMBERS];
-        // Keys and bytes of string, list, set, zset, hash, stream; then the expiry of fields.
-        numbers.copy_from_slice(&[3, 300, 0, 0, 1, 64, 2, 200, 1, 128, 0, 0, 40]);
+        for (encoding, keys, bytes) in [
+            (Encoding::Int, 1, 24),
+            (Encoding::Raw, 2, 276),
+            (Encoding::Intset, 1, 64),
+            (Encoding::Skiplist, 2, 200),
+            (Encoding::HashHashtable, 1, 128),
+        ] {
+            numbers[encoding as usize * 2..][..2].copy_from_slice(&[keys, bytes]);
+        }
+        numbers[Census::NUMBERS - 1] = 40;
         Profile {
             id: 2,
             time_ms: 1_700_000_000_500,

@@ -67,17 +67,17 @@ impl Server {
     /// Starts the background save that is due, if one is. To be called by the cron.
     pub fn save_when_due(&mut self, keyspace: &mut Keyspace) {
         let due = self.persistence.due(&self.config, keyspace.counters.changes, self.now_ms);
-        match due {
-            None => {}
-            Some(Due::SavePoint(point)) => {
+        let Some(due) = due else { return };
+        let scheduled = match due {
+            Due::SavePoint(point) => {
                 tracing::info!("{} changes in {} seconds. Saving...", point.changes, point.seconds);
-                self.save_in_background(keyspace, false, 0);
+                None
             }
-            Some(Due::Scheduled(scheduled)) => {
-                if self.save_in_background(keyspace, scheduled.profile, 0) {
-                    self.persistence.unschedule();
-                }
-            }
+            Due::Scheduled(scheduled) => Some(scheduled),
+        };
+        let profile = scheduled.is_some_and(|scheduled| scheduled.profile);
+        if self.save_in_background(keyspace, profile, 0) && scheduled.is_some() {
+            self.persistence.unschedule();
         }
     }
 
