@@ -415,23 +415,25 @@ impl State {
         self.keys_loaded = loader.counts.keys;
     }
 
+    /// Loads the whole file without giving way (DEBUG RELOAD).
+    ///
+    /// # Errors
+    /// What is wrong with the file. The keyspace holds what was read before.
+    pub fn load_at_once(
+        &mut self,
+        keyspace: &mut Keyspace,
+        mut loader: Loader,
+        now_ms: i64,
+    ) -> Result<Loaded, LoadError> {
+        self.begin_loading(&loader, now_ms);
+        let outcome = loader.step(keyspace, now_ms, u64::MAX);
+        self.note_loading(&loader);
+        self.end_loading();
+        outcome.map(|_| loader.counts())
+    }
+
     /// The load is over, whatever came of it.
     pub fn end_loading(&mut self) {
         self.loading = None;
     }
-}
-
-/// Loads a whole file without giving way; `None` when there is no file.
-///
-/// # Errors
-/// What is wrong with the file. The keyspace holds what was read before.
-pub fn load_file(
-    keyspace: &mut Keyspace,
-    path: &Path,
-    options: LoadOptions,
-    now_ms: i64,
-) -> Result<Option<Loaded>, LoadError> {
-    let Some(mut loader) = Loader::open(path, options)? else { return Ok(None) };
-    while !loader.step(keyspace, now_ms, u64::MAX)? {}
-    Ok(Some(loader.counts()))
 }

@@ -18,7 +18,7 @@ mod watch;
 pub use background::{Start, WatchedChild, sweep_stale_files};
 pub use codec::{stored_form, write_value};
 pub use frames::warm_up;
-pub use load::{LoadError, LoadOptions, Loaded, Loader, load_file};
+pub use load::{LoadError, LoadOptions, Loaded, Loader};
 pub use save::{LastUsePolicy, NoObserver, Observer, SaveError, SaveOptions, save_file, write_snapshot};
 pub use state::{Due, LoadProgress, Scheduled, State};
 pub use watch::{News, watch};

@@ -66,7 +66,8 @@ fn contents(keyspace: &Keyspace) -> Vec<Row> {
 
 fn load(path: &Path, options: LoadOptions) -> Result<(Keyspace, Loaded), LoadError> {
     let mut keyspace = Keyspace::new(4);
-    let counts = load_file(&mut keyspace, path, options, NOW_MS)?.unwrap();
+    let loader = Loader::open(path, options)?.unwrap();
+    let counts = State::new(NOW_MS).load_at_once(&mut keyspace, loader, NOW_MS)?;
     Ok((keyspace, counts))
 }
 
@@ -97,7 +98,8 @@ fn the_last_use_is_stored_as_the_policy_needs_it() {
         let options = SaveOptions::new(&config, AccessPolicy::Lru, NOW_MS + 7000);
         save_file(&keyspace, &options, &directory.path().join("t"), &target, &mut NoObserver).unwrap();
         let mut loaded = Keyspace::new(1);
-        load_file(&mut loaded, &target, load_options(), NOW_MS + 7000).unwrap();
+        let loader = Loader::open(&target, load_options()).unwrap().unwrap();
+        State::new(NOW_MS).load_at_once(&mut loaded, loader, NOW_MS + 7000).unwrap();
         let clock = contents(&loaded)[0].4;
         assert_eq!(crate::keyspace::access::idle_seconds(clock, NOW_MS + 7000), idle);
     }

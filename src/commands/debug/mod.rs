@@ -12,7 +12,7 @@ use super::generic::flush_all;
 use crate::algorithms::numbers::{parse_f64, parse_i64, parse_memory_size};
 use crate::config::ProtectedAction;
 use crate::keyspace::Entry;
-use crate::persistence::{LoadOptions, load_file};
+use crate::persistence::{LoadOptions, Loader};
 use crate::resp::{CommandError, Protocol};
 use crate::server::Context;
 use crate::server::command::{Args, Command, Group, Outcome, flag};
@@ -232,29 +232,35 @@ fn reload(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     if save && !cx.server.save(cx.keys.keyspace) {
         return Err(CommandError::Unspecified);
     }
-    if flush {
-        flush_all(cx.keys.keyspace, cx.server, false);
-    }
-    load(cx, merge)?;
-    tracing::warn!("DB reloaded by DEBUG RELOAD");
+    load(cx, flush, merge)?;
+    tracing::info!("DB reloaded by DEBUG RELOAD");
     cx.reply.ok();
     Ok(())
 }
 
-fn load(cx: &mut Context<'_>, merge: bool) -> Outcome {
+/// Loads the snapshot. What is there is flushed only once the file has turned out to be one that this server reads.
+fn load(cx: &mut Context<'_>, flush: bool, merge: bool) -> Outcome {
     let path = cx.server.config.dbfilename.as_path().to_owned();
     let access = cx.keys.keyspace.access_policy;
     let mut options = LoadOptions::new(&cx.server.config, cx.server.limits, access);
     options.replace = merge;
     options.checksum &= !cx.server.debug.skip_checksums;
-    match load_file(cx.keys.keyspace, &path, options, cx.keys.now_ms) {
-        Ok(Some(_)) => Ok(()),
-        Ok(None) => Err(CommandError::DebugReloadFailed),
-        Err(error) => {
-            error.lines(&path).iter().for_each(|line| tracing::warn!("{line}"));
-            Err(CommandError::DebugReloadFailed)
+    let now_ms = cx.keys.now_ms;
+    let loaded = match Loader::open(&path, options) {
+        Ok(None) => return Err(CommandError::DebugReloadFailed),
+        Ok(Some(loader)) => {
+            if flush {
+                tracing::info!("RDB signature and version check passed. Flushing old data");
+                flush_all(cx.keys.keyspace, cx.server, false);
+            }
+            cx.server.persistence.load_at_once(cx.keys.keyspace, loader, now_ms).map(drop)
         }
-    }
+        Err(error) => Err(error),
+    };
+    loaded.map_err(|error| {
+        error.lines(&path).iter().for_each(|line| tracing::warn!("{line}"));
+        CommandError::DebugReloadFailed
+    })
 }
 
 /// A million random patterns against random texts; the matcher must come to an end with each.
