@@ -11,10 +11,37 @@ const SIGNS: [char; 4] = ['.', '-', '*', '#'];
 /// Their names in the other layouts.
 const NAMES: [&str; 4] = ["debug", "info", "notice", "warning"];
 
+/// Who writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    Primary,
+    Replica,
+    /// A forked child.
+    Child,
+}
+
+impl Role {
+    const fn sign(self) -> char {
+        match self {
+            Self::Primary => 'M',
+            Self::Replica => 'S',
+            Self::Child => 'C',
+        }
+    }
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Primary => "primary",
+            Self::Replica => "replica",
+            Self::Child => "RDB/AOF",
+        }
+    }
+}
+
 /// The parts of a line.
 pub(super) struct Line<'a> {
     pub(super) pid: u32,
-    pub(super) replica: bool,
+    pub(super) role: Role,
     pub(super) time: jiff::Zoned,
     /// 0 (debug) to 3 (warning).
     pub(super) importance: u8,
@@ -26,11 +53,11 @@ impl Line<'_> {
     pub(super) fn format(&self, format: LogFormat, time: LogTimestampFormat) -> String {
         let (pid, message, time) = (self.pid, self.message, self.timestamp(time));
         let importance = usize::from(self.importance.min(3));
-        let role = if self.replica { "replica" } else { "primary" };
+        let role = self.role.name();
         let name = NAMES[importance];
         match format {
             LogFormat::Legacy => {
-                let role = if self.replica { 'S' } else { 'M' };
+                let role = self.role.sign();
                 format!("{pid}:{role} {time} {} {message}\n", SIGNS[importance])
             }
             LogFormat::Logfmt => {
@@ -66,6 +93,8 @@ fn json(text: &str) -> String {
             '\n' => out.push_str("\\n"),
             '\r' => out.push_str("\\r"),
             '\t' => out.push_str("\\t"),
+            '\u{8}' => out.push_str("\\b"),
+            '\u{c}' => out.push_str("\\f"),
             control if control < ' ' => {
                 let _ = write!(out, "\\u{:04x}", control as u32);
             }
@@ -108,7 +137,7 @@ mod tests {
     fn line(message: &str) -> Line<'_> {
         let time = jiff::Timestamp::from_millisecond(1_795_324_035_754).unwrap();
         let time = time.to_zoned(jiff::tz::TimeZone::fixed(jiff::tz::offset(2)));
-        Line { pid: 77, replica: false, time, importance: 2, message }
+        Line { pid: 77, role: Role::Primary, time, importance: 2, message }
     }
 
     #[test]
@@ -117,7 +146,7 @@ mod tests {
             line("Ready to accept connections tcp").format(LogFormat::Legacy, LogTimestampFormat::Legacy);
         assert_eq!(text, "77:M 22 Nov 2026 07:07:15.754 * Ready to accept connections tcp\n");
         let mut warning = line("x");
-        (warning.importance, warning.replica) = (3, true);
+        (warning.importance, warning.role) = (3, Role::Replica);
         let text = warning.format(LogFormat::Legacy, LogTimestampFormat::Milliseconds);
         assert_eq!(text, "77:S 1795324035754 # x\n");
     }

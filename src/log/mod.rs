@@ -5,7 +5,10 @@
 //! log file, which is opened for each line, so that it may be moved or cut at any time, or to standard output.
 //! Never used in a forked child: it takes locks. A child writes by itself to what [`descriptor`] gives.
 
+mod child;
 mod line;
+
+pub use child::{ChildLog, Importance};
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -157,7 +160,7 @@ impl<S: Subscriber> Layer<S> for Lines {
         let zone = ZONE.get_or_init(TimeZone::system).clone();
         let written = line::Line {
             pid: std::process::id(),
-            replica: REPLICA.load(Ordering::Relaxed),
+            role: if REPLICA.load(Ordering::Relaxed) { line::Role::Replica } else { line::Role::Primary },
             time: jiff::Timestamp::now().to_zoned(zone),
             importance: importance(*event.metadata().level()),
             message: message.text(),

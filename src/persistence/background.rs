@@ -9,12 +9,12 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use super::child::{self, Job, RunningChild, temporary_path};
-use super::child_log::ChildLog;
 use super::frames::Frame;
 use super::save::{NoObserver, SaveError, SaveOptions, reason, save_file};
 use super::state::State;
 use crate::config::Config;
 use crate::keyspace::Keyspace;
+use crate::log::ChildLog;
 use crate::memory::MemoryUsage;
 use crate::profile::{Figures, Profile, Status};
 use crate::sys::barrier::Quiet;

@@ -9,10 +9,10 @@ use std::io;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
-use super::child_log::{ChildLog, Importance};
 use super::frames::{Decoder, Frame};
 use super::save::{Observer, SaveOptions, save_file};
 use crate::keyspace::{Entry, Keyspace};
+use crate::log::{ChildLog, Importance};
 use crate::profile::{Census, Figures};
 use crate::sys::barrier::Quiet;
 use crate::sys::fork::{self, Child, ChildEnd};
@@ -116,7 +116,10 @@ impl<'a> Reporter<'a> {
     }
 
     fn log(&self, importance: Importance, message: &str) {
-        self.log.line(&self.end, importance, message);
+        let (pid, now_ms) = (std::process::id(), clock::unix_ms());
+        if let Some(line) = self.log.line(pid, now_ms, importance, message) {
+            self.end.log(line.as_bytes());
+        }
     }
 
     #[cold]

@@ -5,7 +5,6 @@
 
 mod background;
 mod child;
-mod child_log;
 mod codec;
 mod frames;
 mod load;
