@@ -421,7 +421,7 @@ impl Entry {
             ValueType::Set => Self::collection(key, self.value::<Set>()?.duplicate(), expiry_ms),
             ValueType::SortedSet => Self::collection(key, self.value::<SortedSet>()?.duplicate(), expiry_ms),
             ValueType::Hash => Self::collection(key, self.value::<Hash>()?.duplicate(), expiry_ms),
-            ValueType::Stream => return None,
+            ValueType::Stream => Self::collection(key, self.value::<Stream>()?.duplicate(), expiry_ms),
         })
     }
 

@@ -7,7 +7,7 @@ use sha1::{Digest as _, Sha1};
 
 use crate::algorithms::numbers::format_f64_by_layout;
 use crate::keyspace::{Entry, Keyspace};
-use crate::types::{Hash, List, Set, SortedSet, ValueType};
+use crate::types::{Hash, List, Set, SortedSet, Stream, ValueType};
 
 /// Twenty bytes that parts are mixed into.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -67,6 +67,13 @@ pub(super) fn mix_value(digest: &mut Digest, entry: &Entry) {
         sorted_set.for_each(|member, score| digest.add_pair(member, format_f64_by_layout(score).as_bytes()));
     } else if let Some(hash) = entry.value::<Hash>() {
         hash.for_each(|field, value, _| digest.add_pair(field, value));
+    } else if let Some(stream) = entry.value::<Stream>() {
+        stream.for_each(|id, fields| {
+            digest.mix(format!("{}.{}", id.ms, id.seq).as_bytes());
+            for part in fields.flat_map(|(field, value)| [field, value]) {
+                digest.mix(part.as_bytes(&mut itoa::Buffer::new()));
+            }
+        });
     }
     if entry.expiry_ms().is_some() {
         digest.add(b"!!expire!!");
