@@ -1,8 +1,9 @@
 //! The executor: parses what all ready connections have sent, prefetches what their keys need, runs the requests in
 //! order, and writes each connection's replies at once.
 //!
-//! Three passes, because the cache misses of look-ups decide the cost at pipelines: buckets are prefetched while
-//! requests are parsed, entries while the next pass goes over the batch, and only then are the requests run.
+//! Several passes, because the cache misses of look-ups decide the cost at pipelines: requests are parsed and their keys
+//! hashed; then the buckets of all keys are asked for, then the entries, each in a loop so short that many misses are
+//! under way at once (between the instructions of parsing they would wait for each other); then the requests run.
 
 use std::io;
 use std::rc::Rc;
@@ -16,7 +17,7 @@ use crate::algorithms::hash::hash;
 use crate::keyspace::KeyHash;
 use crate::memory::{MemoryUsage, vec_usage};
 use crate::resp::{ArgRange, Limits, Parser, Progress, ProtocolError, Reply};
-use crate::server::command::{Args, Begin};
+use crate::server::command::{Args, Begin, Find, KeySpec, TableEntry};
 use crate::server::{Engine, Executed, Prepared};
 use crate::sys::clock;
 
@@ -24,6 +25,8 @@ use crate::sys::clock;
 const REQUESTS_PER_CONNECTION: usize = 256;
 /// Requests that are prefetched together: more would push each other out of the first-level cache.
 const REQUESTS_PER_PASS: usize = 256;
+/// Keys of one request that are prefetched.
+const KEYS_PER_REQUEST: usize = 16;
 /// A reply buffer above this size is given back when it has been sent.
 const OUTPUT_KEPT: usize = 16 * 1024;
 
@@ -57,6 +60,10 @@ struct Batch {
     turns: Vec<Turn>,
     requests: Vec<Parsed>,
     args: Vec<ArgRange>,
+    /// The keys whose look-ups are prefetched.
+    keys: Vec<KeyHash>,
+    /// The command looked up last: requests of a pipeline are mostly alike.
+    last: Option<&'static TableEntry>,
     /// Bytes of the list of ready connections that the batch was made from.
     ready_bytes: usize,
 }
@@ -104,7 +111,7 @@ async fn wait(shared: &Shared) {
 }
 
 impl Batch {
-    /// Parses a connection's requests into the batch and prefetches the buckets of their keys.
+    /// Parses a connection's requests into the batch and hashes their keys.
     fn parse(&mut self, engine: &mut Engine, connection: Rc<Connection>) {
         let Some(client) = engine.server.clients.get(connection.key) else { return };
         if client.blocked.is_some() || client.close_after_reply || client.close_now {
@@ -136,7 +143,8 @@ impl Batch {
             match parser.parse(request, &limits, &mut self.args) {
                 Progress::Request { consumed } => {
                     let args = Args::new(request, &self.args[first_arg..]);
-                    let prepared = prepare(engine, database, args);
+                    let command = find(engine, &mut self.last, args);
+                    let prepared = prepare(command, database, args, &mut self.keys);
                     self.requests.push(Parsed {
                         start,
                         consumed,
@@ -168,11 +176,7 @@ impl Batch {
 
     /// Runs what was parsed, and writes the replies.
     fn execute(&mut self, shared: &Shared, engine: &mut Engine) {
-        for request in &self.requests {
-            if let (Some(hint), Some(_)) = (request.prepared.hint, request.prepared.command) {
-                prefetch_elements(engine, hint);
-            }
-        }
+        self.prefetch(engine);
         engine.server.connection_lists_bytes = shared.lists_usage() + self.memory_usage();
         let turns = std::mem::take(&mut self.turns);
         for turn in &turns {
@@ -183,6 +187,22 @@ impl Batch {
         self.requests.clear();
         self.args.clear();
         self.args.shrink_to(ARGS_KEPT);
+        self.keys.clear();
+    }
+
+    /// Asks for what the look-ups of the batch will read.
+    fn prefetch(&self, engine: &Engine) {
+        let databases = engine.keyspace.databases();
+        for key in &self.keys {
+            if let Some(database) = databases.get(key.database) {
+                database.table().prefetch_bucket(key.hash);
+            }
+        }
+        for key in &self.keys {
+            if let Some(database) = databases.get(key.database) {
+                database.table().prefetch_elements(key.hash);
+            }
+        }
     }
 
     fn run_turn(&self, shared: &Shared, engine: &mut Engine, turn: &Turn) {
@@ -249,31 +269,51 @@ impl Batch {
 
 impl MemoryUsage for Batch {
     fn memory_usage(&self) -> usize {
-        vec_usage(&self.turns) + vec_usage(&self.requests) + vec_usage(&self.args) + self.ready_bytes
+        vec_usage(&self.turns)
+            + vec_usage(&self.requests)
+            + vec_usage(&self.args)
+            + vec_usage(&self.keys)
+            + self.ready_bytes
     }
 }
 
-/// Looks up the command and hashes its first key, whose bucket is prefetched.
-fn prepare(engine: &Engine, database: usize, args: Args<'_>) -> Prepared {
-    let Ok(entry) = engine.server.commands.find(args) else { return Prepared { command: None, hint: None } };
-    let key = entry.command.keys.first().and_then(|spec| match spec.begin {
-        Begin::Index(index) => args.get(index),
-        _ => None,
-    });
-    let hint = key.map(|key| {
-        let hash = hash(key);
-        if let Some(database) = engine.keyspace.databases().get(database) {
-            database.table().prefetch_bucket(hash);
+/// Looks a command up; the one looked up last is tried first.
+fn find(
+    engine: &Engine,
+    last: &mut Option<&'static TableEntry>,
+    args: Args<'_>,
+) -> Option<&'static TableEntry> {
+    if let Some(entry) = *last
+        && entry.subcommands.is_empty()
+        && entry.command.name.as_bytes().eq_ignore_ascii_case(args.at(0))
+    {
+        return entry.command.accepts(args.len()).then_some(entry);
+    }
+    *last = engine.server.commands.find(args).ok();
+    *last
+}
+
+/// Hashes a request's keys, those at least whose places are told by an index.
+fn prepare(
+    command: Option<&'static TableEntry>,
+    database: usize,
+    args: Args<'_>,
+    keys: &mut Vec<KeyHash>,
+) -> Prepared {
+    let Some(entry) = command else { return Prepared { command: None, hint: None } };
+    let first = keys.len();
+    if let Some(KeySpec { begin: Begin::Index(index), find: Find::Range { last, step, .. }, .. }) =
+        entry.command.keys.first()
+    {
+        let end =
+            if *last < 0 { args.len().saturating_add_signed(*last as isize) } else { index + *last as usize };
+        for place in (*index..=end).step_by((*step).max(1) as usize).take(KEYS_PER_REQUEST) {
+            if let Some(key) = args.get(place) {
+                keys.push(KeyHash { address: key.as_ptr() as usize, hash: hash(key), database });
+            }
         }
-        KeyHash { address: key.as_ptr() as usize, hash, database }
-    });
-    Prepared { command: Some(entry), hint }
-}
-
-fn prefetch_elements(engine: &Engine, hint: KeyHash) {
-    if let Some(database) = engine.keyspace.databases().get(hint.database) {
-        database.table().prefetch_elements(hint.hash);
     }
+    Prepared { command: Some(entry), hint: keys.get(first).copied() }
 }
 
 /// The peer does not speak the protocol: it is told, and closed.

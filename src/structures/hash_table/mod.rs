@@ -32,8 +32,6 @@ pub use self::marks::{Mark, Marks};
 pub use self::statistics::BucketStatistics;
 pub use self::walk::Iter;
 
-/// Bytes of a cache line.
-const LINE: usize = 64;
 /// No further bucket is added beyond this many: chains grow instead.
 const MAX_BUCKETS: u32 = 1 << 31;
 
@@ -338,7 +336,7 @@ impl<E: Element> HashTable<E> {
         }
     }
 
-    /// Asks for the first two cache lines of what a look-up of `hash` will compare.
+    /// Asks for the beginning of what a look-up of `hash` will compare.
     #[inline]
     pub fn prefetch_elements(&self, hash: u64) {
         if self.len == 0 {

@@ -8,9 +8,11 @@ use super::block::{BLOCK_WORDS, Block, SLOTS};
 use super::buckets::Buckets;
 use super::marks::{GROUP_BUCKETS, Mark};
 use super::word::Word;
-use super::{Borrowed, Element, HashTable, LINE, Position};
+use super::{Borrowed, Element, HashTable, Position};
 use crate::memory::raw;
 
+/// Offset of the last word of a small element: key and value of about sixteen bytes.
+const SMALL_ELEMENT: usize = 40;
 /// How many buckets ahead of a walk the elements are asked for; overflow blocks are asked for twice as early.
 const AHEAD: u32 = 4;
 /// The chain length that random choice weighs buckets against; practically no chain is longer.
@@ -26,11 +28,12 @@ const MARKED_DRAWS: usize = 16;
 /// Rejections after which random choice takes a slower way: a table left nearly empty by a pause.
 const MAX_REJECTIONS: usize = 256;
 
-/// Asks for the first two cache lines of an element.
+/// Asks for the beginning of an element: the line where it starts and, if that is another one, the line where most
+/// small ones end.
 #[inline]
 pub(super) fn prefetch_element(word: Word) {
     raw::prefetch(word.address());
-    raw::prefetch(word.address().wrapping_add(LINE));
+    raw::prefetch(word.address().wrapping_add(SMALL_ELEMENT));
 }
 
 fn prefetch_elements_of(block: Block) {
