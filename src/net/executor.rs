@@ -285,7 +285,7 @@ fn find(
 ) -> Option<&'static TableEntry> {
     if let Some(entry) = *last
         && entry.subcommands.is_empty()
-        && entry.command.name.as_bytes().eq_ignore_ascii_case(args.at(0))
+        && entry.full_name.as_bytes().eq_ignore_ascii_case(args.at(0))
     {
         return entry.command.accepts(args.len()).then_some(entry);
     }
