@@ -39,9 +39,10 @@ pub(super) fn integer_within(
 /// An integer of 32 bits, as Valkey's C `int`.
 ///
 /// # Errors
-/// `value is not an integer or out of range`; `value is out of range` beyond 32 bits.
+/// `value is not an integer or out of range`; beyond 32 bits the text that names the limits.
 pub(super) fn small_integer(arg: &[u8]) -> Result<i32, CommandError> {
-    i32::try_from(integer(arg)?).map_err(|_| CommandError::OutOfRange)
+    let limits = CommandError::OutOfLimits(i32::MIN.into(), i32::MAX.into());
+    i32::try_from(integer(arg)?).map_err(|_| limits)
 }
 
 /// A count that is not negative.
@@ -108,7 +109,10 @@ mod tests {
     fn numbers_are_refused_in_valkeys_words() {
         assert_eq!(integer(b"12"), Ok(12));
         assert_eq!(integer(b" 12"), Err(CommandError::NotAnInteger));
-        assert_eq!(small_integer(b"4294967296"), Err(CommandError::OutOfRange));
+        assert_eq!(
+            small_integer(b"4294967296"),
+            Err(CommandError::OutOfLimits(i32::MIN.into(), i32::MAX.into()))
+        );
         assert_eq!(count(b"-1"), Err(CommandError::NotPositive));
         assert_eq!(double(b"1e400"), Err(CommandError::NotAFloat));
     }

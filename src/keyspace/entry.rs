@@ -223,11 +223,11 @@ impl Entry {
         (self.header() & HAS_EXPIRY != 0).then(|| self.read_word(HEADER) as i64)
     }
 
-    /// Whether the entry has expired at `now_ms`.
+    /// Whether the entry has expired at `now_ms`: it lives through the millisecond of its expiry, as in Valkey.
     #[inline]
     #[must_use]
     pub fn is_expired(&self, now_ms: i64) -> bool {
-        self.expiry_ms().is_some_and(|expiry_ms| expiry_ms <= now_ms)
+        self.expiry_ms().is_some_and(|expiry_ms| expiry_ms < now_ms)
     }
 
     /// The access clock: 24 bits of LRU seconds or LFU minutes and counter.
@@ -289,7 +289,7 @@ impl Entry {
         let clock = self.clock();
         let expiry_ms = self.expiry_ms();
         let mut renamed = if self.encoding() == Encoding::Embstr {
-            Self::string(key, self.embedded(), expiry_ms)
+            Self::text(key, self.embedded(), expiry_ms)
         } else {
             let word = self.read_word(self.word_offset());
             Self::build(key, self.encoding(), expiry_ms, &Parts::Word(word))
@@ -415,6 +415,9 @@ impl Entry {
         Some(match self.value_type() {
             ValueType::String => match self.as_string()? {
                 StringRef::Int(value) => Self::integer(key, value, expiry_ms),
+                StringRef::Bytes(bytes) if self.encoding() == Encoding::Raw => {
+                    Self::raw_string(key, RawString::new(bytes), expiry_ms)
+                }
                 StringRef::Bytes(bytes) => Self::text(key, bytes, expiry_ms),
             },
             ValueType::List => Self::collection(key, self.value::<List>()?.duplicate(), expiry_ms),

@@ -59,11 +59,8 @@ impl Keyspace {
         now_ms: i64,
         budget: &mut ExpiryBudget<'_>,
     ) -> bool {
-        // A field is expired only after its last millisecond: at it, the sweep would come back to its hash in vain.
-        let last_due_ms = match mark {
-            Mark::Expires => now_ms,
-            Mark::FieldsExpire => now_ms.saturating_sub(1),
-        };
+        // Keys and fields live through the millisecond of their expiry: at it, the sweep would come back in vain.
+        let last_due_ms = now_ms.saturating_sub(1);
         loop {
             let db = &mut self.databases[database];
             if db.table().earliest_due_ms(mark) > last_due_ms {

@@ -220,7 +220,8 @@ fn restore(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let value = read_payload(cx, args.at(3))?;
     let replaced = cx.keys.remove(key);
     let base_ms = if options.absolute { 0 } else { now_ms };
-    let expiry_ms = (ttl != 0).then(|| ttl.saturating_add(base_ms));
+    // A time to live that overflows is in the past, as in Valkey.
+    let expiry_ms = (ttl != 0).then(|| ttl.wrapping_add(base_ms));
     if expiry_ms.is_some_and(|expiry_ms| expiry_ms <= now_ms) {
         if replaced.is_some() {
             cx.changed(EventClasses::GENERIC, "del", key);

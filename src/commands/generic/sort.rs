@@ -220,11 +220,11 @@ fn sorted(
         };
         let weight = match weight {
             weight if plan.alphabetic => Weight::Text(weight),
-            Some(text) if !text.is_empty() => {
-                let number = parse_f64(text.trim_ascii_start());
+            Some(text) => {
+                let number = parse_f64(&text);
                 Weight::Number(number.ok_or(CommandError::SortNotDouble)?)
             }
-            _ => Weight::Number(0.0),
+            None => Weight::Number(0.0),
         };
         weighed.push((weight, element));
     }
