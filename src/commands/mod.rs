@@ -3,6 +3,7 @@
 //! To add a command: write its constant and handler in its family's file and list it in the family's slice.
 
 mod arguments;
+mod bitmap;
 mod client;
 mod command;
 mod command_log;
@@ -35,6 +36,7 @@ use crate::server::command::{Command, CommandTable};
 pub fn table() -> CommandTable {
     const FAMILIES: &[&[Command]] = &[
         // One a line.
+        bitmap::COMMANDS,
         client::COMMANDS,
         command::COMMANDS,
         command_log::COMMANDS,
