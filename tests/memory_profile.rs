@@ -97,6 +97,7 @@ fn all_types_encodings_and_databases_are_accounted_for() {
     let server = Server::start(&[]);
     let mut conversation = Conversation::open(&server);
     for seed in 0..3 {
+        conversation.ask("FLUSHALL SYNC");
         DataSet::new(seed).store(&mut conversation, 3000);
         check(&server, &mut conversation, &format!("data set {seed}"));
     }

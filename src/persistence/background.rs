@@ -8,7 +8,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use super::child::{self, Job, RunningChild, temporary_path};
+use super::child::{self, Job, PendingUsage, RunningChild, temporary_path};
 use super::frames::Frame;
 use super::save::{NoObserver, SaveError, SaveOptions, reason, save_file};
 use super::state::State;
@@ -25,7 +25,6 @@ use crate::sys::{files, process};
 const NO_ERROR_EXIT: i32 = 255;
 
 /// What a background save needs beside the keyspace.
-#[derive(Debug)]
 pub struct Start<'a> {
     /// The options in force.
     pub config: &'a Config,
@@ -37,8 +36,8 @@ pub struct Start<'a> {
     pub title: &'a str,
     /// The child's `oom_score_adj`; `None` leaves the parent's.
     pub oom_score_adj: Option<i32>,
-    /// The parent's figures at this instant, if a profile is wanted.
-    pub figures: Option<Figures>,
+    /// The parent's figures at this instant, and what gives the bytes that wait to be freed, if a profile is wanted.
+    pub weigh: Option<(Figures, PendingUsage<'a>)>,
 }
 
 /// The descriptors of a child that [`watch`](super::watch) waits on.
@@ -92,7 +91,7 @@ impl State {
         still: &Quiet<'_>,
         start: Start<'_>,
     ) -> io::Result<()> {
-        let Start { config, now_ms, log, title, oom_score_adj, figures } = start;
+        let Start { config, now_ms, log, title, oom_score_adj, weigh } = start;
         self.saves += 1;
         self.last_try = now_ms / 1000;
         let job = Job {
@@ -102,13 +101,13 @@ impl State {
             oom_score_adj,
             log,
             child_log: ChildLog::new(config),
-            weigh: figures.is_some(),
+            weigh: weigh.map(|(_, pending_usage)| pending_usage),
         };
         match child::start(still, keyspace, &job) {
             Ok(child) => {
                 tracing::info!("Background saving started by pid {}", child.pid());
                 keyspace.set_child_alive(true);
-                if figures.is_some() {
+                if weigh.is_some() {
                     self.profiles.begin();
                 }
                 self.child = Some(RunningChild {
@@ -124,14 +123,14 @@ impl State {
                     damaged: false,
                     done: false,
                     cancelled: false,
-                    figures: figures.map(Box::new),
+                    figures: weigh.map(|(figures, _)| Box::new(figures)),
                     census: None,
                 });
                 Ok(())
             }
             Err(error) => {
                 self.last_save_ok = false;
-                if figures.is_some() {
+                if weigh.is_some() {
                     self.profiles.give_up(Status::Failed);
                 }
                 tracing::warn!("Can't save in background: fork: {}", reason(&error));

@@ -25,8 +25,10 @@ const PROGRESS_US: u64 = 1_000_000;
 /// `CHILD_COW_DUTY_CYCLE`).
 const COW_DUTY_CYCLE: u64 = 100;
 
+/// Gives the bytes of values that are no longer in the keyspace and not freed yet. Called in the child.
+pub type PendingUsage<'a> = &'a dyn Fn() -> usize;
+
 /// What a background save is to do.
-#[derive(Debug)]
 pub(super) struct Job<'a> {
     pub(super) options: SaveOptions,
     pub(super) target: &'a Path,
@@ -34,8 +36,8 @@ pub(super) struct Job<'a> {
     pub(super) oom_score_adj: Option<i32>,
     pub(super) log: File,
     pub(super) child_log: ChildLog,
-    /// Weigh every entry.
-    pub(super) weigh: bool,
+    /// Weigh every entry, and at the end this: what waits to be freed.
+    pub(super) weigh: Option<PendingUsage<'a>>,
 }
 
 /// A running child, as the parent knows it.
@@ -83,12 +85,15 @@ pub(super) fn start(still: &Quiet<'_>, keyspace: &Keyspace, job: &Job<'_>) -> io
 /// The child's whole life; its exit code.
 fn run(keyspace: &Keyspace, job: &Job<'_>, end: ChildEnd) -> i32 {
     let temporary = temporary_path(std::process::id());
-    let mut reporter = Reporter::new(end, &job.child_log, job.weigh, job.options.key_delay_us > 0);
+    let mut reporter = Reporter::new(end, &job.child_log, job.weigh.is_some(), job.options.key_delay_us > 0);
     if let Err(error) = save_file(keyspace, &job.options, &temporary, job.target, &mut reporter) {
         reporter.log(Importance::Warning, &error.line);
         return 1;
     }
     reporter.log(Importance::Notice, "DB saved on disk");
+    if let (Some(census), Some(pending_usage)) = (&mut reporter.census, job.weigh) {
+        census.pending_bytes = pending_usage() as u64;
+    }
     match reporter.finish() {
         Ok(()) => 0,
         Err(error) => {

@@ -15,6 +15,7 @@ mod tests;
 mod watch;
 
 pub use background::{Start, WatchedChild, sweep_stale_files};
+pub use child::PendingUsage;
 pub use codec::{stored_form, write_value};
 pub use frames::warm_up;
 pub use load::{LoadError, LoadOptions, Loaded, Loader};

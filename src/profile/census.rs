@@ -22,11 +22,13 @@ pub struct Census {
     rows: [TypeRow; Encoding::ALL.len()],
     /// Bytes that the expiry of fields costs inside of hashes.
     pub hash_expiry_bytes: u64,
+    /// Bytes of values that are no longer in the keyspace and wait to be freed.
+    pub pending_bytes: u64,
 }
 
 impl Census {
     /// Numbers in its transport form.
-    pub const NUMBERS: usize = Encoding::ALL.len() * 2 + 1;
+    pub const NUMBERS: usize = Encoding::ALL.len() * 2 + 2;
 
     /// Counts an entry.
     #[inline]
@@ -63,7 +65,8 @@ impl Census {
         for (pair, row) in numbers.chunks_exact_mut(2).zip(&self.rows) {
             pair.copy_from_slice(&[row.keys, row.bytes]);
         }
-        numbers[Self::NUMBERS - 1] = self.hash_expiry_bytes;
+        numbers[Self::NUMBERS - 2] = self.hash_expiry_bytes;
+        numbers[Self::NUMBERS - 1] = self.pending_bytes;
         numbers
     }
 
@@ -71,7 +74,11 @@ impl Census {
     #[must_use]
     pub fn from_numbers(numbers: &[u64]) -> Option<Self> {
         let numbers: &[u64; Self::NUMBERS] = numbers.try_into().ok()?;
-        let mut census = Self { hash_expiry_bytes: numbers[Self::NUMBERS - 1], ..Self::default() };
+        let mut census = Self {
+            hash_expiry_bytes: numbers[Self::NUMBERS - 2],
+            pending_bytes: numbers[Self::NUMBERS - 1],
+            ..Self::default()
+        };
         for (row, pair) in census.rows.iter_mut().zip(numbers.chunks_exact(2)) {
             *row = TypeRow { keys: pair[0], bytes: pair[1] };
         }

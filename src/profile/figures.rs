@@ -37,8 +37,6 @@ pub struct Figures {
     pub acl_config: u64,
     /// Cluster state.
     pub cluster: u64,
-    /// Freed values that a helper thread has not yet given back.
-    pub lazyfree_pending: u64,
     /// The profile that was published last, and this one's own state.
     pub profiler: u64,
 }
@@ -64,7 +62,6 @@ impl Figures {
             self.logs,
             self.acl_config,
             self.cluster,
-            self.lazyfree_pending,
             self.profiler,
         ];
         rows.iter().sum()

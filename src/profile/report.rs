@@ -30,7 +30,8 @@ impl Profile {
     /// The sum of all rows.
     #[must_use]
     pub fn attributed(&self) -> u64 {
-        self.census.total().bytes + self.census.hash_expiry_bytes + self.figures.attributed()
+        let census = &self.census;
+        census.total().bytes + census.hash_expiry_bytes + census.pending_bytes + self.figures.attributed()
     }
 
     /// What no row holds; negative when bytes were counted twice.
@@ -135,7 +136,7 @@ impl Profile {
             ("mem_logs", figures.logs),
             ("mem_acl_config", figures.acl_config),
             ("mem_cluster", figures.cluster),
-            ("mem_lazyfree_pending", figures.lazyfree_pending),
+            ("mem_lazyfree_pending", self.census.pending_bytes),
             ("mem_profiler", figures.profiler),
         ]
     }
@@ -159,7 +160,7 @@ mod tests {
         ] {
             numbers[encoding as usize * 2..][..2].copy_from_slice(&[keys, bytes]);
         }
-        numbers[Census::NUMBERS - 1] = 40;
+        numbers[Census::NUMBERS - 2] = 40;
         Profile {
             id: 2,
             time_ms: 1_700_000_000_500,

@@ -8,14 +8,15 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::keyspace::Entry;
+use crate::memory::{MemoryUsage, usable_size};
 use crate::structures::hash_table::HashTable;
-use crate::sys::barrier::{HelperThreads, JobQueue};
+use crate::sys::barrier::{HelperThreads, JobQueue, Worker};
 
 /// Values with more allocations than this are worth a trip to the helper (Valkey: `LAZYFREE_THRESHOLD`).
 pub const LAZY_EFFORT: usize = 64;
 
-/// Entries that are dropped between two looks at whether a fork waits.
-const ENTRIES_AT_ONCE: usize = 1024;
+/// Entries of a table that are dropped between two looks at whether a fork waits.
+const ENTRIES_AT_ONCE: usize = 256;
 
 #[derive(Debug, Default)]
 struct Counts {
@@ -30,15 +31,40 @@ impl Counts {
     }
 }
 
+/// What waits to be freed. It stays here until the very moment it is dropped, so that a profile can weigh it.
+#[derive(Default)]
+struct Waiting {
+    entries: VecDeque<Entry>,
+    tables: VecDeque<HashTable<Entry>>,
+    /// The helper has the job of emptying both.
+    in_progress: bool,
+}
+
+impl Waiting {
+    /// Takes out what is to be dropped next; `false` when nothing is left.
+    fn take(&mut self, taken: &mut Vec<Entry>) -> bool {
+        if let Some(entry) = self.entries.pop_front() {
+            taken.push(entry);
+            return true;
+        }
+        let Some(table) = self.tables.front_mut() else { return false };
+        while taken.len() < ENTRIES_AT_ONCE {
+            if !table.pop_bucket(|entry| taken.push(entry)) {
+                self.tables.pop_front();
+                break;
+            }
+        }
+        true
+    }
+}
+
 /// The helper thread and what waits for it.
-#[derive(Debug)]
 pub struct Background {
     /// Every helper thread of the process: they have to hold still while it forks.
     pub threads: HelperThreads,
     queue: JobQueue,
     counts: Arc<Counts>,
-    /// Entries that wait to be freed, in the order of their jobs.
-    entries: Arc<Mutex<VecDeque<Entry>>>,
+    waiting: Arc<Mutex<Waiting>>,
 }
 
 impl Background {
@@ -49,7 +75,7 @@ impl Background {
     pub fn start(on_start: impl FnOnce() + Send + 'static) -> io::Result<Self> {
         let mut threads = HelperThreads::new();
         let queue = threads.spawn("background", on_start)?;
-        Ok(Self { threads, queue, counts: Arc::default(), entries: Arc::default() })
+        Ok(Self { threads, queue, counts: Arc::default(), waiting: Arc::default() })
     }
 
     /// Closes a file (or anything else whose end is a system call) on the helper.
@@ -62,36 +88,26 @@ impl Background {
         if !lazily || entry.effort() <= LAZY_EFFORT {
             return;
         }
-        lock(&self.entries).push_back(entry);
-        self.counts.pending_objects.fetch_add(1, Ordering::Relaxed);
-        let (counts, entries) = (Arc::clone(&self.counts), Arc::clone(&self.entries));
-        self.queue.submit(move |_| {
-            let entry = lock(&entries).pop_front();
-            drop(entry);
-            counts.freed(1);
-        });
+        self.free_waiting(1, |waiting| waiting.entries.push_back(entry));
     }
 
     /// Frees all the entries of a database that was emptied: on the helper if `lazily`, else here.
-    pub fn free_table(&self, mut table: HashTable<Entry>, lazily: bool) {
+    pub fn free_table(&self, table: HashTable<Entry>, lazily: bool) {
         let objects = table.len();
-        if !lazily || objects == 0 {
-            return;
+        if lazily && objects > 0 {
+            self.free_waiting(objects, |waiting| waiting.tables.push_back(table));
         }
+    }
+
+    /// Puts something with so many objects to what waits, and makes sure that the helper will come to it.
+    fn free_waiting(&self, objects: usize, put: impl FnOnce(&mut Waiting)) {
         self.counts.pending_objects.fetch_add(objects, Ordering::Relaxed);
-        let counts = Arc::clone(&self.counts);
-        self.queue.submit(move |worker| {
-            let mut dropped = 0;
-            table.drain(|entry| {
-                drop(entry);
-                counts.freed(1);
-                dropped += 1;
-                if dropped % ENTRIES_AT_ONCE == 0 {
-                    // A fork may be waiting; nothing is half changed here.
-                    worker.in_system_call(|| ());
-                }
-            });
-        });
+        let mut waiting = lock(&self.waiting);
+        put(&mut waiting);
+        if !std::mem::replace(&mut waiting.in_progress, true) {
+            let (shared, counts) = (Arc::clone(&self.waiting), Arc::clone(&self.counts));
+            self.queue.submit(move |worker| free_all(&shared, &counts, worker));
+        }
     }
 
     /// Objects that wait to be freed (INFO `lazyfree_pending_objects`).
@@ -100,11 +116,20 @@ impl Background {
         self.counts.pending_objects.load(Ordering::Relaxed)
     }
 
-    /// Bytes of the entries that wait to be freed. What is left of emptied databases is not included. To be called while
-    /// the helper holds still.
+    /// Bytes of all that waits to be freed. Takes a walk over it; for a forked child, whose helper holds still outside of
+    /// the lock.
     #[must_use]
-    pub fn pending_bytes(&self) -> usize {
-        lock(&self.entries).iter().map(Entry::weight).sum()
+    pub fn pending_usage(&self) -> usize {
+        let Ok(waiting) = self.waiting.try_lock() else { return 0 };
+        let lists = usable_size(waiting.entries.capacity() * size_of::<Entry>())
+            + usable_size(waiting.tables.capacity() * size_of::<HashTable<Entry>>());
+        let entries: usize = waiting.entries.iter().map(Entry::weight).sum();
+        let tables: usize = waiting
+            .tables
+            .iter()
+            .map(|table| table.memory_usage() + table.iter().map(|entry| entry.weight()).sum::<usize>())
+            .sum();
+        lists + entries + tables
     }
 
     /// Objects freed since start or CONFIG RESETSTAT (INFO `lazyfreed_objects`).
@@ -124,8 +149,33 @@ impl Background {
     }
 }
 
-fn lock(entries: &Mutex<VecDeque<Entry>>) -> MutexGuard<'_, VecDeque<Entry>> {
-    entries.lock().unwrap_or_else(PoisonError::into_inner)
+/// Drops what waits, piece by piece, and looks between the pieces whether a fork waits.
+fn free_all(waiting: &Mutex<Waiting>, counts: &Counts, worker: &Worker) {
+    let mut taken = Vec::new();
+    loop {
+        {
+            let mut waiting = lock(waiting);
+            if !waiting.take(&mut taken) {
+                waiting.in_progress = false;
+                return;
+            }
+        }
+        let objects = taken.len();
+        taken.clear();
+        counts.freed(objects);
+        // A fork may be waiting; nothing is half changed here.
+        worker.in_system_call(|| ());
+    }
+}
+
+fn lock(waiting: &Mutex<Waiting>) -> MutexGuard<'_, Waiting> {
+    waiting.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl std::fmt::Debug for Background {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "Background({} objects pending)", self.pending_objects())
+    }
 }
 
 #[cfg(test)]
@@ -153,10 +203,12 @@ mod tests {
         let quiet = background.threads.quiesce();
         background.free_entry(entry, true);
         background.free_entry(Entry::string(b"small", b"value", None), true);
-        assert_eq!((background.pending_objects(), background.pending_bytes()), (1, weight));
+        assert_eq!(background.pending_objects(), 1);
+        assert!((weight..weight + 1000).contains(&background.pending_usage()));
         drop(quiet);
         background.wait_until_idle();
-        assert_eq!((background.pending_objects(), background.pending_bytes()), (0, 0));
+        assert_eq!(background.pending_objects(), 0);
+        assert!(background.pending_usage() < 1000);
         assert_eq!(background.freed_objects(), 1);
         background.reset_freed_objects();
         assert_eq!(background.freed_objects(), 0);
@@ -170,7 +222,11 @@ mod tests {
             let key = number.to_le_bytes();
             table.insert(crate::algorithms::hash::hash(&key), Entry::string(&key, b"value", None));
         }
+        let weight: usize = table.memory_usage() + table.iter().map(|entry| entry.weight()).sum::<usize>();
+        let quiet = background.threads.quiesce();
         background.free_table(table, true);
+        assert!((weight..weight + 1000).contains(&background.pending_usage()));
+        drop(quiet);
         background.wait_until_idle();
         assert_eq!((background.pending_objects(), background.freed_objects()), (0, 5000));
     }

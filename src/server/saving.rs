@@ -6,7 +6,7 @@ use super::{Server, Task};
 use crate::config::os_reason;
 use crate::keyspace::Keyspace;
 use crate::log;
-use crate::persistence::{Due, News, Start};
+use crate::persistence::{Due, News, PendingUsage, Start};
 use crate::sys::clock;
 
 impl Server {
@@ -35,13 +35,14 @@ impl Server {
                 return false;
             }
         };
+        let pending_usage: PendingUsage<'_> = &|| self.background.pending_usage();
         let start = Start {
             config: &self.config,
             now_ms: clock::unix_ms(),
             log,
             title: self.child_title(),
             oom_score_adj: self.oom_score.of_child(&self.config),
-            figures,
+            weigh: figures.map(|figures| (figures, pending_usage)),
         };
         let started = self.persistence.start_background(keyspace, &still, start).is_ok();
         drop(still);

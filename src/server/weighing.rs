@@ -48,7 +48,6 @@ impl Server {
             watch_block: bytes(self.waiting_usage()),
             logs: bytes(self.observation_usage()),
             profiler: bytes(self.persistence.memory_usage()),
-            lazyfree_pending: bytes(self.background.pending_bytes()),
             ..Figures::default()
         }
     }

@@ -210,6 +210,21 @@ impl<E: Element> HashTable<E> {
         buckets.free_all();
     }
 
+    /// Hands over what is in the last bucket and removes that; `false` when the table is empty. For freeing a table
+    /// piece by piece: what is left can be walked and weighed, but no longer be searched.
+    pub fn pop_bucket(&mut self, mut take: impl FnMut(E)) -> bool {
+        let Some(last) = self.buckets.count().checked_sub(1) else { return false };
+        self.marks = None;
+        let mut detached = self.buckets.detach(last);
+        while let Some((_, word)) = detached.next(&mut self.buckets) {
+            self.len -= 1;
+            // SAFETY: the word has left the table, so the handle made here owns the element.
+            take(unsafe { E::from_block(word.block()) });
+        }
+        self.buckets.pop_bucket();
+        true
+    }
+
     /// Whether buckets are to stay as they are because a forked child shares their memory. Meanwhile the table grows
     /// only from twice its usual fill on, and does not shrink; afterwards each operation does up to two steps of what
     /// was put off.

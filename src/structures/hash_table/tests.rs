@@ -645,3 +645,35 @@ impl Clock {
         *self = Self::start();
     }
 }
+
+#[test]
+fn a_table_is_taken_apart_bucket_by_bucket_and_stays_countable() {
+    for elements in [1, 7, 8, 200, 20_000] {
+        let mut table = HashTable::new();
+        for number in 0..elements {
+            let key = format!("key:{number}");
+            let item = Item::new(key.as_bytes(), number).due(Mark::Expires, 5);
+            table.insert(crate::algorithms::hash::hash(key.as_bytes()), item);
+        }
+        let (mut sum, mut seen) = (0, 0);
+        loop {
+            assert_eq!(table.len() as u64, elements - seen);
+            assert_eq!(table.iter().count() as u64, elements - seen);
+            let more = table.pop_bucket(|item| {
+                sum += item.value();
+                seen += 1;
+            });
+            if !more {
+                break;
+            }
+            if elements > 1000 && seen > 500 {
+                table.drain(|item| {
+                    sum += item.value();
+                    seen += 1;
+                });
+            }
+        }
+        assert_eq!((seen, sum), (elements, elements * (elements - 1) / 2));
+        assert_eq!((table.memory_usage(), ALIVE.get()), (0, 0));
+    }
+}
