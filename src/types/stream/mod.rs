@@ -307,9 +307,10 @@ impl Log {
 
     /// Deletes the entry of an id; says whether there was one.
     pub fn delete(&mut self, id: StreamId) -> bool {
-        let Some(at) = self.get(id).map(|entry| entry.at) else { return false };
         let Some((base, listpack)) = self.nodes.floor(&id) else { return false };
-        if Node::open(base, listpack).is_some_and(|node| node.live <= 1) {
+        let Some(node) = Node::open(base, listpack) else { return false };
+        let Some(at) = node.find(id) else { return false };
+        if node.live <= 1 {
             self.nodes.remove(&base);
         } else {
             self.nodes.update(&base, |listpack| node::mark_deleted(listpack, base, &[at]));

@@ -111,6 +111,18 @@ impl<'a> Node<'a> {
         })
     }
 
+    /// Where the entry of an id is that is not deleted.
+    pub(super) fn find(&self, id: StreamId) -> Option<Position> {
+        let mut at = self.first;
+        while let Some(entry) = at.and_then(|at| self.entry(at)).filter(|entry| entry.id <= id) {
+            if entry.id == id && !entry.deleted {
+                return Some(entry.at);
+            }
+            at = self.after(&entry);
+        }
+        None
+    }
+
     /// Where the entry after `entry` is, deleted or not.
     pub(super) fn after(&self, entry: &Entry<'_>) -> Option<Position> {
         skip(self.listpack, entry.at, entry_elements(entry.fields.left, entry.same_fields).checked_add(1)?)

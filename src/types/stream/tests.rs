@@ -269,6 +269,52 @@ fn damage_is_refused_and_never_panics() {
     }
 }
 
+/// A stream of the entries 1-0, 2-0 and 3-0 with a group that has delivered up to 1-0, in an older form.
+fn older_form(form: u8) -> Vec<u8> {
+    let mut stream = Stream::default();
+    for ms in 1..=3 {
+        add(&mut stream, NewId::Given(id(ms, 0)), &[b"f", b"v"]).unwrap();
+    }
+    let mut writer = Writer::in_memory(WriterOptions::default());
+    writer.write_len(1).unwrap();
+    let (base, listpack) = stream.nodes.first().unwrap();
+    writer.write_string(&base.to_bytes()).unwrap();
+    writer.write_string(listpack.as_bytes()).unwrap();
+    // Length and last id; then first id, greatest deleted id and entries added.
+    let figures: &[u64] = if form == 1 { &[3, 3, 0] } else { &[3, 3, 0, 1, 0, 0, 0, 7] };
+    figures.iter().for_each(|figure| writer.write_len(*figure).unwrap());
+    writer.write_len(1).unwrap();
+    writer.write_string(b"group").unwrap();
+    let figures: &[u64] = if form == 1 { &[1, 0, 1] } else { &[1, 0, 5, 1] };
+    figures.iter().for_each(|figure| writer.write_len(*figure).unwrap());
+    writer.write_raw(&id(1, 0).to_bytes()).unwrap();
+    writer.write_ms(500).unwrap();
+    writer.write_len(2).unwrap();
+    writer.write_len(1).unwrap();
+    writer.write_string(b"ann").unwrap();
+    writer.write_ms(700).unwrap();
+    writer.write_len(1).unwrap();
+    writer.write_raw(&id(1, 0).to_bytes()).unwrap();
+    writer.into_bytes()
+}
+
+#[test]
+fn older_forms_are_completed() {
+    for (form, value_type, added, read) in
+        [(1, ValueType::StreamListpacks, 3, 1), (2, ValueType::StreamListpacks2, 7, 5)]
+    {
+        let stream = read_as(&older_form(form), value_type).unwrap();
+        assert_eq!((stream.len(), stream.first_id(), stream.last_id()), (3, id(1, 0), id(3, 0)));
+        assert_eq!(stream.entries_added(), added);
+        let group = stream.groups.get(b"group").unwrap();
+        assert_eq!(group.entries_read, Some(read));
+        let consumer = group.consumers().next().unwrap();
+        assert_eq!((consumer.seen_ms, consumer.active_ms), (700, 700));
+        let pending = group.find_pending(id(1, 0)).unwrap();
+        assert_eq!((pending.delivered_ms, pending.deliveries, group.owner(pending)), (500, 2, &b"ann"[..]));
+    }
+}
+
 /// The bytes of a stream without entries and one group, with these pending ids and these of each consumer.
 fn group_bytes(pending: &[u64], consumers: &[&[u64]]) -> Vec<u8> {
     let mut writer = Writer::in_memory(WriterOptions::default());
