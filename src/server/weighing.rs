@@ -55,7 +55,10 @@ impl Server {
     /// Notes what is allocated by a server that is ready and holds nothing yet. What the other rows hold of it is theirs.
     pub fn note_startup(&mut self, keyspace: &Keyspace) {
         (self.identity.startup_bytes, self.identity.startup_rows) = (0, 0);
+        // The helper may still be starting.
+        let quiet = self.background.threads.quiesce();
         let figures = self.weigh(keyspace, 0);
+        drop(quiet);
         self.identity.startup_bytes = figures.used as usize;
         self.identity.startup_rows = figures.attributed() as usize;
     }

@@ -7,6 +7,7 @@ mod serve;
 mod system_checks;
 mod usage;
 
+pub use serve::build;
 pub use system_checks::check_system;
 pub use usage::{help, version};
 

@@ -52,11 +52,11 @@ fn stop_for(reason: impl std::fmt::Display) -> Stopped {
     Stopped
 }
 
-/// A server without data and without connections.
+/// A server without data and without connections: what [`super::run`] serves, and what tests run in process.
 ///
 /// # Errors
 /// The system's, when it gives no helper thread.
-pub(super) fn build(
+pub fn build(
     config: Config,
     identity: Identity,
     tasks: mpsc::UnboundedSender<Task>,

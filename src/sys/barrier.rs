@@ -16,6 +16,9 @@ use nix::sys::signal::{SigSet, Signal};
 /// What a helper thread is given to do. It runs to its end unless the process ends first.
 pub type Job = Box<dyn FnOnce(&Worker) + Send>;
 
+/// Jobs that a helper's queue has room for from the start.
+const QUEUE_ROOM: usize = 64;
+
 #[derive(Default)]
 struct State {
     queue: VecDeque<Job>,
@@ -134,8 +137,13 @@ impl HelperThreads {
     /// The system's, when it gives no more threads.
     pub fn spawn(&mut self, name: &str, on_start: impl FnOnce() + Send + 'static) -> io::Result<JobQueue> {
         let shared = Arc::new(Shared::default());
-        // Busy until its start is over: a fork waits for that too.
-        shared.lock().busy = true;
+        {
+            let mut state = shared.lock();
+            // Busy until its start is over: a fork waits for that too.
+            state.busy = true;
+            // What the queue takes is allocated at the start, where it is accounted for.
+            state.queue.reserve(QUEUE_ROOM);
+        }
         let worker = Worker(Arc::clone(&shared));
         std::thread::Builder::new().name(name.to_owned()).spawn(move || {
             block_asynchronous_signals();

@@ -4,6 +4,7 @@
 pub mod data;
 pub mod info;
 pub mod reply;
+pub mod requests;
 
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};

@@ -1,0 +1,418 @@
+//! Every byte is accounted for: after each random command, what entries and tables say they use and what the server
+//! says of the rest is what the allocator has handed out, to the byte.
+//!
+//! One test, because the allocator's counters are the process's and the helper thread lives as long as it. More steps:
+//! `ACCOUNTING_STEPS=100000 cargo test --test accounting`.
+#![allow(clippy::unwrap_used, clippy::print_stderr, missing_docs)]
+
+mod support;
+
+use support::requests::{Request as Words, Requests};
+use weighbridge::config::{Config, Supervised};
+use weighbridge::keyspace::ExpiryBudget;
+use weighbridge::memory::{AllocatorStatistics, allocated_bytes, flush_thread_cache};
+use weighbridge::profile::Figures;
+use weighbridge::resp::{Protocol, Reply};
+use weighbridge::server::command::Request;
+use weighbridge::server::{Client, ClientKey, Engine, Identity, Prepared, events};
+use weighbridge::startup;
+use weighbridge::types::Encoding;
+
+const SEEDS: [u64; 3] = [1, 20_261_122, 0x5eed];
+/// Steps of each seed, unless the environment says otherwise.
+const STEPS: usize = 4000;
+
+/// How much is kept of what was done last.
+const LAST_BYTES: usize = 1024;
+
+const FAMILIES: &[&str] = &["string", "list", "set", "intset", "hash", "zset", "stream"];
+
+/// The commands of a family that change something, as templates.
+const TEMPLATES: &[(&str, &[&str])] = &[
+    ("string", STRINGS),
+    ("list", LISTS),
+    ("set", SETS),
+    ("intset", INTSETS),
+    ("hash", HASHES),
+    ("zset", SORTED_SETS),
+    ("stream", STREAMS),
+];
+
+const STRINGS: &[&str] = &[
+    "SET $k $v",
+    "SET $k $i",
+    "SET $k $v PX $m",
+    "SET $k $v KEEPTTL",
+    "SET $k $v GET",
+    "SETRANGE $k $n $v",
+    "SETRANGE $k 9000 x",
+    "APPEND $k $v",
+    "APPEND $k x",
+    "INCR $k",
+    "INCRBYFLOAT $k $d",
+    "GETDEL $k",
+    "GETSET $k $v",
+    "GETEX $k PX $m",
+    "GETEX $k PERSIST",
+    "MSET $k $v $k $v",
+    "MSETNX $k $v $K $v",
+    "DELIFEQ $k $i",
+];
+
+const LISTS: &[&str] = &[
+    "RPUSH $k *$v",
+    "LPUSH $k *$v",
+    "RPUSH $k *$f",
+    "LPUSHX $k $v",
+    "LPOP $k $n",
+    "RPOP $k",
+    "LTRIM $k $x $x",
+    "LTRIM $k 0 3",
+    "LSET $k $x $v",
+    "LINSERT $k BEFORE $f $v",
+    "LINSERT $k AFTER $f $f",
+    "LREM $k $x $f",
+    "LMOVE $k $k LEFT RIGHT",
+    "RPOPLPUSH $k $k",
+    "LMPOP 2 $k $k LEFT COUNT $n",
+    "SORT $k ALPHA STORE $k",
+    "CONFIG SET list-max-listpack-size -2",
+    "CONFIG SET list-max-listpack-size 4",
+    "CONFIG SET list-max-listpack-size 128",
+];
+
+const SETS: &[&str] = &[
+    "SADD $k *$f",
+    "SADD $k *$s",
+    "SADD $k *$s",
+    "SREM $k *$f",
+    "SREM $k *$s",
+    "SPOP $k",
+    "SPOP $k $n",
+    "SMOVE $k $k $f",
+    "SMOVE $k $K $s",
+    "SINTERSTORE $k $k $k",
+    "SUNIONSTORE $k $k $k",
+    "SDIFFSTORE $k $k $k",
+    "SORT $k ALPHA LIMIT 0 20 STORE $k",
+    "CONFIG SET set-max-listpack-entries 128",
+    "CONFIG SET set-max-listpack-entries 8",
+    "CONFIG SET set-max-listpack-value 64",
+    "CONFIG SET set-max-listpack-value 3",
+];
+
+const INTSETS: &[&str] = &[
+    "SADD $k *$i",
+    "SADD $k *$n",
+    "SADD $k *$x",
+    "SREM $k *$n",
+    "SREM $k *$x",
+    "SPOP $k $n",
+    "SADD $k *$s",
+    "SUNIONSTORE $k $k $k",
+    "SINTERSTORE $k $k $k",
+    "SMOVE $k $k $n",
+    "CONFIG SET set-max-intset-entries 512",
+    "CONFIG SET set-max-intset-entries 8",
+];
+
+const HASHES: &[&str] = &[
+    "HSET $k *$f,$v",
+    "HSET $k *$s,$n",
+    "HSET $k *$s,$n",
+    "HSETNX $k $f $v",
+    "HDEL $k *$f",
+    "HDEL $k *$s",
+    "HINCRBY $k $s $i",
+    "HINCRBYFLOAT $k $s $d",
+    "HEXPIRE $k $t FIELDS #$s",
+    "HPEXPIRE $k $m FIELDS #$f",
+    "HEXPIRE $k 0 FIELDS #$s",
+    "HPERSIST $k FIELDS #$s",
+    "HSETEX $k PX $m FIELDS #$s,$v",
+    "HSETEX $k KEEPTTL FIELDS #$f,$v",
+    "HGETEX $k EX $t FIELDS #$s",
+    "HGETEX $k PERSIST FIELDS #$s",
+    "HGETDEL $k FIELDS #$s",
+    "CONFIG SET hash-max-listpack-entries 512",
+    "CONFIG SET hash-max-listpack-entries 8",
+    "CONFIG SET hash-max-listpack-value 64",
+    "CONFIG SET hash-max-listpack-value 3",
+];
+
+const SORTED_SETS: &[&str] = &[
+    "ZADD $k *$d,$f",
+    "ZADD $k *$d,$s",
+    "ZADD $k *$i,$s",
+    "ZADD $k XX *$d,$s",
+    "ZADD $k GT CH *$d,$f",
+    "ZINCRBY $k $d $s",
+    "ZREM $k *$f",
+    "ZREM $k *$s",
+    "ZPOPMIN $k $n",
+    "ZPOPMAX $k $n",
+    "ZMPOP 2 $k $k MIN COUNT $n",
+    "ZREMRANGEBYRANK $k $x $x",
+    "ZREMRANGEBYSCORE $k -inf $d",
+    "ZREMRANGEBYLEX $k [s1 [s3",
+    "ZRANGESTORE $k $k 0 $x",
+    "ZUNIONSTORE $k 2 $k $k",
+    "ZINTERSTORE $k 2 $k $K WEIGHTS 2 3",
+    "ZDIFFSTORE $k 2 $k $k",
+    "CONFIG SET zset-max-listpack-entries 128",
+    "CONFIG SET zset-max-listpack-entries 8",
+    "CONFIG SET zset-max-listpack-value 64",
+    "CONFIG SET zset-max-listpack-value 3",
+];
+
+const STREAMS: &[&str] = &[
+    "XADD $k * *$f,$v",
+    "XADD $k * same $v",
+    "XADD $k * same $v",
+    "XADD $k * same $n",
+    "XADD $k MAXLEN 40 $e *$s,$v",
+    "XADD $k $e field $v",
+    "XDEL $k $e $e $e",
+    "XTRIM $k MAXLEN $n",
+    "XTRIM $k MINID $e",
+    "XTRIM $k MAXLEN ~ 100",
+    "XGROUP CREATE $k $n 0 MKSTREAM",
+    "XGROUP CREATE $k $s $",
+    "XGROUP DESTROY $k $n",
+    "XGROUP CREATECONSUMER $k $n $f",
+    "XGROUP DELCONSUMER $k $n $n",
+    "XGROUP SETID $k $n $e",
+    "XREADGROUP GROUP $n $n COUNT 30 STREAMS $k >",
+    "XREADGROUP GROUP $n $f COUNT 3 NOACK STREAMS $k >",
+    "XACK $k $n $e $e $e",
+    "XAUTOCLAIM $k $n $f 0 0 COUNT 20",
+    "XCLAIM $k $n $n 0 $e $e FORCE",
+    "XSETID $k 4000-5",
+    "CONFIG SET stream-node-max-entries 100",
+    "CONFIG SET stream-node-max-entries 4",
+];
+
+/// What can be done to any key.
+const GENERIC: &[&str] = &[
+    "DEL $k",
+    "DEL $k",
+    "UNLINK $k",
+    "UNLINK $k $K",
+    "COPY $k $k REPLACE",
+    "COPY $k $K REPLACE",
+    "COPY $k $k DB 1",
+    "RENAME $k $k",
+    "RENAME $k $K",
+    "RENAMENX $k $k",
+    "MOVE $k 1",
+    "EXPIRE $k $t",
+    "PEXPIRE $k $m",
+    "PEXPIRE $k $m GT",
+    "EXPIRE $k -1",
+    "PERSIST $k",
+    "SELECT 1",
+    "SELECT 0",
+    "GET $k",
+    "OBJECT ENCODING $k",
+];
+
+/// What is done to everything, and therefore rarely.
+const RARE: &[&str] = &[
+    "FLUSHDB",
+    "FLUSHDB ASYNC",
+    "FLUSHALL SYNC",
+    "SWAPDB 0 1",
+    "CONFIG SET lazyfree-lazy-user-del no lazyfree-lazy-server-del no lazyfree-lazy-expire no",
+    "CONFIG SET lazyfree-lazy-user-del yes lazyfree-lazy-server-del yes lazyfree-lazy-expire yes",
+];
+
+/// An engine without sockets, with one client.
+struct Bench {
+    engine: Engine,
+    client: ClientKey,
+    /// Encodings that were met.
+    seen: [bool; Encoding::ALL.len()],
+    /// What was done last; made before the start, as all that the test keeps, and never longer than it was made.
+    last: String,
+    /// The figures of the step before.
+    before: Figures,
+}
+
+fn identity() -> Identity {
+    Identity {
+        run_id: "0".repeat(40),
+        pid: std::process::id(),
+        started_ms: 0,
+        program: String::new(),
+        executable: String::new(),
+        config_file: String::new(),
+        pid_file: None,
+        supervised: Supervised::No,
+        startup_bytes: 0,
+        startup_rows: 0,
+    }
+}
+
+impl Bench {
+    fn new() -> Self {
+        let (tasks, requests) = tokio::sync::mpsc::unbounded_channel();
+        // Nobody performs what commands ask of tasks: nothing of it is tested here.
+        std::mem::forget(requests);
+        let last = String::with_capacity(LAST_BYTES);
+        let config = Config { latency_tracking: false, ..Config::default() };
+        let mut engine = startup::build(config, identity(), tasks).unwrap();
+        let client =
+            engine.server.clients.add(|key, id| Client { authenticated: true, ..Client::new(key, id, 0) });
+        engine.server.note_startup(&engine.keyspace);
+        Self { engine, client, seen: [false; Encoding::ALL.len()], last, before: Figures::default() }
+    }
+
+    /// Runs a request and gives its reply.
+    fn run(&mut self, words: &Words) -> Vec<u8> {
+        let mut request = Request::default();
+        for word in words {
+            request.push(word);
+        }
+        let mut reply = Reply::new(Protocol::Resp2);
+        let prepared = Prepared { command: None, hint: None };
+        self.engine.execute(self.client, prepared, request.args(), &mut reply);
+        let replied = reply.as_slice();
+        let malformed = [&b"-ERR unknown"[..], b"-ERR syntax", b"-ERR wrong number"];
+        assert!(
+            !malformed.iter().any(|start| replied.starts_with(start)),
+            "{} to {}",
+            replied.escape_ascii(),
+            self.last
+        );
+        replied.to_vec()
+    }
+
+    /// Remembers what is done, for the message of a failure.
+    fn note(&mut self, words: &[Vec<u8>]) {
+        self.last.clear();
+        for word in words {
+            let word = word.escape_ascii().to_string();
+            let room = self.last.capacity() - self.last.len();
+            if word.len() + 1 > room {
+                break;
+            }
+            self.last.push_str(&word);
+            self.last.push(' ');
+        }
+    }
+
+    /// Deletes all that has expired, as the server does at intervals.
+    fn expire(&mut self) {
+        let Engine { keyspace, server } = &mut self.engine;
+        let mut free = |entry| server.background.free_entry(entry, server.config.lazyfree_lazy_expire);
+        let mut budget = ExpiryBudget { time_is_over: &mut || false, free: &mut free };
+        keyspace.expire_some(server.now_ms, &mut budget);
+        events::settle(keyspace, server);
+        self.engine.serve_blocked();
+    }
+
+    fn flush(&mut self) {
+        let words = vec![b"FLUSHALL".to_vec(), b"SYNC".to_vec()];
+        self.note(&words);
+        self.run(&words);
+    }
+
+    /// Takes a value out as DUMP and puts it in again as RESTORE.
+    fn restore(&mut self, from: &[u8], to: &[u8]) {
+        let dump = self.run(&vec![b"DUMP".to_vec(), from.to_vec()]);
+        let Some(header) = dump.iter().position(|byte| *byte == b'\n') else { return };
+        let Some(payload) = dump.get(header + 1..dump.len().saturating_sub(2)) else { return };
+        let words = [&b"RESTORE"[..], to, b"0", payload, b"REPLACE"];
+        let reply = self.run(&words.iter().map(|word| word.to_vec()).collect());
+        assert_eq!(reply.escape_ascii().to_string(), "+OK\\r\\n", "RESTORE of {}", payload.escape_ascii());
+    }
+
+    /// Holds the sum of all owners to what the allocator counts.
+    fn check(&mut self, seed: u64, step: usize) {
+        self.engine.server.background.wait_until_idle();
+        let quiet = self.engine.server.background.threads.quiesce();
+        let mut entries = 0;
+        for database in self.engine.keyspace.databases() {
+            database.table().for_each_prefetched(|entry| {
+                entries += entry.weight() as u64;
+                self.seen[entry.encoding() as usize] = true;
+            });
+        }
+        let server = &self.engine.server;
+        let figures = server.weigh(&self.engine.keyspace, 0);
+        let pending = server.background.pending_usage() as u64;
+        drop(quiet);
+        let rest = figures.used as i64 - (figures.attributed() + pending + entries) as i64;
+        assert_eq!(
+            rest, 0,
+            "bytes without an owner (negative: with two) after seed {seed}, step {step}: {}\nentries: {entries}\nthen {figures:?}\nbefore {:?}",
+            self.last, self.before
+        );
+        self.before = figures;
+    }
+}
+
+/// Has the thread that drops it give its free blocks back.
+struct FlushesThreadCache;
+
+impl Drop for FlushesThreadCache {
+    fn drop(&mut self) {
+        flush_thread_cache();
+    }
+}
+
+/// What jemalloc says is allocated less what the threads' counters say: the same at all times.
+fn allocator_difference(bench: &Bench) -> i64 {
+    bench.engine.server.background.close_later(FlushesThreadCache);
+    bench.engine.server.background.wait_until_idle();
+    flush_thread_cache();
+    AllocatorStatistics::now().allocated as i64 - allocated_bytes() as i64
+}
+
+fn steps() -> usize {
+    std::env::var("ACCOUNTING_STEPS").ok().and_then(|steps| steps.parse().ok()).unwrap_or(STEPS)
+}
+
+fn step(bench: &mut Bench, requests: &mut Requests) {
+    let (family, templates) = TEMPLATES[requests.random.usize(..TEMPLATES.len())];
+    let template = match requests.random.u16(..1000) {
+        0..2 => RARE[requests.random.usize(..RARE.len())],
+        2..20 => {
+            bench.note(&[b"active expiry".to_vec()]);
+            return bench.expire();
+        }
+        20..60 => {
+            let keys = requests.draw(family, "$k $K");
+            bench.note(&[b"DUMP and RESTORE of".to_vec(), keys[0].clone(), keys[1].clone()]);
+            return bench.restore(&keys[0], &keys[1]);
+        }
+        60..250 => GENERIC[requests.random.usize(..GENERIC.len())],
+        _ => templates[requests.random.usize(..templates.len())],
+    };
+    bench.engine.server.now_ms += requests.random.i64(0..400);
+    let request = requests.draw(family, template);
+    bench.note(&request);
+    bench.run(&request);
+}
+
+#[test]
+fn what_entries_and_tables_weigh_is_what_is_allocated() {
+    let mut bench = Bench::new();
+    let empty_tables = bench.engine.keyspace.table_usage();
+    let difference = allocator_difference(&bench);
+    for seed in SEEDS {
+        let mut requests = Requests::new(seed, FAMILIES);
+        for number in 0..steps() {
+            step(&mut bench, &mut requests);
+            bench.check(seed, number);
+        }
+        assert!(!bench.engine.keyspace.is_empty());
+        assert_eq!(allocator_difference(&bench), difference, "seed {seed}: jemalloc counts otherwise");
+        bench.flush();
+        bench.check(seed, steps());
+        assert_eq!(bench.engine.keyspace.table_usage(), empty_tables, "seed {seed}: empty tables");
+    }
+    assert_eq!(allocator_difference(&bench), difference, "jemalloc counts otherwise at the end");
+    let unseen: Vec<_> = Encoding::ALL.iter().filter(|encoding| !bench.seen[**encoding as usize]).collect();
+    assert!(unseen.is_empty(), "never met: {unseen:?}");
+}
