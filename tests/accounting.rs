@@ -36,6 +36,7 @@ const TEMPLATES: &[(&str, &[&str])] = &[
     ("hash", HASHES),
     ("zset", SORTED_SETS),
     ("stream", STREAMS),
+    ("many", MANY),
 ];
 
 const STRINGS: &[&str] = &[
@@ -79,6 +80,7 @@ const LISTS: &[&str] = &[
     "CONFIG SET list-max-listpack-size -2",
     "CONFIG SET list-max-listpack-size 4",
     "CONFIG SET list-max-listpack-size 128",
+    "CONFIG SET list-compress-depth $n",
 ];
 
 const SETS: &[&str] = &[
@@ -190,6 +192,18 @@ const STREAMS: &[&str] = &[
     "XSETID $k 4000-5",
     "CONFIG SET stream-node-max-entries 100",
     "CONFIG SET stream-node-max-entries 4",
+];
+
+/// Many small keys, that tables grow and shrink, with and without what expires.
+const MANY: &[&str] = &[
+    "MSET *$b,$n",
+    "MSET *$b,$v",
+    "DEL *$b",
+    "UNLINK *$b",
+    "SET $b $n PX $m",
+    "SET $b $v PX $m",
+    "PERSIST $b",
+    "HSETEX $b PX $m FIELDS #$s,$v",
 ];
 
 /// What can be done to any key.

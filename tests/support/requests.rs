@@ -1,6 +1,6 @@
 //! Random requests from templates: words of a template that begin with a mark are replaced, the others stay.
 //!
-//! `$k` a key of the family, `$K` a key of any family, `$v` a value, `$f` a member or field, `$s` one that is
+//! `$k` a key of the family, `$K` a key of any family, `$b` one of many keys, `$v` a value, `$f` a member or field, `$s` one that is
 //! always short, `$i` an integer, `$d` a
 //! number, `$n` a count, `$x` an index, `$t` a time to live in seconds, `$m` one in milliseconds, `$e` a stream id;
 //! `*$f,$v` is such a group once or more often, `#$f` the number of them first.
@@ -18,6 +18,8 @@ pub struct Requests {
 
 /// Keys of a family.
 const KEYS: usize = 4;
+/// Keys of no family.
+const MANY_KEYS: usize = 4000;
 /// Members and fields that are drawn from.
 const MEMBERS: usize = 900;
 
@@ -74,6 +76,7 @@ impl Requests {
             }
             "$v" => return self.value(),
             "$f" => return self.member(),
+            "$b" => self.random.usize(..MANY_KEYS).to_string(),
             "$s" => format!("s{}", self.random.usize(..MEMBERS)),
             "$i" => return self.integer(),
             "$d" => self.number(),
