@@ -1,8 +1,8 @@
 //! Random requests from templates: words of a template that begin with a mark are replaced, the others stay.
 //!
-//! `$k` a key of the family, `$K` a key of any family, `$b` one of many keys, `$v` a value, `$f` a member or field, `$s` one that is
-//! always short, `$i` an integer, `$d` a
-//! number, `$n` a count, `$x` an index, `$t` a time to live in seconds, `$m` one in milliseconds, `$e` a stream id;
+//! `$k` a key of the family, `$K` a key of any family, `$b` one of many keys, `$v` a value, `$f` a member or field,
+//! `$s` one that is always short, `$i` an integer, `$d` a number, `$n` a count, `$x` an index, `$t` a time to live in
+//! seconds, `$m` one in milliseconds, `$e` a stream id;
 //! `*$f,$v` is such a group once or more often, `#$f` the number of them first.
 #![allow(dead_code, unreachable_pub, missing_docs)]
 
