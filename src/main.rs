@@ -1,4 +1,5 @@
 //! The `weighbridge` binary: picks what to run from the arguments it was called with.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program talks to its user")]
 
 use std::os::unix::ffi::OsStringExt;
 use std::process::ExitCode;

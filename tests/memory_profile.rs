@@ -2,7 +2,7 @@
 //!
 //! The identity: what is used at the fork is the sum of all rows and a remainder of at most 64 KiB or 0.1 %, and never
 //! a negative one, which would be double counting.
-#![allow(clippy::unwrap_used, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::print_stderr, missing_docs)]
 
 mod support;
 

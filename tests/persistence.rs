@@ -1,5 +1,5 @@
 //! Snapshots of a running server: what survives, what is refused, and what the end of a child brings about.
-#![allow(clippy::unwrap_used, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::print_stderr, missing_docs)]
 
 mod support;
 
