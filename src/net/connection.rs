@@ -1,13 +1,15 @@
 //! A connection: its socket, the bytes it has read, and the task that reads and flushes.
 
 use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
 use std::io;
 use std::rc::Rc;
+use std::task::{Context, Poll, ready};
 
 use tokio::sync::Notify;
 
 use super::Shared;
-use super::stream::Stream;
+use super::stream::{Reader, Writer};
 use crate::memory::MemoryUsage;
 use crate::resp::Parser;
 use crate::resp::QueryBuffer;
@@ -41,7 +43,7 @@ impl Input {
 #[derive(Debug)]
 pub(super) struct Connection {
     pub(super) key: ClientKey,
-    pub(super) stream: Stream,
+    pub(super) writer: Writer,
     pub(super) input: RefCell<Input>,
     /// In the list of the next batch.
     pub(super) queued: Cell<bool>,
@@ -65,10 +67,10 @@ pub(super) fn prepare() {
 }
 
 impl Connection {
-    pub(super) fn new(key: ClientKey, stream: Stream) -> Rc<Self> {
+    pub(super) fn new(key: ClientKey, writer: Writer) -> Rc<Self> {
         Rc::new(Self {
             key,
-            stream,
+            writer,
             input: RefCell::default(),
             queued: Cell::new(false),
             attention: Notify::new(),
@@ -83,34 +85,37 @@ impl Connection {
     }
 
     /// Reads what the socket has, once.
-    fn read(&self) -> io::Result<usize> {
+    fn poll_read(&self, cx: &mut Context<'_>, reader: &mut Reader) -> Poll<io::Result<usize>> {
         let mut input = self.input.borrow_mut();
         if input.missing > READ_CHUNK {
             let missing = input.missing;
             input.query.reserve_exact(missing);
-            let count = self.stream.try_read_into(input.query.append_to())?;
+            let count = ready!(reader.poll_read_into(cx, input.query.append_to()))?;
             input.missing = missing.saturating_sub(count);
             input.query.note_peak();
-            return Ok(count);
+            return Poll::Ready(Ok(count));
         }
         READ_BUFFER.with_borrow_mut(|buffer| {
-            let count = self.stream.try_read(buffer)?;
+            let count = ready!(reader.poll_read(cx, buffer))?;
             input.query.extend(buffer.get(..count).unwrap_or_default());
             input.query.note_peak();
-            Ok(count)
+            Poll::Ready(Ok(count))
         })
     }
 }
 
 /// Serves a connection until either side closes it.
-pub(super) async fn serve(shared: Rc<Shared>, connection: Rc<Connection>) {
+pub(super) async fn serve(shared: Rc<Shared>, connection: Rc<Connection>, mut reader: Reader) {
     while !connection.closing.get() {
         let wants_write = connection.wants_write.get();
         let done = tokio::select! {
             biased;
             () = connection.attention.notified() => false,
-            readable = connection.stream.readable() => readable.is_err() || receive(&shared, &connection),
-            writable = connection.stream.writable(), if wants_write => {
+            read = poll_fn(|cx| connection.poll_read(cx, &mut reader)) => match read {
+                Ok(0) | Err(_) => true,
+                Ok(count) => receive(&shared, &connection, count),
+            },
+            writable = connection.writer.writable(), if wants_write => {
                 writable.is_err() || !super::executor::flush(&shared, &connection)
             }
         };
@@ -122,27 +127,21 @@ pub(super) async fn serve(shared: Rc<Shared>, connection: Rc<Connection>) {
     shared.engine.borrow_mut().server.disconnect(connection.key);
 }
 
-/// Takes what the socket has; `true` when the peer is gone.
-fn receive(shared: &Rc<Shared>, connection: &Rc<Connection>) -> bool {
-    match connection.read() {
-        Ok(0) => true,
-        Ok(count) => {
-            let mut engine = shared.engine.borrow_mut();
-            let server = &mut engine.server;
-            server.stats.reads += 1;
-            server.stats.bytes_in += count as u64;
-            if let Some(client) = server.clients.get_mut(connection.key) {
-                client.bytes_in += count as u64;
-                client.last_interaction_ms = server.now_ms;
-                client.query = connection.input.borrow().figures();
-            }
-            if server.closes_for_query(connection.key, connection.input.borrow().query.unread()) {
-                return true;
-            }
-            drop(engine);
-            shared.enqueue(connection);
-            false
-        }
-        Err(error) => error.kind() != io::ErrorKind::WouldBlock,
+/// Has what was read run with the next batch; `true` when the connection is to end.
+fn receive(shared: &Rc<Shared>, connection: &Rc<Connection>, count: usize) -> bool {
+    let mut engine = shared.engine.borrow_mut();
+    let server = &mut engine.server;
+    server.stats.reads += 1;
+    server.stats.bytes_in += count as u64;
+    if let Some(client) = server.clients.get_mut(connection.key) {
+        client.bytes_in += count as u64;
+        client.last_interaction_ms = server.now_ms;
+        client.query = connection.input.borrow().figures();
     }
+    if server.closes_for_query(connection.key, connection.input.borrow().query.unread()) {
+        return true;
+    }
+    drop(engine);
+    shared.enqueue(connection);
+    false
 }

@@ -356,7 +356,7 @@ fn write_output(engine: &mut Engine, connection: &Connection) -> bool {
     }
     let Some(client) = server.clients.get_mut(connection.key) else { return close(connection) };
     while !client.output.is_empty() {
-        match connection.stream.try_write(client.output.as_slice()) {
+        match connection.writer.try_write(client.output.as_slice()) {
             Ok(count) => {
                 server.stats.writes += 1;
                 server.stats.bytes_out += count as u64;

@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 
 use super::Shared;
 use super::connection::{Connection, serve};
-use super::stream::Stream;
+use super::stream::{self, Reader, Writer};
 use crate::memory::{MemoryUsage, allocated_bytes};
 use crate::resp::{CommandError, Protocol as RespProtocol, Reply};
 use crate::server::{Client, ClientKey, Server};
@@ -132,14 +132,14 @@ fn greet_tcp(shared: &Rc<Shared>, stream: TcpStream, peer: SocketAddr, before: u
     let local = stream.local_addr().map_or_else(|_| String::new(), show);
     let loopback = peer.ip().to_canonical().is_loopback();
     let arrival = Arrival { address: show(peer), local_address: local, foreign: !loopback, before };
-    welcome(shared, Stream::Tcp(stream), arrival);
+    welcome(shared, stream::of_tcp(stream), arrival, false);
 }
 
 fn greet_unix(shared: &Rc<Shared>, stream: UnixStream, before: usize) {
     let path = shared.engine.borrow().server.config.unixsocket.as_str().into_owned();
     let address = format!("{path}:0");
     let arrival = Arrival { address: address.clone(), local_address: address, foreign: false, before };
-    welcome(shared, Stream::Unix(stream), arrival);
+    welcome(shared, stream::of_unix(stream), arrival, true);
 }
 
 /// `address:port`, IPv6 addresses in brackets, mapped IPv4 ones as such.
@@ -158,12 +158,11 @@ struct Arrival {
 }
 
 /// Registers a connection and starts its task, or refuses it with the reason.
-fn welcome(shared: &Rc<Shared>, stream: Stream, arrival: Arrival) {
+fn welcome(shared: &Rc<Shared>, (reader, writer): (Reader, Writer), arrival: Arrival, unix_socket: bool) {
     let Arrival { address, local_address, foreign, before } = arrival;
     let lists_before = shared.lists_usage();
     tracing::debug!("Accepted {address}");
-    let unix_socket = matches!(stream, Stream::Unix(_));
-    let descriptor = stream.descriptor();
+    let descriptor = writer.descriptor();
     let mut engine = shared.engine.borrow_mut();
     let server = &mut engine.server;
     server.stats.connections_received += 1;
@@ -171,7 +170,7 @@ fn welcome(shared: &Rc<Shared>, stream: Stream, arrival: Arrival) {
         server.stats.connections_rejected += 1;
         let mut reply = Reply::new(RespProtocol::Resp2);
         error.write(&mut reply);
-        let _ = stream.try_write(reply.as_slice());
+        let _ = writer.try_write(reply.as_slice());
         return;
     }
     let authenticated = server.config.requirepass.is_empty();
@@ -186,9 +185,9 @@ fn welcome(shared: &Rc<Shared>, stream: Stream, arrival: Arrival) {
         ..Client::new(key, id, now_ms)
     });
     drop(engine);
-    let connection = Connection::new(key, stream);
+    let connection = Connection::new(key, writer);
     shared.register(&connection);
-    tokio::task::spawn_local(serve(Rc::clone(shared), connection));
+    tokio::task::spawn_local(serve(Rc::clone(shared), connection, reader));
     note_connection_bytes(shared, key, before.saturating_sub(lists_before + registry_before));
 }
 

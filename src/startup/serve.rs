@@ -25,6 +25,10 @@ use crate::server::{
 };
 use crate::sys::{clock, signals};
 
+/// Tasks that run before the sockets are asked again. While tasks are ready asking is a wasted system call, and the batch
+/// of a turn must not be cut short: connections up to this many are one batch.
+const TASKS_PER_POLL: u32 = 1024;
+
 /// The server could not start or go on; the log says why.
 #[derive(Debug)]
 pub(super) struct Stopped;
@@ -37,7 +41,11 @@ pub(super) fn run(mut config: Config, identity: Identity) -> Result<Infallible, 
     signals::install(log.as_raw_fd(), &unfinished).map_err(stop_for)?;
     // The handler of signals writes to it for as long as the process lives.
     std::mem::forget(log);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(stop_for)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .event_interval(TASKS_PER_POLL)
+        .build()
+        .map_err(stop_for)?;
     let (tasks, requests) = mpsc::unbounded_channel();
     let engine = build(config, identity, tasks).map_err(stop_for)?;
     process_title::show(&engine.server);
