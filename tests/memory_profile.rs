@@ -163,6 +163,34 @@ fn clients_in_every_state_are_accounted_for() {
 }
 
 #[test]
+fn subscriptions_are_accounted_for() {
+    let server = Server::start(&["--notify-keyspace-events", "KEA"]);
+    let mut conversation = Conversation::open(&server);
+    let mut subscribers: Vec<Conversation> = (0..20).map(|_| Conversation::open(&server)).collect();
+    check(&server, &mut conversation, "nobody subscribes");
+    for (number, client) in subscribers.iter_mut().enumerate() {
+        for name in 0..100 {
+            client.ask(&format!("SUBSCRIBE everybody:{name}"));
+            client.ask(&format!("PSUBSCRIBE mine:{number}:{name}:{}*", "x".repeat(name)));
+        }
+        client.ask("SSUBSCRIBE shard");
+    }
+    let text = check(&server, &mut conversation, "channels, patterns and shards");
+    let tables = number(&text, "mem_pubsub");
+    assert!(tables > 2000 * 100, "{tables}");
+    assert_eq!(number(&section(&mut conversation, "clients"), "pubsub_clients"), 20);
+    assert_eq!(number(&section(&mut conversation, "stats"), "pubsub_patterns"), 2000);
+    conversation.ask("PUBLISH everybody:1 hello");
+    conversation.ask("SET key value");
+    check(&server, &mut conversation, "messages");
+    drop(subscribers);
+    server
+        .until("they are gone", || number(&section(&mut conversation, "clients"), "connected_clients") == 1);
+    let text = check(&server, &mut conversation, "subscribers gone");
+    assert_eq!(number(&text, "mem_pubsub"), 0);
+}
+
+#[test]
 fn batches_and_growing_tables_are_accounted_for() {
     let server = Server::start(&[]);
     let mut conversation = Conversation::open(&server);

@@ -31,7 +31,13 @@ const PING: Command = Command {
 };
 
 fn ping(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
+    let subscribed = cx.client().is_some_and(|client| client.subscriptions.is_some());
     match args.len() {
+        1 | 2 if subscribed && cx.reply.protocol() == Protocol::Resp2 => {
+            cx.reply.array(2);
+            cx.reply.bulk(b"pong");
+            cx.reply.bulk(args.at(1));
+        }
         1 => cx.reply.simple("PONG"),
         2 => cx.reply.bulk(args.at(1)),
         _ => return Err(CommandError::WrongArity(cx.command.full_name.as_str().into())),
@@ -284,6 +290,7 @@ fn reset(cx: &mut Context<'_>, _: Args<'_>) -> Outcome {
     let open = server.config.requirepass.is_empty();
     server.watched.unwatch(&mut server.clients, *client);
     server.monitors.remove(*client);
+    server.end_subscriptions(*client);
     if let Some(client) = server.clients.get_mut(*client) {
         client.discard_transaction();
         client.database = 0;

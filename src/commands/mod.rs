@@ -19,6 +19,7 @@ mod latency;
 mod list;
 mod memory;
 mod persistence;
+mod pubsub;
 mod scan;
 mod server;
 mod set;
@@ -50,6 +51,7 @@ pub fn table() -> CommandTable {
         list::COMMANDS,
         memory::COMMANDS,
         persistence::COMMANDS,
+        pubsub::COMMANDS,
         server::COMMANDS,
         set::COMMANDS,
         shutdown::COMMANDS,

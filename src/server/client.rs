@@ -8,6 +8,7 @@ use crate::resp::{Protocol, Reply};
 
 use super::blocking::Blocked;
 use super::command::TableEntry;
+use super::pubsub::Subscriptions;
 
 /// A client's place in the registry while it is connected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -125,6 +126,8 @@ pub struct Client {
     pub blocked: Option<Box<Blocked>>,
     /// The transaction it is collecting, if it is in MULTI.
     pub transaction: Option<Box<super::transaction::Transaction>>,
+    /// The channels and patterns it subscribes to, if there are any.
+    pub subscriptions: Option<Box<Subscriptions>>,
     /// Keys it watches, as (database, key).
     pub watched: Vec<(usize, Vec<u8>)>,
     /// A watched key was changed: EXEC will fail.
@@ -187,6 +190,7 @@ impl Client {
             last_command: None,
             blocked: None,
             transaction: None,
+            subscriptions: None,
             watched: Vec::new(),
             watch_broken: false,
             output: Reply::new(Protocol::Resp2),
@@ -201,7 +205,7 @@ impl Client {
     /// The class it belongs to.
     #[must_use]
     pub fn class(&self) -> ClientClass {
-        ClientClass::Normal
+        if self.subscriptions.is_some() { ClientClass::Pubsub } else { ClientClass::Normal }
     }
 
     /// Seconds since it last sent something.
@@ -229,6 +233,7 @@ impl MemoryUsage for Client {
             + self.watched.iter().map(|(_, key)| vec_usage(key)).sum::<usize>()
             + self.blocked.as_ref().map_or(0, |blocked| box_usage::<Blocked>() + blocked.memory_usage())
             + self.transaction.as_ref().map_or(0, |transaction| transaction.memory_usage())
+            + self.subscriptions.as_ref().map_or(0, |all| box_usage::<Subscriptions>() + all.memory_usage())
             + self.output.memory_usage()
             + self.query.allocated
             + self.connection_bytes

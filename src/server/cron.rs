@@ -65,6 +65,7 @@ impl Engine {
         }
         self.server.end_pause_when_over();
         self.expire_keys();
+        self.server.publish_events(None);
         self.server.save_when_due(&mut self.keyspace);
     }
 

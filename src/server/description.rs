@@ -3,6 +3,7 @@
 use std::io::Write;
 
 use super::client::{Client, DEFAULT_USER};
+use super::pubsub::Kind;
 use crate::memory::MemoryUsage;
 use crate::resp::Protocol;
 
@@ -19,6 +20,7 @@ impl Client {
     pub fn flags(&self) -> String {
         let letters = [
             (self.monitor, 'O'),
+            (self.subscriptions.is_some(), 'P'),
             (self.transaction.is_some(), 'x'),
             (self.blocked.is_some(), 'b'),
             (self.watch_broken, 'd'),
@@ -87,7 +89,13 @@ impl Client {
             self.flags(),
             self.database
         )?;
-        write!(line, " sub=0 psub=0 ssub=0 multi={multi} watch={}", self.watched.len())
+        let subscribed = |kind| self.subscriptions.as_ref().map_or(0, |all| all.count(kind));
+        let [channels, patterns, shards] = [Kind::Channel, Kind::Pattern, Kind::Shard].map(subscribed);
+        write!(
+            line,
+            " sub={channels} psub={patterns} ssub={shards} multi={multi} watch={}",
+            self.watched.len()
+        )
     }
 
     fn write_buffers(&self, line: &mut Vec<u8>) -> std::io::Result<()> {

@@ -9,8 +9,7 @@ use super::call::Call;
 use super::client::ClientKey;
 use super::command::{Args, Command, Group, TableEntry, flag};
 use crate::keyspace::{KeyHash, Keys};
-use crate::resp::CommandError;
-use crate::resp::Reply;
+use crate::resp::{CommandError, Protocol, Reply};
 use crate::sys::clock;
 use crate::types::ValueType;
 
@@ -56,7 +55,11 @@ impl Engine {
         let start = reply.len();
         let executed = self.run(client, prepared, args, reply);
         if executed != Executed::Paused {
-            self.apply_reply_mode(client, start, reply);
+            self.apply_reply_mode(client, prepared, start, reply);
+            self.server.publish_events(Some((client, reply.protocol())));
+            if self.server.pubsub.has_own() {
+                reply.raw(&self.server.pubsub.take_own());
+            }
         }
         executed
     }
@@ -72,7 +75,7 @@ impl Engine {
                 }
             },
         };
-        if let Err(error) = self.check(client, entry) {
+        if let Err(error) = self.check(client, entry, reply.protocol()) {
             self.refuse(client, Some(entry), &error, reply);
             return Executed::Done;
         }
@@ -94,15 +97,13 @@ impl Engine {
     }
 
     /// What forbids a command, whatever its arguments.
-    fn check(&self, client: ClientKey, entry: &TableEntry) -> Result<(), CommandError> {
+    fn check(&self, client: ClientKey, entry: &TableEntry, protocol: Protocol) -> Result<(), CommandError> {
         let command = entry.command;
-        let authenticated = self.server.clients.get(client).is_some_and(|client| client.authenticated);
-        if !authenticated && !command.has(flag::NO_AUTH) {
+        let record = self.server.clients.get(client);
+        if !record.is_some_and(|record| record.authenticated) && !command.has(flag::NO_AUTH) {
             return Err(CommandError::NoAuth);
         }
-        if command.has(flag::NO_MULTI)
-            && self.server.clients.get(client).is_some_and(|client| client.transaction.is_some())
-        {
+        if command.has(flag::NO_MULTI) && record.is_some_and(|record| record.transaction.is_some()) {
             return Err(CommandError::NotInTransaction(entry.full_name.as_str().into()));
         }
         let flags = command.flags | self.queued_flags(client, command);
@@ -110,6 +111,13 @@ impl Engine {
             && self.server.persistence.refuses_writes(&self.server.config)
         {
             return Err(CommandError::MisconfSnapshot(self.server.title()));
+        }
+        if protocol == Protocol::Resp2
+            && record.is_some_and(|record| record.subscriptions.is_some())
+            && !command.pushes()
+            && !matches!(command.name, "ping" | "quit" | "reset")
+        {
+            return Err(CommandError::NotWhileSubscribed(entry.full_name.as_str().into()));
         }
         if self.server.persistence.is_loading() && !command.has(flag::LOADING) {
             return Err(CommandError::Loading(self.server.title()));
@@ -285,15 +293,17 @@ impl Engine {
         self.server.end_wait(client, WaitEnd::Timeout);
     }
 
-    /// Drops the reply of a client that wants none (CLIENT REPLY).
-    fn apply_reply_mode(&mut self, client: ClientKey, start: usize, reply: &mut Reply) {
+    /// Drops the reply of a client that wants none (CLIENT REPLY), unless it is one of pushes.
+    fn apply_reply_mode(&mut self, client: ClientKey, prepared: Prepared, start: usize, reply: &mut Reply) {
         use super::client::ReplyMode;
         let Some(record) = self.server.clients.get_mut(client) else { return };
+        let kept =
+            if prepared.command.is_some_and(|entry| entry.command.pushes()) { reply.len() } else { start };
         match record.reply_mode {
             ReplyMode::On => {}
-            ReplyMode::Off => reply.truncate(start),
+            ReplyMode::Off => reply.truncate(kept),
             ReplyMode::Skip => {
-                reply.truncate(start);
+                reply.truncate(kept);
                 record.reply_mode = ReplyMode::On;
             }
             ReplyMode::SkipNext => record.reply_mode = ReplyMode::Skip,

@@ -3,6 +3,7 @@
 use super::Server;
 use crate::config::EventClasses;
 use crate::keyspace::{Happening, Keyspace};
+use crate::memory::{MemoryUsage, vec_usage};
 
 /// An event as it happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,9 +33,22 @@ impl KeyEvents {
         }
     }
 
+    /// Whether no event waits.
+    #[inline]
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.pending.is_empty()
+    }
+
     /// The events noted so far, in order.
     pub fn take(&mut self) -> Vec<KeyEvent> {
         std::mem::take(&mut self.pending)
+    }
+}
+
+impl MemoryUsage for KeyEvents {
+    fn memory_usage(&self) -> usize {
+        vec_usage(&self.pending) + self.pending.iter().map(|event| vec_usage(&event.key)).sum::<usize>()
     }
 }
 

@@ -61,7 +61,14 @@ impl MemoryFigures {
         let lists = server.clients.registry_usage() + server.connection_lists_bytes;
         // What was allocated at the start and belongs to one of the others is counted there.
         let own = startup.saturating_sub(server.identity.startup_rows);
-        let overhead = own + clients + replicas + tables + waiting + lists + server.observation_usage();
+        let overhead = own
+            + clients
+            + replicas
+            + tables
+            + waiting
+            + lists
+            + server.observation_usage()
+            + server.pubsub_usage();
         Self {
             used,
             peak: server.stats.peak_allocated,

@@ -21,6 +21,7 @@ pub mod monitors;
 mod oom_score;
 pub mod open_files;
 pub mod process_title;
+pub mod pubsub;
 mod redaction;
 pub mod shutdown;
 mod saving;
@@ -43,6 +44,7 @@ use command_log::CommandLog;
 use events::KeyEvents;
 use latency::LatencyMonitor;
 use monitors::Monitors;
+use pubsub::Pubsub;
 use stats::Stats;
 use tokio::sync::mpsc::UnboundedSender;
 use transaction::WatchedKeys;
@@ -166,6 +168,8 @@ pub struct Server {
     pub latency: LatencyMonitor,
     /// Who is fed every command.
     pub monitors: Monitors,
+    /// Who subscribes to what.
+    pub pubsub: Pubsub,
     /// Counters.
     pub stats: Stats,
     /// Saving and loading.
@@ -207,6 +211,9 @@ impl Server {
         if let Some(client) = self.clients.remove(key) {
             self.watched.forget_all(key, &client.watched);
             self.monitors.remove(key);
+            if let Some(subscriptions) = &client.subscriptions {
+                self.pubsub.forget(key, subscriptions);
+            }
             self.held.retain(|held| *held != key);
             if let Some(blocked) = &client.blocked {
                 self.blocked.forget(key, blocked);

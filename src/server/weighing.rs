@@ -45,6 +45,7 @@ impl Server {
             clients: bytes(clients),
             replication_buffer: bytes(replicas),
             startup: bytes(self.identity.startup_bytes.saturating_sub(self.identity.startup_rows)),
+            pubsub: bytes(self.pubsub_usage()),
             watch_block: bytes(self.waiting_usage()),
             logs: bytes(self.observation_usage()),
             profiler: bytes(self.persistence.memory_usage()),

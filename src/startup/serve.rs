@@ -83,6 +83,7 @@ pub fn build(
         command_log: Default::default(),
         latency: Default::default(),
         monitors: Default::default(),
+        pubsub: Default::default(),
         stats: Stats::new(commands.ids()),
         persistence: persistence::State::default(),
         identity,

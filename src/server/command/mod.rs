@@ -84,6 +84,12 @@ impl Command {
         self.flags & flag != 0
     }
 
+    /// Whether it answers by pushes: it subscribes, or ends that. What only publishes or shows may run in scripts.
+    #[must_use]
+    pub const fn pushes(&self) -> bool {
+        self.has(flag::PUBSUB) && self.has(flag::NOSCRIPT)
+    }
+
     /// All ACL categories: the explicit ones and those that flags imply.
     #[must_use]
     pub const fn all_categories(&self) -> u32 {

@@ -4,6 +4,7 @@ use super::Fields;
 use crate::keyspace::Keyspace;
 use crate::server::Server;
 use crate::server::command::TableEntry;
+use crate::server::pubsub::Kind;
 
 pub(super) fn stats(fields: &mut Fields, keyspace: &Keyspace, server: &mut Server) {
     let (stats, counters) = (&server.stats, &keyspace.counters);
@@ -36,7 +37,9 @@ pub(super) fn stats(fields: &mut Fields, keyspace: &Keyspace, server: &mut Serve
     fields.zeros(&["total_eviction_exceeded_time", "current_eviction_exceeded_time"]);
     fields.field("keyspace_hits", counters.hits);
     fields.field("keyspace_misses", counters.misses);
-    fields.zeros(&["pubsub_channels", "pubsub_patterns", "pubsubshard_channels"]);
+    fields.field("pubsub_channels", server.pubsub.len(Kind::Channel));
+    fields.field("pubsub_patterns", server.pubsub.len(Kind::Pattern));
+    fields.field("pubsubshard_channels", server.pubsub.len(Kind::Shard));
     more_stats(fields, server);
 }
 
