@@ -7,15 +7,12 @@
 
 mod support;
 
-use support::requests::{Request as Words, Requests};
-use weighbridge::config::{Config, Supervised};
+use support::engine::{InProcess, bulk};
+use support::requests::Requests;
 use weighbridge::keyspace::ExpiryBudget;
 use weighbridge::memory::{AllocatorStatistics, allocated_bytes, flush_thread_cache};
 use weighbridge::profile::Figures;
-use weighbridge::resp::{Protocol, Reply};
-use weighbridge::server::command::Request;
-use weighbridge::server::{Client, ClientKey, Engine, Identity, Prepared, events};
-use weighbridge::startup;
+use weighbridge::server::{Engine, events};
 use weighbridge::types::Encoding;
 
 const SEEDS: [u64; 3] = [1, 20_261_122, 0x5eed];
@@ -240,10 +237,9 @@ const RARE: &[&str] = &[
     "CONFIG SET lazyfree-lazy-user-del yes lazyfree-lazy-server-del yes lazyfree-lazy-expire yes",
 ];
 
-/// An engine without sockets, with one client.
+/// An engine and what is known of it.
 struct Bench {
-    engine: Engine,
-    client: ClientKey,
+    server: InProcess,
     /// Encodings that were met.
     seen: [bool; Encoding::ALL.len()],
     /// What was done last; made before the start, as all that the test keeps, and never longer than it was made.
@@ -252,45 +248,16 @@ struct Bench {
     before: Figures,
 }
 
-fn identity() -> Identity {
-    Identity {
-        run_id: "0".repeat(40),
-        pid: std::process::id(),
-        started_ms: 0,
-        program: String::new(),
-        executable: String::new(),
-        config_file: String::new(),
-        pid_file: None,
-        supervised: Supervised::No,
-        startup_bytes: 0,
-        startup_rows: 0,
-    }
-}
-
 impl Bench {
     fn new() -> Self {
-        let (tasks, requests) = tokio::sync::mpsc::unbounded_channel();
-        // Nobody performs what commands ask of tasks: nothing of it is tested here.
-        std::mem::forget(requests);
         let last = String::with_capacity(LAST_BYTES);
-        let config = Config { latency_tracking: false, ..Config::default() };
-        let mut engine = startup::build(config, identity(), tasks).unwrap();
-        let client =
-            engine.server.clients.add(|key, id| Client { authenticated: true, ..Client::new(key, id, 0) });
-        engine.server.note_startup(&engine.keyspace);
-        Self { engine, client, seen: [false; Encoding::ALL.len()], last, before: Figures::default() }
+        let server = InProcess::start();
+        Self { server, seen: [false; Encoding::ALL.len()], last, before: Figures::default() }
     }
 
-    /// Runs a request and gives its reply.
-    fn run(&mut self, words: &Words) -> Vec<u8> {
-        let mut request = Request::default();
-        for word in words {
-            request.push(word);
-        }
-        let mut reply = Reply::new(Protocol::Resp2);
-        let prepared = Prepared { command: None, hint: None };
-        self.engine.execute(self.client, prepared, request.args(), &mut reply);
-        let replied = reply.as_slice();
+    /// Runs a request that is well-formed, whatever it meets, and gives its reply.
+    fn run(&mut self, words: &[impl AsRef<[u8]>]) -> Vec<u8> {
+        let replied = self.server.run(words);
         let malformed = [&b"-ERR unknown"[..], b"-ERR syntax", b"-ERR wrong number"];
         assert!(
             !malformed.iter().any(|start| replied.starts_with(start)),
@@ -298,7 +265,7 @@ impl Bench {
             replied.escape_ascii(),
             self.last
         );
-        replied.to_vec()
+        replied
     }
 
     /// Remembers what is done, for the message of a failure.
@@ -317,12 +284,12 @@ impl Bench {
 
     /// Deletes all that has expired, as the server does at intervals.
     fn expire(&mut self) {
-        let Engine { keyspace, server } = &mut self.engine;
+        let Engine { keyspace, server } = &mut self.server.engine;
         let mut free = |entry| server.background.free_entry(entry, server.config.lazyfree_lazy_expire);
         let mut budget = ExpiryBudget { time_is_over: &mut || false, free: &mut free };
         keyspace.expire_some(server.now_ms, &mut budget);
         events::settle(keyspace, server);
-        self.engine.serve_blocked();
+        self.server.engine.serve_blocked();
     }
 
     fn flush(&mut self) {
@@ -333,27 +300,26 @@ impl Bench {
 
     /// Takes a value out as DUMP and puts it in again as RESTORE.
     fn restore(&mut self, from: &[u8], to: &[u8]) {
-        let dump = self.run(&vec![b"DUMP".to_vec(), from.to_vec()]);
-        let Some(header) = dump.iter().position(|byte| *byte == b'\n') else { return };
-        let Some(payload) = dump.get(header + 1..dump.len().saturating_sub(2)) else { return };
+        let dump = self.run(&[b"DUMP", from]);
+        let Some(payload) = bulk(&dump) else { return };
         let words = [&b"RESTORE"[..], to, b"0", payload, b"REPLACE"];
-        let reply = self.run(&words.iter().map(|word| word.to_vec()).collect());
+        let reply = self.run(&words);
         assert_eq!(reply.escape_ascii().to_string(), "+OK\\r\\n", "RESTORE of {}", payload.escape_ascii());
     }
 
     /// Holds the sum of all owners to what the allocator counts.
     fn check(&mut self, seed: u64, step: usize) {
-        self.engine.server.background.wait_until_idle();
-        let quiet = self.engine.server.background.threads.quiesce();
+        self.server.engine.server.background.wait_until_idle();
+        let quiet = self.server.engine.server.background.threads.quiesce();
         let mut entries = 0;
-        for database in self.engine.keyspace.databases() {
+        for database in self.server.engine.keyspace.databases() {
             database.table().for_each_prefetched(|entry| {
                 entries += entry.weight() as u64;
                 self.seen[entry.encoding() as usize] = true;
             });
         }
-        let server = &self.engine.server;
-        let figures = server.weigh(&self.engine.keyspace, 0);
+        let Engine { keyspace, server } = &self.server.engine;
+        let figures = server.weigh(keyspace, 0);
         let pending = server.background.pending_usage() as u64;
         drop(quiet);
         let rest = figures.used as i64 - (figures.attributed() + pending + entries) as i64;
@@ -377,8 +343,8 @@ impl Drop for FlushesThreadCache {
 
 /// What jemalloc says is allocated less what the threads' counters say: the same at all times.
 fn allocator_difference(bench: &Bench) -> i64 {
-    bench.engine.server.background.close_later(FlushesThreadCache);
-    bench.engine.server.background.wait_until_idle();
+    bench.server.engine.server.background.close_later(FlushesThreadCache);
+    bench.server.engine.server.background.wait_until_idle();
     flush_thread_cache();
     AllocatorStatistics::now().allocated as i64 - allocated_bytes() as i64
 }
@@ -403,7 +369,7 @@ fn step(bench: &mut Bench, requests: &mut Requests) {
         60..250 => GENERIC[requests.random.usize(..GENERIC.len())],
         _ => templates[requests.random.usize(..templates.len())],
     };
-    bench.engine.server.now_ms += requests.random.i64(0..400);
+    bench.server.engine.server.now_ms += requests.random.i64(0..400);
     let request = requests.draw(family, template);
     bench.note(&request);
     bench.run(&request);
@@ -412,7 +378,7 @@ fn step(bench: &mut Bench, requests: &mut Requests) {
 #[test]
 fn what_entries_and_tables_weigh_is_what_is_allocated() {
     let mut bench = Bench::new();
-    let empty_tables = bench.engine.keyspace.table_usage();
+    let empty_tables = bench.server.engine.keyspace.table_usage();
     let difference = allocator_difference(&bench);
     for seed in SEEDS {
         let mut requests = Requests::new(seed, FAMILIES);
@@ -420,11 +386,11 @@ fn what_entries_and_tables_weigh_is_what_is_allocated() {
             step(&mut bench, &mut requests);
             bench.check(seed, number);
         }
-        assert!(!bench.engine.keyspace.is_empty());
+        assert!(!bench.server.engine.keyspace.is_empty());
         assert_eq!(allocator_difference(&bench), difference, "seed {seed}: jemalloc counts otherwise");
         bench.flush();
         bench.check(seed, steps());
-        assert_eq!(bench.engine.keyspace.table_usage(), empty_tables, "seed {seed}: empty tables");
+        assert_eq!(bench.server.engine.keyspace.table_usage(), empty_tables, "seed {seed}: empty tables");
     }
     assert_eq!(allocator_difference(&bench), difference, "jemalloc counts otherwise at the end");
     let unseen: Vec<_> = Encoding::ALL.iter().filter(|encoding| !bench.seen[**encoding as usize]).collect();

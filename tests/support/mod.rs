@@ -2,6 +2,7 @@
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::print_stderr, missing_docs)]
 
 pub mod data;
+pub mod engine;
 pub mod info;
 pub mod reply;
 pub mod requests;
