@@ -1,7 +1,7 @@
 //! An engine in the test's own process: no sockets, one client, requests one by one. Its helper thread lives as long as
 //! the process.
 
-use weighbridge::config::{Config, Supervised};
+use weighbridge::config::{Config, ProtectedAction, SavePoints, Supervised};
 use weighbridge::resp::{Protocol, Reply};
 use weighbridge::server::command::Request;
 use weighbridge::server::{Client, ClientKey, Engine, Identity, Prepared};
@@ -34,7 +34,13 @@ impl InProcess {
         let (tasks, requests) = tokio::sync::mpsc::unbounded_channel();
         // Nobody performs what commands ask of other tasks.
         std::mem::forget(requests);
-        let mut engine = startup::build(Config::default(), identity(), tasks).unwrap();
+        // Without points at which it saves, which FLUSHALL would do.
+        let config = Config {
+            save: SavePoints(Vec::new()),
+            enable_debug_command: ProtectedAction::Yes,
+            ..Config::default()
+        };
+        let mut engine = startup::build(config, identity(), tasks).unwrap();
         let client =
             engine.server.clients.add(|key, id| Client { authenticated: true, ..Client::new(key, id, 0) });
         engine.server.note_startup(&engine.keyspace);
