@@ -11,6 +11,8 @@ use super::{Connection, text_of};
 /// How long the server may take for anything before the demonstration gives up.
 const PATIENCE: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(20);
+/// Characters of the bar that stands for all bytes.
+const BAR_WIDTH: i64 = 40;
 
 type Requests = Vec<Vec<Vec<u8>>>;
 
@@ -29,15 +31,47 @@ pub fn run(executable: &Path, mut print: impl FnMut(&str)) -> io::Result<()> {
     print("\n> BGSAVE STAT_MEMORY");
     print(&text_of(&connection.call(&[b"BGSAVE", b"STAT_MEMORY"])?));
     let info = await_profile(&mut connection)?;
-    print("\nThe server's log:");
+    print("\nWhat the allocated bytes are for (INFO rdb_stats has every row):\n");
+    table(&info, &mut print);
+    print("\nThe same in the server's log:\n");
     for line in std::fs::read_to_string(server.directory.join("log"))?.lines() {
         if let Some(at) = line.find("RDB ") {
             print(line.get(at..).unwrap_or_default());
         }
     }
-    print("\n> INFO rdb_stats");
-    print(info.trim_end());
     Ok(())
+}
+
+/// Shows the types with their keys and the rows that are not zero, with their share of what is used.
+fn table(info: &str, print: &mut impl FnMut(&str)) {
+    let number = |field: &str| -> i64 {
+        let value = info.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+        value.and_then(|value| value.trim().parse().ok()).unwrap_or(0)
+    };
+    let used = number("mem_used_at_fork");
+    let mut row = |title: &str, bytes: i64| {
+        let share = bytes as f64 * 100.0 / used.max(1) as f64;
+        let bar = "#".repeat(usize::try_from(bytes * BAR_WIDTH / used.max(1)).unwrap_or(0));
+        print(format!("  {title:<32} {bytes:>10} B {share:>6.2} %  {bar}").trim_end());
+    };
+    for value_type in ["string", "list", "set", "zset", "hash", "stream"] {
+        let keys = number(&format!("rdb_stats_{value_type}_keys"));
+        row(&format!("{value_type:<8}{keys:>9} keys"), number(&format!("rdb_stats_{value_type}_bytes")));
+    }
+    for line in info.lines().take_while(|line| !line.starts_with("mem_used_at_fork")) {
+        let Some((name, bytes)) = line.split_once(':') else { continue };
+        // The types above are the user data.
+        if !name.starts_with("mem_") || name == "mem_kv_user_data" || bytes.trim() == "0" {
+            continue;
+        }
+        row(name, number(name));
+    }
+    row("mem_unattributed", number("mem_unattributed"));
+    row("mem_used_at_fork", used);
+    let (fork_us, duration_ms) = (number("rdb_stats_fork_usec"), number("rdb_stats_duration_ms"));
+    print(&format!(
+        "\nTaken in {duration_ms} ms while the server went on; the fork held it for {fork_us} microseconds."
+    ));
 }
 
 fn await_profile(connection: &mut Connection) -> io::Result<String> {

@@ -1,6 +1,7 @@
 //! The built-in client: a blocking RESP2 connection whose bytes redis-protocol makes and reads, and what runs on it.
 //!
 //! The peer is a server of ours, so the decoder's lack of limits does no harm here; requests of strangers never pass it.
+#![deny(clippy::indexing_slicing)]
 
 pub mod demo;
 

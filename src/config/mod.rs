@@ -5,6 +5,7 @@
 //! `Config` is a plain value: whoever holds it reads its fields; effects outside of it (listeners, limits
 //! of the process) are the caller's, who learns from [`Changes`] what to do. One exception: `dir` changes
 //! the working directory at once, as in Valkey.
+#![deny(clippy::indexing_slicing)]
 
 mod change;
 mod check;

@@ -2,6 +2,7 @@
 //!
 //! A snapshot is one walk over `&Keyspace` into a sink; the same walk serves SAVE, the forked child and the memory profile.
 //! [`State`] is what the server knows of saving and loading; it changes only on the engine thread.
+#![deny(clippy::indexing_slicing)]
 
 mod background;
 mod child;

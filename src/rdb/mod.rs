@@ -4,6 +4,7 @@
 //! DUMP and RESTORE. What the bytes of a value mean belongs to the types above, which read and write through these.
 //!
 //! Invariant: no byte that comes in can cause a panic, nor an allocation much larger than the input that pays for it.
+#![deny(clippy::indexing_slicing)]
 
 /// The forms of collections that are a plain count and elements, so that a type's codec stays short.
 pub mod collections;

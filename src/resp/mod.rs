@@ -3,6 +3,7 @@
 //! What parses does not know what executes: [`Parser`] turns the bytes of a [`QueryBuffer`] into argument ranges,
 //! [`Reply`] collects the bytes to send, [`CommandError`] and [`ProtocolError`] hold the texts. Nothing here knows a
 //! command or a connection.
+#![deny(clippy::indexing_slicing)]
 
 mod errors;
 mod parser;

@@ -1,4 +1,5 @@
 //! One door to the RDB codecs of all types: which of them reads a stored form.
+#![deny(clippy::indexing_slicing)]
 
 use std::io::Read;
 

@@ -1,4 +1,5 @@
 //! COPY, DUMP and RESTORE: a value again, under another key or in another server.
+#![deny(clippy::indexing_slicing)]
 
 use super::super::arguments::{database, integer, is_word};
 use crate::config::{EventClasses, RdbVersionCheck};

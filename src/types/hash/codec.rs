@@ -1,6 +1,7 @@
 //! Hashes in the RDB format: every form since Redis 2 is read, what Valkey 9.1 writes is written.
 //!
 //! Whatever is read is checked in full: integrity of flat encodings, pairs, fields that come twice.
+#![deny(clippy::indexing_slicing)]
 
 use std::borrow::Cow;
 use std::cell::Cell;

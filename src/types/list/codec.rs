@@ -2,6 +2,7 @@
 //! every form since Redis 2.
 //!
 //! A loaded list has the nodes of the file and becomes a listpack where the whole is within the limit of one.
+#![deny(clippy::indexing_slicing)]
 
 use std::io;
 

@@ -1,4 +1,5 @@
 //! Sets in RDB: as members, as an intset's bytes, as a listpack's bytes.
+#![deny(clippy::indexing_slicing)]
 
 use std::cell::Cell;
 use std::io::{self, Read, Write};

@@ -2,6 +2,7 @@
 //!
 //! The first form lacks the figures that Redis 7 added, the second the time a consumer was last active; they are then
 //! derived as Valkey does. Every node is checked element by element, every pending entry must have exactly one owner.
+#![deny(clippy::indexing_slicing)]
 
 use std::io;
 
