@@ -115,21 +115,33 @@ impl Keys<'_> {
         Some(self.db().table().get(position))
     }
 
-    /// The entry, to read: counts a hit or a miss, and leaves the access clock alone (EXISTS, TYPE, TTL, OBJECT).
+    /// The entry, to read: counts a hit or a miss, and leaves the access clock alone (EXISTS, TYPE, TTL).
     pub fn read_untouched(&mut self, key: &[u8]) -> Option<Borrowed<'_, Entry>> {
         let position = self.look_up(key)?;
         Some(self.db().table().get(position))
     }
 
+    /// The same without reporting a miss (OBJECT).
+    pub fn inspect(&mut self, key: &[u8]) -> Option<Borrowed<'_, Entry>> {
+        let position = self.find_counted(key)?;
+        Some(self.db().table().get(position))
+    }
+
     fn look_up(&mut self, key: &[u8]) -> Option<Position> {
+        let position = self.find_counted(key);
+        if position.is_none() && self.keyspace.reports.misses {
+            self.keyspace.note(self.database, Happening::Missed, key);
+        }
+        position
+    }
+
+    fn find_counted(&mut self, key: &[u8]) -> Option<Position> {
         let position = self.find(key);
+        let counters = &mut self.keyspace.counters;
         if position.is_some() {
-            self.keyspace.counters.hits += 1;
+            counters.hits += 1;
         } else {
-            self.keyspace.counters.misses += 1;
-            if self.keyspace.reports.misses {
-                self.keyspace.note(self.database, Happening::Missed, key);
-            }
+            counters.misses += 1;
         }
         position
     }
@@ -284,12 +296,13 @@ impl Keys<'_> {
     /// Puts an entry in the place of whatever its key holds, and gives that back.
     pub fn put(&mut self, key: &[u8], mut entry: Entry) -> Option<Entry> {
         let hash = self.hash(key);
-        entry.set_clock(self.keyspace.access_policy.fresh(self.now_ms));
-        let table = self.db_mut().table_mut();
-        match table.find(hash, key) {
-            Some(position) => Some(table.replace(position, entry)),
+        match self.find_hashed(hash, key) {
+            Some(position) => {
+                entry.set_clock(self.keyspace.access_policy.fresh(self.now_ms));
+                Some(self.db_mut().table_mut().replace(position, entry))
+            }
             None => {
-                table.insert(hash, entry);
+                self.insert_hashed(hash, entry);
                 None
             }
         }

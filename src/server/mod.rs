@@ -232,6 +232,9 @@ impl Server {
     /// Closes a client: after its reply when its request is the running one, else at once, whatever it waits for.
     pub fn kick(&mut self, client: ClientKey, running: Option<ClientKey>) {
         self.blocked.unblock(&mut self.clients, client);
+        if running != Some(client) {
+            self.end_subscriptions(client);
+        }
         self.clients.close(client, running);
     }
 

@@ -33,7 +33,7 @@ const ENCODING: Command = Command {
 };
 
 fn encoding(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
-    match cx.keys.read_untouched(args.at(2)) {
+    match cx.keys.inspect(args.at(2)) {
         Some(entry) => cx.reply.bulk(entry.encoding().name().as_bytes()),
         None => cx.reply.null(),
     }
@@ -56,7 +56,7 @@ const REFCOUNT: Command = Command {
 };
 
 fn refcount(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
-    match cx.keys.read_untouched(args.at(2)) {
+    match cx.keys.inspect(args.at(2)) {
         Some(_) => cx.reply.int(1),
         None => cx.reply.null(),
     }
@@ -80,7 +80,7 @@ const IDLETIME: Command = Command {
 
 fn idletime(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let now_ms = cx.now_ms();
-    let Some(clock) = cx.keys.read_untouched(args.at(2)).map(|entry| entry.clock()) else {
+    let Some(clock) = cx.keys.inspect(args.at(2)).map(|entry| entry.clock()) else {
         cx.reply.null();
         return Ok(());
     };
@@ -108,7 +108,7 @@ const FREQ: Command = Command {
 
 fn freq(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let now_ms = cx.now_ms();
-    let Some(clock) = cx.keys.read_untouched(args.at(2)).map(|entry| entry.clock()) else {
+    let Some(clock) = cx.keys.inspect(args.at(2)).map(|entry| entry.clock()) else {
         cx.reply.null();
         return Ok(());
     };

@@ -78,6 +78,8 @@ fn in_group(
     act: impl FnOnce(&mut Reply, &Log, &mut stream::Group, ConsumerKey) -> usize,
 ) -> Result<usize, CommandError> {
     let now_ms = cx.now_ms();
+    // As in Valkey, the look-up is a reader's: it counts as a hit or a miss.
+    let _ = cx.keys.read_untouched(key);
     let Some(mut stream) = cx.keys.write_as::<Stream>(key)? else { return Err(no_group(key, name)) };
     // Entries are read while the group changes.
     let mut groups = std::mem::take(&mut stream.groups);

@@ -24,6 +24,8 @@ pub(super) const XACK: Command = Command {
 };
 
 fn xack(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
+    // As in Valkey, the look-up is a reader's: it counts as a hit or a miss.
+    let _ = cx.keys.read_untouched(args.at(1));
     let mut stream = cx.keys.write_as::<Stream>(args.at(1))?;
     let Some(group) = stream.as_mut().and_then(|stream| stream.groups.get_mut(args.at(2))) else {
         cx.reply.int(0);

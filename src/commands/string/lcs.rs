@@ -61,8 +61,9 @@ fn options(args: Args<'_>) -> Result<Options, CommandError> {
 
 fn lcs(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     // Valkey looks at the keys before it looks at the options.
-    let first = string(cx, args.at(1))?;
-    let second = string(cx, args.at(2))?;
+    // Both keys are looked up, whatever the first one holds.
+    let (first, second) = (string(cx, args.at(1)), string(cx, args.at(2)));
+    let (first, second) = (first?, second?);
     let options = options(args)?;
     let table = Table::new(&first, &second, cx.server.config.proto_max_bulk_len)?;
     if options.length {
