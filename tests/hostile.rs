@@ -1,6 +1,6 @@
 //! Bytes that nobody honest sends: damaged snapshots and payloads, malformed requests, and every command with arguments
 //! that make no sense. The answer is an error or a clean success; never a panic, a closed server or a heap that grows
-//! with what a length merely claims. All of it is drawn from fixed seeds.
+//! with what a length merely claims. All of it is drawn from fixed seeds; `HOSTILE_ROUNDS=20` draws so many times more.
 #![allow(clippy::unwrap_used, clippy::print_stderr, missing_docs)]
 
 mod support;
@@ -16,6 +16,7 @@ use support::info::{number, section};
 use support::reply::Conversation;
 use weighbridge::commands;
 use weighbridge::config::Config;
+use weighbridge::keyspace::Keyspace;
 use weighbridge::persistence::{LoadOptions, Loader, NoObserver, SaveOptions, write_snapshot};
 use weighbridge::rdb::dump::append_footer;
 use weighbridge::rdb::format;
@@ -23,7 +24,7 @@ use weighbridge::server::command::{Arg, ArgKind, TableEntry, flag};
 use weighbridge::types::ValueType;
 
 /// What a load may allocate in all, beside what is in the file.
-const LOAD_BYTES: u64 = 16 << 20;
+const LOAD_BYTES: u64 = 2 << 20;
 /// Damaged copies of each file.
 const DAMAGED_COPIES: usize = 250;
 /// Damaged copies of each payload.
@@ -131,6 +132,11 @@ const EXERCISES: &[(ValueType, &[&str])] = &[
     ),
 ];
 
+/// How many times more is drawn than usual.
+fn rounds() -> usize {
+    std::env::var("HOSTILE_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(1)
+}
+
 /// Says what was being done when the test failed.
 struct Doing(String);
 
@@ -145,6 +151,20 @@ impl Drop for Doing {
 /// Bytes that this thread has allocated so far, whether freed or not.
 fn ever_allocated() -> u64 {
     tikv_jemalloc_ctl::thread::allocatedp::read().unwrap().get()
+}
+
+/// Bytes that this thread has allocated and not freed.
+fn held() -> u64 {
+    ever_allocated() - tikv_jemalloc_ctl::thread::deallocatedp::read().unwrap().get()
+}
+
+/// What the entries and tables say they hold.
+fn weight(keyspace: &Keyspace) -> u64 {
+    let mut bytes = keyspace.table_usage();
+    for database in keyspace.databases() {
+        database.table().for_each_prefetched(|entry| bytes += entry.weight());
+    }
+    bytes as u64
 }
 
 fn filled() -> InProcess {
@@ -168,6 +188,12 @@ fn damage(bytes: &mut Vec<u8>, random: &mut fastrand::Rng) {
             1 => bytes[place] = 0xff,
             2 => drop(bytes.remove(place)),
             3 => bytes.insert(place, random.u8(..)),
+            4 => {
+                // A length in four bytes of a snapshot.
+                let length = (random.u32(..) >> random.u32(..16)).to_be_bytes();
+                let claim = [0x80, length[0], length[1], length[2], length[3]];
+                bytes.splice(place..(place + random.usize(1..6)).min(bytes.len()), claim);
+            }
             _ => bytes[place] ^= 1 << random.u8(..8),
         }
     }
@@ -212,7 +238,7 @@ fn load(server: &mut InProcess, path: &Path, checksum: bool) -> bool {
     let options =
         LoadOptions { checksum, ..LoadOptions::new(&Config::default(), limits, keyspace.access_policy) };
     let size = std::fs::metadata(path).unwrap().len();
-    let before = ever_allocated();
+    let (before, other) = (ever_allocated(), held() - weight(keyspace));
     let loaded = Loader::open(path, options).and_then(|loader| {
         let mut loader = loader.unwrap();
         while !loader.step(keyspace, 1_700_000_000_000, u64::MAX)? {}
@@ -223,7 +249,10 @@ fn load(server: &mut InProcess, path: &Path, checksum: bool) -> bool {
     if let Err(error) = &loaded {
         assert!(!error.lines(path).is_empty());
     }
-    loaded.is_ok()
+    let taken = loaded.is_ok();
+    drop(loaded);
+    assert_eq!(held() - weight(keyspace), other, "bytes without an owner");
+    taken
 }
 
 /// The files of other servers, and one of our own.
@@ -260,7 +289,7 @@ fn damaged_snapshots_end_in_an_error_or_a_clean_load() {
             server.ask("FLUSHALL SYNC");
         }
         let mut taken = 0;
-        for copy in 0..DAMAGED_COPIES {
+        for copy in 0..DAMAGED_COPIES * rounds() {
             doing.0 = format!("loading damaged copy {copy} of {name}");
             let mut damaged = bytes.clone();
             damage(&mut damaged, &mut random);
@@ -271,7 +300,7 @@ fn damaged_snapshots_end_in_an_error_or_a_clean_load() {
             }
             server.ask("FLUSHALL SYNC");
         }
-        assert!((1..DAMAGED_COPIES).contains(&taken), "{name}: {taken} damaged copies were taken");
+        assert!((1..DAMAGED_COPIES * rounds()).contains(&taken), "{name}: {taken} damaged copies were taken");
     }
 }
 
@@ -290,7 +319,7 @@ fn damaged_payloads_are_refused_or_restored_whole() {
     let mut doing = Doing(String::new());
     for payload in payloads {
         let body = &payload[..payload.len() - 10];
-        for copy in 0..DAMAGED_PAYLOADS {
+        for copy in 0..DAMAGED_PAYLOADS * rounds() {
             let mut damaged = match copy {
                 _ if copy < body.len() => body[..copy].to_vec(),
                 _ => body.to_vec(),
@@ -378,12 +407,12 @@ fn malformed_requests_are_answered_with_errors() {
     requests.push(b"*1\r\n".repeat(5000));
     requests.push([b"*100000\r\n".to_vec(), b"$1\r\nx\r\n".repeat(50)].concat());
     let honest = b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$5\r\nvalue\r\n*2\r\n$3\r\nGET\r\n$1\r\nk\r\nPING \"a b\"\r\n*1\r\n$4\r\nPING\r\n";
-    for _ in 0..600 {
+    for _ in 0..600 * rounds() {
         let mut bytes = honest.to_vec();
         damage(&mut bytes, &mut random);
         requests.push(bytes);
     }
-    for _ in 0..100 {
+    for _ in 0..100 * rounds() {
         requests.push((0..random.usize(1..200)).map(|_| random.u8(..)).collect());
     }
     let before = number(&section(&mut conversation, "memory"), "used_memory");
@@ -597,8 +626,11 @@ fn every_command_survives_senseless_arguments() {
         for _ in EVERY_ENCODING {
             conversation.read();
         }
+        if random.bool() {
+            conversation.ask("HELLO 3");
+        }
         let blocks = entry.command.has(flag::BLOCKING);
-        for _ in 0..REQUESTS {
+        for _ in 0..REQUESTS * rounds() {
             let words = request(entry, &mut random);
             doing.0 = format!("{words:?}");
             // What would wait is run where nothing waits.
