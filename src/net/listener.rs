@@ -136,8 +136,7 @@ fn greet_tcp(shared: &Rc<Shared>, stream: TcpStream, peer: SocketAddr, before: u
 }
 
 fn greet_unix(shared: &Rc<Shared>, stream: UnixStream, before: usize) {
-    let path = shared.engine.borrow().server.config.unixsocket.as_str().into_owned();
-    let address = format!("{path}:0");
+    let address = format!("{}:0", shared.engine.borrow().server.config.unixsocket.as_str());
     let arrival = Arrival { address: address.clone(), local_address: address, foreign: false, before };
     welcome(shared, stream::of_unix(stream), arrival, true);
 }

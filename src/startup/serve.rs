@@ -114,7 +114,9 @@ async fn serve(
     let mut terminations = signal(SignalKind::terminate()).map_err(stop_for)?;
     let _executor = tokio::task::spawn_local(net::run_executor(Rc::clone(&shared)));
     tracing::info!("Server initialized");
-    // The tasks have allocated what they need once each has run.
+    // The tasks have allocated what they need once each has run. The event loop gives back a list that it has from its
+    // start when the first socket is closed: here, so that nothing of what is noted disappears.
+    drop(tokio::net::UnixDatagram::unbound());
     tokio::task::yield_now().await;
     {
         let Engine { keyspace, server } = &mut *shared.engine.borrow_mut();
