@@ -25,6 +25,8 @@ use crate::sys::clock;
 const REQUESTS_PER_CONNECTION: usize = 256;
 /// Requests that are prefetched together: more would push each other out of the first-level cache.
 const REQUESTS_PER_PASS: usize = 256;
+/// Keys whose memory is asked for together.
+const KEYS_PER_PREFETCH: usize = 64;
 /// Keys of one request that are prefetched.
 const KEYS_PER_REQUEST: usize = 16;
 /// A reply buffer above this size is given back when it has been sent.
@@ -193,14 +195,10 @@ impl Batch {
     /// Asks for what the look-ups of the batch will read.
     fn prefetch(&self, engine: &Engine) {
         let databases = engine.keyspace.databases();
-        for key in &self.keys {
-            if let Some(database) = databases.get(key.database) {
-                database.table().prefetch_bucket(key.hash);
-            }
-        }
-        for key in &self.keys {
-            if let Some(database) = databases.get(key.database) {
-                database.table().prefetch_elements(key.hash);
+        for keys in self.keys.chunk_by(|one, other| one.database == other.database) {
+            let Some(database) = keys.first().and_then(|key| databases.get(key.database)) else { continue };
+            for keys in keys.chunks(KEYS_PER_PREFETCH) {
+                database.table().prefetch(keys.iter().map(|key| key.hash));
             }
         }
     }

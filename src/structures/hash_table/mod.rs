@@ -32,6 +32,8 @@ pub use self::marks::{Mark, Marks};
 pub use self::statistics::BucketStatistics;
 pub use self::walk::Iter;
 
+/// Elements asked for by one prefetch.
+const PREFETCHED: usize = 128;
 /// No further bucket is added beyond this many: chains grow instead.
 const MAX_BUCKETS: u32 = 1 << 31;
 
@@ -343,34 +345,38 @@ impl<E: Element> HashTable<E> {
         }
     }
 
-    /// Asks for the bucket that `hash` belongs to, ahead of [`Self::prefetch_elements`] and of a look-up.
-    #[inline]
-    pub fn prefetch_bucket(&self, hash: u64) {
-        if self.len > 0 {
-            raw::prefetch(self.buckets.block(self.buckets.index(hash)).start().as_ptr().cast());
-        }
-    }
-
-    /// Asks for the beginning of what a look-up of `hash` will compare.
-    #[inline]
-    pub fn prefetch_elements(&self, hash: u64) {
+    /// Asks for what look-ups of these hashes will read: first all their buckets, then all the elements that match.
+    ///
+    /// Each step is a loop of a few instructions. A request for memory whose page the processor has to look up first
+    /// holds back what follows it, so only requests that stand close together are under way at the same time.
+    pub fn prefetch(&self, hashes: impl Iterator<Item = u64> + Clone) {
         if self.len == 0 {
             return;
         }
-        let tag = tag_of(hash);
-        for block in self.buckets.blocks(self.buckets.index(hash)) {
-            let mut found = false;
-            for slot in block.header().matches(tag) {
-                let word = block.word(slot);
-                if word.agrees(hash) {
-                    walk::prefetch_element(word);
-                    found = true;
+        for hash in hashes.clone() {
+            raw::prefetch(self.buckets.block(self.buckets.index(hash)).start().as_ptr().cast());
+        }
+        let mut found = [std::ptr::null_mut(); PREFETCHED];
+        let mut count = 0;
+        for hash in hashes {
+            for word in self.candidates(hash) {
+                if let Some(place) = found.get_mut(count) {
+                    *place = word.address();
+                    count += 1;
                 }
             }
-            if found {
-                return;
-            }
         }
+        found.iter().take(count).for_each(|&address| walk::prefetch_small(address));
+    }
+
+    /// The slots of a hash's bucket that agree with it, overflow blocks left out.
+    fn candidates(&self, hash: u64) -> impl Iterator<Item = Word> + '_ {
+        let block = self.buckets.block(self.buckets.index(hash));
+        block
+            .header()
+            .matches(tag_of(hash))
+            .map(move |slot| block.word(slot))
+            .filter(move |word| word.agrees(hash))
     }
 }
 

@@ -31,14 +31,14 @@ const MAX_REJECTIONS: usize = 256;
 /// Asks for the beginning of an element: the line where it starts and, if that is another one, the line where most
 /// small ones end.
 #[inline]
-pub(super) fn prefetch_element(word: Word) {
-    raw::prefetch(word.address());
-    raw::prefetch(word.address().wrapping_add(SMALL_ELEMENT));
+pub(super) fn prefetch_small(element: *mut u8) {
+    raw::prefetch(element);
+    raw::prefetch(element.wrapping_add(SMALL_ELEMENT));
 }
 
 fn prefetch_elements_of(block: Block) {
     for slot in 0..block.header().count() {
-        prefetch_element(block.word(slot));
+        prefetch_small(block.word(slot).address());
     }
 }
 
@@ -254,7 +254,7 @@ impl<E: Element> HashTable<E> {
             words.filter(move |word| word.marks().contains(mark))
         };
         let mut earliest_ms = i64::MAX;
-        self.group(group).flat_map(marked).for_each(prefetch_element);
+        self.group(group).flat_map(marked).for_each(|word| prefetch_small(word.address()));
         for word in self.group(group).flat_map(marked) {
             let element = self.lend(word);
             let due_ms = element.due_ms(mark);
