@@ -218,13 +218,13 @@ options! {
     // ---- Memory limit, expiry and freeing ----
 
     /// Memory for data, in bytes; 0 no limit.
-    maxmemory: u64 = 0, "maxmemory", memory(0, u64::MAX);
+    maxmemory: u64 = 0, "maxmemory", memory(0, u64::MAX), INERT;
     /// What is evicted at the limit.
     maxmemory_policy: MaxmemoryPolicy = MaxmemoryPolicy::NoEviction, "maxmemory-policy", Kind::Enum(MaxmemoryPolicy::WORDS);
     /// Keys compared to find one to evict.
-    maxmemory_samples: u32 = 5, "maxmemory-samples", int(1, 64);
+    maxmemory_samples: u32 = 5, "maxmemory-samples", int(1, 64), INERT;
     /// How hard eviction works before it lets commands run, from 0 to 100.
-    maxmemory_eviction_tenacity: u32 = 10, "maxmemory-eviction-tenacity", int(0, 100);
+    maxmemory_eviction_tenacity: u32 = 10, "maxmemory-eviction-tenacity", int(0, 100), INERT;
     /// How fast the access counter of LFU saturates.
     lfu_log_factor: u32 = 10, "lfu-log-factor", int(0, INT_MAX);
     /// Minutes after which the access counter of LFU drops by one; 0 never.
