@@ -18,7 +18,7 @@ impl Conversation {
     /// Connects.
     pub fn open(server: &Server) -> Self {
         let stream = TcpStream::connect(("127.0.0.1", server.port)).unwrap();
-        stream.set_read_timeout(Some(std::time::Duration::from_secs(20))).unwrap();
+        stream.set_read_timeout(Some(std::time::Duration::from_secs(120))).unwrap();
         Self { stream: BufReader::new(stream) }
     }
 
