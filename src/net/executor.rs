@@ -1,9 +1,9 @@
 //! The executor: parses what all ready connections have sent, prefetches what their keys need, runs the requests in
 //! order, and writes each connection's replies at once.
 //!
-//! Several passes, because the cache misses of look-ups decide the cost at pipelines: requests are parsed and their keys
-//! hashed; then the buckets of all keys are asked for, then the entries, each in a loop so short that many misses are
-//! under way at once (between the instructions of parsing they would wait for each other); then the requests run.
+//! At pipelines the cache misses of look-ups decide the cost. So the keys of a batch are hashed while it is parsed, and
+//! while a request runs, the bucket of a key some requests ahead and the entry of a nearer one are asked for: few enough
+//! at a time that the processor takes them all, early enough that they are there.
 
 use std::io;
 use std::rc::Rc;
@@ -14,19 +14,24 @@ use tokio::time::Instant;
 use super::Shared;
 use super::connection::{Connection, Input};
 use crate::algorithms::hash::hash;
-use crate::keyspace::KeyHash;
+use crate::keyspace::{Entry, KeyHash};
 use crate::memory::{MemoryUsage, vec_usage};
 use crate::resp::{ArgRange, Limits, Parser, Progress, ProtocolError, Reply};
 use crate::server::command::{Args, Begin, Find, KeySpec, TableEntry};
 use crate::server::{Engine, Executed, Prepared};
+use crate::structures::hash_table::HashTable;
 use crate::sys::clock;
 
 /// Requests of one connection in one batch; the rest waits its turn, so that nobody starves.
 const REQUESTS_PER_CONNECTION: usize = 256;
 /// Requests that are prefetched together: more would push each other out of the first-level cache.
 const REQUESTS_PER_PASS: usize = 256;
-/// Keys whose memory is asked for together.
-const KEYS_PER_PREFETCH: usize = 64;
+/// How many keys ahead of the running request buckets are asked for.
+const BUCKETS_AHEAD: usize = 20;
+/// How many keys ahead entries are asked for, or the overflow blocks where they may be.
+const ENTRIES_AHEAD: usize = 12;
+/// How many keys ahead entries in overflow blocks are asked for.
+const OVERFLOW_AHEAD: usize = 6;
 /// Keys of one request that are prefetched.
 const KEYS_PER_REQUEST: usize = 16;
 /// A reply buffer above this size is given back when it has been sent.
@@ -43,6 +48,8 @@ struct Parsed {
     consumed: usize,
     /// Its arguments in the batch's list.
     args: std::ops::Range<usize>,
+    /// Where its keys begin in the batch's list.
+    first_key: usize,
     prepared: Prepared,
 }
 
@@ -146,19 +153,17 @@ impl Batch {
                 Progress::Request { consumed } => {
                     let args = Args::new(request, &self.args[first_arg..]);
                     let command = find(engine, &mut self.last, args);
+                    let first_key = self.keys.len();
                     let prepared = prepare(command, database, args, &mut self.keys);
-                    self.requests.push(Parsed {
-                        start,
-                        consumed,
-                        args: first_arg..self.args.len(),
-                        prepared,
-                    });
+                    let args = first_arg..self.args.len();
+                    self.requests.push(Parsed { start, consumed, args, first_key, prepared });
                     start += consumed;
                 }
                 Progress::Empty { consumed } => {
                     // Nothing to run; an empty request of no arguments keeps its place in the input.
                     let prepared = Prepared { command: None, hint: None };
-                    self.requests.push(Parsed { start, consumed, args: first_arg..first_arg, prepared });
+                    let (args, first_key) = (first_arg..first_arg, self.keys.len());
+                    self.requests.push(Parsed { start, consumed, args, first_key, prepared });
                     start += consumed;
                 }
                 Progress::Incomplete { missing: lacking } => {
@@ -178,11 +183,11 @@ impl Batch {
 
     /// Runs what was parsed, and writes the replies.
     fn execute(&mut self, shared: &Shared, engine: &mut Engine) {
-        self.prefetch(engine);
         engine.server.connection_lists_bytes = shared.lists_usage() + self.memory_usage();
         let turns = std::mem::take(&mut self.turns);
+        let mut ahead = Ahead::of(&self.keys);
         for turn in &turns {
-            self.run_turn(shared, engine, turn);
+            self.run_turn(shared, engine, turn, &mut ahead);
         }
         self.turns = turns;
         self.turns.clear();
@@ -192,24 +197,13 @@ impl Batch {
         self.keys.clear();
     }
 
-    /// Asks for what the look-ups of the batch will read.
-    fn prefetch(&self, engine: &Engine) {
-        let databases = engine.keyspace.databases();
-        for keys in self.keys.chunk_by(|one, other| one.database == other.database) {
-            let Some(database) = keys.first().and_then(|key| databases.get(key.database)) else { continue };
-            for keys in keys.chunks(KEYS_PER_PREFETCH) {
-                database.table().prefetch(keys.iter().map(|key| key.hash));
-            }
-        }
-    }
-
-    fn run_turn(&self, shared: &Shared, engine: &mut Engine, turn: &Turn) {
+    fn run_turn(&self, shared: &Shared, engine: &mut Engine, turn: &Turn, ahead: &mut Ahead<'_>) {
         let connection = &turn.connection;
         let Some(client) = engine.server.clients.get_mut(connection.key) else { return };
         let mut reply = std::mem::take(&mut client.output);
         let mut input = connection.input.borrow_mut();
         client.query = input.figures();
-        let (consumed, stopped) = self.run_requests(engine, turn, input.query.unread(), &mut reply);
+        let (consumed, stopped) = self.run_requests(engine, turn, input.query.unread(), &mut reply, ahead);
         input.query.consume(consumed);
         if stopped {
             // What was parsed ahead and not run will be parsed again.
@@ -237,11 +231,13 @@ impl Batch {
         turn: &Turn,
         unread: &[u8],
         reply: &mut Reply,
+        ahead: &mut Ahead<'_>,
     ) -> (usize, bool) {
         let key = turn.connection.key;
         let mut done = 0;
         for request in &self.requests[turn.requests.clone()] {
             let end = request.start + request.consumed;
+            ahead.look(engine, request.first_key);
             if !request.args.is_empty() {
                 let bytes = unread.get(request.start..end).unwrap_or_default();
                 let args = Args::new(bytes, &self.args[request.args.clone()]);
@@ -272,6 +268,42 @@ impl MemoryUsage for Batch {
             + vec_usage(&self.args)
             + vec_usage(&self.keys)
             + self.ready_bytes
+    }
+}
+
+/// How far ahead of the running request memory was asked for.
+struct Ahead<'a> {
+    keys: &'a [KeyHash],
+    /// Keys whose buckets were asked for.
+    buckets: usize,
+    /// Keys whose entries were asked for.
+    entries: usize,
+    /// Keys whose entries in overflow blocks were asked for.
+    overflow: usize,
+}
+
+impl<'a> Ahead<'a> {
+    fn of(keys: &'a [KeyHash]) -> Self {
+        Self { keys, buckets: 0, entries: 0, overflow: 0 }
+    }
+
+    /// Asks for what the keys after `key` will need.
+    #[inline]
+    fn look(&mut self, engine: &Engine, key: usize) {
+        let Self { keys, buckets, entries, overflow } = self;
+        let databases = engine.keyspace.databases();
+        let each = |done: &mut usize, until: usize, ask: fn(&HashTable<Entry>, u64)| {
+            let until = until.min(keys.len());
+            for key in keys.get(*done..until).unwrap_or_default() {
+                if let Some(database) = databases.get(key.database) {
+                    ask(database.table(), key.hash);
+                }
+            }
+            *done = until.max(*done);
+        };
+        each(buckets, key + BUCKETS_AHEAD, HashTable::prefetch_bucket);
+        each(entries, key + ENTRIES_AHEAD, HashTable::prefetch_elements);
+        each(overflow, key + OVERFLOW_AHEAD, HashTable::prefetch_overflow);
     }
 }
 

@@ -32,8 +32,6 @@ pub use self::marks::{Mark, Marks};
 pub use self::statistics::BucketStatistics;
 pub use self::walk::Iter;
 
-/// Elements asked for by one prefetch.
-const PREFETCHED: usize = 128;
 /// No further bucket is added beyond this many: chains grow instead.
 const MAX_BUCKETS: u32 = 1 << 31;
 
@@ -345,38 +343,58 @@ impl<E: Element> HashTable<E> {
         }
     }
 
-    /// Asks for what look-ups of these hashes will read: first all their buckets, then all the elements that match.
-    ///
-    /// Each step is a loop of a few instructions. A request for memory whose page the processor has to look up first
-    /// holds back what follows it, so only requests that stand close together are under way at the same time.
-    pub fn prefetch(&self, hashes: impl Iterator<Item = u64> + Clone) {
+    /// Asks for the bucket that `hash` belongs to, ahead of [`Self::prefetch_elements`] and of a look-up.
+    #[inline]
+    pub fn prefetch_bucket(&self, hash: u64) {
+        if self.len > 0 {
+            raw::prefetch(self.buckets.block(self.buckets.index(hash)).start().as_ptr().cast());
+        }
+    }
+
+    /// Asks for the beginning of what a look-up of `hash` will compare, or, where the bucket has no match, for its
+    /// overflow block, ahead of [`Self::prefetch_overflow`].
+    #[inline]
+    pub fn prefetch_elements(&self, hash: u64) {
         if self.len == 0 {
             return;
         }
-        for hash in hashes.clone() {
-            raw::prefetch(self.buckets.block(self.buckets.index(hash)).start().as_ptr().cast());
+        let block = self.buckets.block(self.buckets.index(hash));
+        if !Self::prefetch_matches(block, hash) && block.header().is_chained() {
+            raw::prefetch(block.link().start().as_ptr().cast());
         }
-        let mut found = [std::ptr::null_mut(); PREFETCHED];
-        let mut count = 0;
-        for hash in hashes {
-            for word in self.candidates(hash) {
-                if let Some(place) = found.get_mut(count) {
-                    *place = word.address();
-                    count += 1;
-                }
-            }
-        }
-        found.iter().take(count).for_each(|&address| walk::prefetch_small(address));
     }
 
-    /// The slots of a hash's bucket that agree with it, overflow blocks left out.
-    fn candidates(&self, hash: u64) -> impl Iterator<Item = Word> + '_ {
-        let block = self.buckets.block(self.buckets.index(hash));
-        block
-            .header()
-            .matches(tag_of(hash))
-            .map(move |slot| block.word(slot))
-            .filter(move |word| word.agrees(hash))
+    /// Asks for what a look-up of `hash` will compare in overflow blocks, where the bucket itself has no match.
+    #[inline]
+    pub fn prefetch_overflow(&self, hash: u64) {
+        if self.len == 0 {
+            return;
+        }
+        for (place, block) in self.buckets.blocks(self.buckets.index(hash)).enumerate() {
+            let found =
+                if place == 0 { Self::has_match(block, hash) } else { Self::prefetch_matches(block, hash) };
+            if found {
+                return;
+            }
+        }
+    }
+
+    #[inline]
+    fn has_match(block: Block, hash: u64) -> bool {
+        block.header().matches(tag_of(hash)).any(|slot| block.word(slot).agrees(hash))
+    }
+
+    #[inline]
+    fn prefetch_matches(block: Block, hash: u64) -> bool {
+        let mut found = false;
+        for slot in block.header().matches(tag_of(hash)) {
+            let word = block.word(slot);
+            if word.agrees(hash) {
+                walk::prefetch_small(word.address());
+                found = true;
+            }
+        }
+        found
     }
 }
 

@@ -438,7 +438,9 @@ fn walks_visit_every_element_once() {
 fn prefetching_is_harmless_everywhere() {
     let mut table = Table::new();
     for n in 0..2_000 {
-        table.prefetch(std::iter::once(hash_of(&key(n))));
+        table.prefetch_bucket(hash_of(&key(n)));
+        table.prefetch_elements(hash_of(&key(n)));
+        table.prefetch_overflow(hash_of(&key(n)));
         add(&mut table, n);
     }
 }
@@ -602,7 +604,9 @@ fn figures() {
     clock.report("miss");
     for batch in order.chunks(16) {
         let hashes: [u64; 16] = std::array::from_fn(|index| hash_of(&short_key(batch[index])));
-        table.prefetch(hashes.iter().copied());
+        hashes.iter().for_each(|&hash| table.prefetch_bucket(hash));
+        hashes.iter().for_each(|&hash| table.prefetch_elements(hash));
+        hashes.iter().for_each(|&hash| table.prefetch_overflow(hash));
         assert!(batch.iter().zip(hashes).all(|(&n, hash)| table.find(hash, &short_key(n)).is_some()));
     }
     clock.report("hit in batches of 16");
