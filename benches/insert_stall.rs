@@ -1,25 +1,20 @@
 //! The longest single insert while a database grows to ten million keys.
 //!
-//! Prints the slowest inserts by wall time and by the thread's own CPU time: on a shared machine a wall-clock outlier
-//! may be another process's turn, the CPU figure cannot. Run: `cargo bench --bench insert_stall [-- KEYS]`.
+//! Prints the slowest inserts by wall time; on a shared machine an outlier may be another process's turn.
+//! Run: `cargo bench --bench insert_stall [-- KEYS]`.
 #![allow(missing_docs, clippy::print_stdout)]
 
 use std::time::Instant;
 
 use weighbridge::keyspace::{Entry, Keys, Keyspace};
-use weighbridge::sys::process::thread_usage;
 
 const KEYS: u64 = 10_000_000;
-/// Inserts whose wall time is above this are looked at in CPU time too.
-const SUSPECT_NANOSECONDS: u128 = 100_000;
 
 fn main() {
     let keys = std::env::args().filter_map(|argument| argument.parse().ok()).next().unwrap_or(KEYS);
     let mut keyspace = Keyspace::new(1);
     let mut slowest = [0_u128; 5];
-    let mut slowest_cpu_us = 0;
     let begun = Instant::now();
-    let mut usage = thread_usage();
     for number in 0..keys {
         let key = format!("key:{number:012}");
         let mut selected =
@@ -27,14 +22,6 @@ fn main() {
         let started = Instant::now();
         selected.insert(Entry::string(key.as_bytes(), b"0123456789abcdef", None));
         let elapsed = started.elapsed().as_nanos();
-        if elapsed > SUSPECT_NANOSECONDS {
-            let now = thread_usage();
-            slowest_cpu_us =
-                slowest_cpu_us.max(now.user_us + now.system_us - usage.user_us - usage.system_us);
-        }
-        if number % 64 == 0 {
-            usage = thread_usage();
-        }
         if elapsed > slowest[0] {
             slowest[0] = elapsed;
             slowest.sort_unstable();
@@ -43,5 +30,4 @@ fn main() {
     let mean = begun.elapsed().as_nanos() / u128::from(keys.max(1));
     println!("{keys} inserts, {mean} ns each with the making of the key");
     println!("slowest by wall time, us: {:?}", slowest.map(|nanoseconds| nanoseconds / 1000));
-    println!("slowest batch of up to 64 inserts by CPU time, us: {slowest_cpu_us}");
 }
