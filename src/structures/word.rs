@@ -31,30 +31,23 @@ unsafe impl<T> Word for Box<T> {
     }
 }
 
-// SAFETY: a listpack is its pointer.
-unsafe impl Word for Listpack {
-    fn into_word(self) -> u64 {
-        self.into_raw().as_ptr() as u64
-    }
+/// Types that are the pointer to a block of their own, with `into_raw` and `from_raw`.
+macro_rules! words_of_blocks {
+    ($($name:ident),+) => {$(
+        // SAFETY: such a type is its pointer.
+        unsafe impl Word for $name {
+            fn into_word(self) -> u64 {
+                self.into_raw().as_ptr() as u64
+            }
 
-    unsafe fn from_word(word: u64) -> Self {
-        // SAFETY: the caller gives back a word made of a non-null pointer.
-        let block = unsafe { NonNull::new_unchecked(word as *mut u8) };
-        // SAFETY: as above, and it came from `into_raw`.
-        unsafe { Self::from_raw(block) }
-    }
+            unsafe fn from_word(word: u64) -> Self {
+                // SAFETY: the caller gives back a word made of a non-null pointer.
+                let block = unsafe { NonNull::new_unchecked(word as *mut u8) };
+                // SAFETY: as above, and it came from `into_raw`.
+                unsafe { Self::from_raw(block) }
+            }
+        }
+    )+};
 }
 
-// SAFETY: an intset is its pointer.
-unsafe impl Word for Intset {
-    fn into_word(self) -> u64 {
-        self.into_raw().as_ptr() as u64
-    }
-
-    unsafe fn from_word(word: u64) -> Self {
-        // SAFETY: the caller gives back a word made of a non-null pointer.
-        let block = unsafe { NonNull::new_unchecked(word as *mut u8) };
-        // SAFETY: as above, and it came from `into_raw`.
-        unsafe { Self::from_raw(block) }
-    }
-}
+words_of_blocks!(Listpack, Intset);
