@@ -17,7 +17,7 @@ use crate::algorithms::hash::hash;
 use crate::keyspace::{Entry, KeyHash};
 use crate::memory::{MemoryUsage, vec_usage};
 use crate::resp::{ArgRange, Limits, Parser, Progress, ProtocolError, Reply};
-use crate::server::command::{Args, Begin, Find, KeySpec, TableEntry};
+use crate::server::command::{Args, TableEntry, indices_of, key_flag};
 use crate::server::{Engine, Executed, Prepared};
 use crate::structures::hash_table::HashTable;
 use crate::sys::clock;
@@ -323,7 +323,7 @@ fn find(
     *last
 }
 
-/// Hashes a request's keys, those at least whose places are told by an index.
+/// Hashes a request's keys, those at least that its first specification tells.
 fn prepare(
     command: Option<&'static TableEntry>,
     database: usize,
@@ -332,17 +332,13 @@ fn prepare(
 ) -> Prepared {
     let Some(entry) = command else { return Prepared { command: None, hint: None } };
     let first = keys.len();
-    if let Some(KeySpec { begin: Begin::Index(index), find: Find::Range { last, step, .. }, .. }) =
-        entry.command.keys.first()
-    {
-        let end =
-            if *last < 0 { args.len().saturating_add_signed(*last as isize) } else { index + *last as usize };
-        for place in (*index..=end).step_by((*step).max(1) as usize).take(KEYS_PER_REQUEST) {
-            if let Some(key) = args.get(place) {
-                keys.push(KeyHash { address: key.as_ptr() as usize, hash: hash(key), database });
-            }
-        }
-    }
+    let spec = entry.command.keys.first().filter(|spec| spec.flags & key_flag::NOT_KEY == 0);
+    let indices = spec.and_then(|spec| indices_of(spec, args)).into_iter().flatten();
+    keys.extend(indices.take(KEYS_PER_REQUEST).filter_map(|index| args.get(index)).map(|key| KeyHash {
+        address: key.as_ptr() as usize,
+        hash: hash(key),
+        database,
+    }));
     Prepared { command: Some(entry), hint: keys.get(first).copied() }
 }
 

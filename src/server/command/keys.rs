@@ -82,12 +82,21 @@ pub fn keys_of(entry: &TableEntry, args: Args<'_>) -> Option<Vec<KeyPosition>> {
 fn by_specifications(command: &Command, args: Args<'_>) -> Option<Vec<KeyPosition>> {
     let mut keys = Vec::new();
     for spec in command.keys.iter().filter(|spec| spec.flags & key_flag::NOT_KEY == 0) {
-        let Some(first) = begin(spec, args)? else { continue };
-        let (first, last, step) = find(spec, first, args)?;
-        let indices = (first..=last).step_by(step);
-        keys.extend(indices.map(|index| KeyPosition { index, flags: spec.flags }));
+        keys.extend(indices_of(spec, args)?.map(|index| KeyPosition { index, flags: spec.flags }));
     }
     Some(keys)
+}
+
+/// The arguments that are keys by one specification; none when its keyword is not there. `None` when the arguments make
+/// no sense.
+#[inline]
+#[must_use]
+pub fn indices_of(spec: &KeySpec, args: Args<'_>) -> Option<impl Iterator<Item = usize> + use<>> {
+    let (first, last, step) = match begin(spec, args)? {
+        Some(first) => find(spec, first, args)?,
+        None => (1, 0, 1),
+    };
+    Some((first..=last).step_by(step))
 }
 
 /// Where the search of a specification begins; `Some(None)` when its keyword is not there.
