@@ -5,6 +5,7 @@ use crate::algorithms::glob;
 use crate::resp::CommandError;
 use crate::server::Context;
 use crate::server::command::{Arg, ArgKind, Args, Command, Group, KeySpec, Outcome, flag, key_flag};
+use crate::server::propagation::Targets;
 use crate::server::pubsub::Kind;
 
 /// The family.
@@ -173,6 +174,7 @@ const PUBLICATION: Command = Command {
 };
 
 fn publish_to(cx: &mut Context<'_>, args: Args<'_>, kind: Kind) -> Outcome {
+    cx.force_propagation(Targets::REPLICAS);
     cx.settle();
     let running = Some((cx.client, cx.reply.protocol()));
     let receivers = cx.server.publish(running, kind, args.at(1), args.at(2));

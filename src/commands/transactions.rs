@@ -63,6 +63,8 @@ const EXEC: Command = Command {
 };
 
 fn exec(cx: &mut Context<'_>, _: Args<'_>) -> Outcome {
+    // What is told is what the queued commands tell.
+    cx.propagate_nothing();
     let now_ms = cx.now_ms();
     let Some(client) = cx.server.clients.get_mut(cx.client) else { return Ok(()) };
     let Some(transaction) = client.transaction.take() else {

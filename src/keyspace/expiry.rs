@@ -107,12 +107,12 @@ impl Keyspace {
         let table = self.databases[database].table_mut();
         let Some(position) = table.find(hash(key), key) else { return };
         let Some(mut fields) = ValueMut::<_, Hash>::of(table.get_mut(position)) else { return };
-        let expired = fields.expire_fields(now_ms, FIELDS_PER_STEP);
+        let expired = fields.take_expired(now_ms, FIELDS_PER_STEP);
         let emptied = fields.is_empty();
         drop(fields);
-        if expired > 0 {
-            self.counters.expired_fields += expired as u64;
-            self.note(database, Happening::FieldsExpired, key);
+        if !expired.is_empty() {
+            self.counters.expired_fields += expired.len() as u64;
+            self.note_expired_fields(database, key, expired);
         }
         if emptied {
             let entry = self.databases[database].table_mut().remove(position);

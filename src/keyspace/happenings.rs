@@ -27,6 +27,8 @@ pub struct Happened {
     pub what: Happening,
     /// The key.
     pub key: Vec<u8>,
+    /// The fields that went with [`Happening::FieldsExpired`]; none for anything else.
+    pub fields: Vec<Vec<u8>>,
 }
 
 /// Which of the frequent happenings are noted.
@@ -40,7 +42,12 @@ pub struct Reports {
 
 impl Keyspace {
     pub(super) fn note(&mut self, database: usize, what: Happening, key: &[u8]) {
-        self.happened.push(Happened { database, what, key: key.to_vec() });
+        self.happened.push(Happened { database, what, key: key.to_vec(), fields: Vec::new() });
+    }
+
+    pub(super) fn note_expired_fields(&mut self, database: usize, key: &[u8], fields: Vec<Vec<u8>>) {
+        let what = Happening::FieldsExpired;
+        self.happened.push(Happened { database, what, key: key.to_vec(), fields });
     }
 
     /// Whether there are notes to collect.

@@ -4,6 +4,7 @@ use super::blocking::BlockRequest;
 use super::client::ClientKey;
 use super::command::{Args, TableEntry, flag};
 use super::command_log::{CommandCost, CommandLog};
+use super::propagation::OwnRequest;
 use super::{Context, Server};
 use crate::keyspace::{KeyHash, Keys, Keyspace};
 use crate::resp::Reply;
@@ -66,10 +67,17 @@ impl Call {
             command: entry,
             in_transaction,
             block: None,
+            own_request: OwnRequest::default(),
         };
+        let changes = context.keys.keyspace.counters.changes;
         let outcome = (entry.command.handler)(&mut context, args);
         let block = context.block.take();
         context.settle();
+        if context.propagates() {
+            // A save inside of the command counts from nothing again.
+            let changed = context.keys.keyspace.counters.changes > changes;
+            context.propagate_own(args, changed);
+        }
         let Context { server, reply, .. } = context;
         let nanoseconds = clock::nanoseconds_between(started, clock::ticks());
         let failed = outcome.is_err();

@@ -5,6 +5,7 @@ use super::blocking::BlockRequest;
 use super::call::Call;
 use super::client::{Client, ClientKey};
 use super::command::{Args, TableEntry};
+use super::propagation::OwnRequest;
 use crate::config::EventClasses;
 use crate::keyspace::{Entry, Keys};
 use crate::resp::Reply;
@@ -27,6 +28,8 @@ pub struct Context<'a> {
     pub in_transaction: bool,
     /// Set by a handler that wants to wait.
     pub(super) block: Option<BlockRequest>,
+    /// What is told of the request to who listens.
+    pub(super) own_request: OwnRequest,
 }
 
 impl Context<'_> {

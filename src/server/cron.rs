@@ -90,6 +90,7 @@ impl Engine {
         self.keyspace.expire_some(server.now_ms, &mut budget);
         if self.keyspace.has_happened() {
             events::settle(&mut self.keyspace, &mut self.server);
+            self.server.end_unit_of_independent();
             self.serve_blocked();
         }
     }

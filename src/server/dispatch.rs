@@ -85,7 +85,13 @@ impl Engine {
         if self.queue(client, entry, args, reply) {
             return Executed::Done;
         }
-        let executed = match self.call(client, entry, prepared.hint, args, reply, false) {
+        let block = self.call(client, entry, prepared.hint, args, reply, false);
+        if entry.command.has(flag::TOUCHES_ARBITRARY_KEYS) {
+            self.server.end_unit_of_independent();
+        } else {
+            self.server.end_unit();
+        }
+        let executed = match block {
             Some(request) => {
                 self.block(client, entry, args, request);
                 Executed::Blocked
@@ -264,6 +270,7 @@ impl Engine {
         // Monitors saw the request when it began to wait.
         let call = Call { client, entry: blocked.command, hint: None, in_transaction: false };
         let again = call.invoke(&mut self.keyspace, &mut self.server, blocked.request.args(), &mut reply);
+        self.server.end_unit();
         if let Some(record) = self.server.clients.get_mut(client) {
             record.output = reply;
         }

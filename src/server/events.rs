@@ -2,7 +2,7 @@
 
 use super::Server;
 use crate::config::EventClasses;
-use crate::keyspace::{Happening, Keyspace};
+use crate::keyspace::{Happened, Happening, Keyspace};
 use crate::memory::{MemoryUsage, vec_usage};
 
 /// An event as it happened.
@@ -52,6 +52,18 @@ impl MemoryUsage for KeyEvents {
     }
 }
 
+/// Tells what went without a command.
+fn propagate(server: &mut Server, happened: &Happened) {
+    if server.propagation.listens() {
+        if happened.what == Happening::FieldsExpired {
+            server.propagate_field_deletion(happened.database, &happened.key, &happened.fields);
+        } else {
+            let lazily = server.config.lazyfree_lazy_expire;
+            server.propagate_deletion(happened.database, &happened.key, lazily);
+        }
+    }
+}
+
 /// Brings about what the keyspace noted in passing: watchers learn of keys that went, listeners of all that happened.
 #[cold]
 pub fn settle(keyspace: &mut Keyspace, server: &mut Server) {
@@ -65,6 +77,7 @@ pub fn settle(keyspace: &mut Keyspace, server: &mut Server) {
             Happening::Missed => (EventClasses::KEY_MISS, "keymiss"),
         };
         if !matches!(happened.what, Happening::New | Happening::Missed) {
+            propagate(server, &happened);
             server.watched.touch(&mut server.clients, database, key);
             server.blocked.key_written(database, key);
         }

@@ -21,6 +21,7 @@ pub mod monitors;
 mod oom_score;
 pub mod open_files;
 pub mod process_title;
+pub mod propagation;
 pub mod pubsub;
 mod redaction;
 pub mod shutdown;
@@ -44,6 +45,7 @@ use command_log::CommandLog;
 use events::KeyEvents;
 use latency::LatencyMonitor;
 use monitors::Monitors;
+use propagation::Propagation;
 use pubsub::Pubsub;
 use stats::Stats;
 use tokio::sync::mpsc::UnboundedSender;
@@ -170,6 +172,8 @@ pub struct Server {
     pub monitors: Monitors,
     /// Who subscribes to what.
     pub pubsub: Pubsub,
+    /// What the append-only file and the replicas are told.
+    pub propagation: Propagation,
     /// Counters.
     pub stats: Stats,
     /// Saving and loading.

@@ -84,6 +84,7 @@ pub fn build(
         latency: Default::default(),
         monitors: Default::default(),
         pubsub: Default::default(),
+        propagation: Default::default(),
         stats: Stats::new(commands.ids()),
         persistence: persistence::State::default(),
         identity,

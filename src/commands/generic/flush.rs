@@ -6,6 +6,7 @@ use crate::keyspace::Keyspace;
 use crate::memory;
 use crate::resp::CommandError;
 use crate::server::command::{Arg, Args, Command, Group, Outcome, category, flag};
+use crate::server::propagation::Targets;
 use crate::server::{Context, Server};
 
 /// Whether the keys are to be freed in the background; without a word, as `lazyfree-lazy-user-flush` says.
@@ -63,6 +64,8 @@ pub(super) const FLUSHDB: Command = Command {
 
 fn flushdb(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let lazily = is_lazy(cx, args)?;
+    // Told even if nothing was there, as Valkey does.
+    cx.force_propagation(Targets::ALL);
     let database = cx.keys.database;
     flush(cx.keys.keyspace, cx.server, database, lazily);
     give_pages_back(lazily);
@@ -92,6 +95,7 @@ pub(super) const FLUSHALL: Command = Command {
 
 fn flushall(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let lazily = is_lazy(cx, args)?;
+    cx.force_propagation(Targets::ALL);
     flush_all(cx.keys.keyspace, cx.server, lazily);
     // What a running child saves is gone, and the file on the disk is to be as empty as the server.
     cx.server.persistence.kill_child();

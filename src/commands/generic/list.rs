@@ -39,7 +39,7 @@ fn keys(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
 pub(super) const SCAN: Command = Command {
     name: "scan",
     arity: -2,
-    flags: flag::READONLY,
+    flags: flag::READONLY | flag::TOUCHES_ARBITRARY_KEYS,
     categories: category::KEYSPACE,
     group: Group::Generic,
     since: "2.8.0",
@@ -91,7 +91,7 @@ fn scan(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
 pub(super) const RANDOMKEY: Command = Command {
     name: "randomkey",
     arity: 1,
-    flags: flag::READONLY,
+    flags: flag::READONLY | flag::TOUCHES_ARBITRARY_KEYS,
     categories: category::KEYSPACE,
     group: Group::Generic,
     since: "1.0.0",

@@ -46,6 +46,8 @@ pub mod flag {
     pub const NO_MANDATORY_KEYS: u64 = 1 << 20;
     /// Reaches all databases.
     pub const ALL_DBS: u64 = 1 << 21;
+    /// Comes across keys that the request does not name: those it expires have nothing to do with each other.
+    pub const TOUCHES_ARBITRARY_KEYS: u64 = 1 << 22;
 
     /// Flags with the names that COMMAND INFO prints, in its order; the others are not shown.
     pub const NAMES: &[(u64, &str)] = &[

@@ -125,11 +125,6 @@ impl Hash {
         self.earliest_expiry_ms().is_some_and(|earliest_ms| earliest_ms < now_ms)
     }
 
-    /// Takes out up to `limit` fields whose time is over and says how many they were.
-    pub fn expire_fields(&mut self, now_ms: i64, limit: usize) -> usize {
-        self.take_expired(now_ms, limit).len()
-    }
-
     /// Takes out up to `limit` fields whose time is over; their names, for those who have to be told.
     pub fn take_expired(&mut self, now_ms: i64, limit: usize) -> Vec<Vec<u8>> {
         let Self::Table(table) = self else { return Vec::new() };

@@ -139,7 +139,7 @@ fn behaves_like_a_map_in_both_encodings() {
                 assert!(hash.earliest_expiry_ms() <= earliest);
             }
             if now_ms % 97 == 0 {
-                let gone = hash.expire_fields(now_ms, usize::MAX);
+                let gone = hash.take_expired(now_ms, usize::MAX).len();
                 let before = model.len();
                 model.retain(|_, entry| entry.1.is_none_or(|expiry| now_ms <= expiry));
                 assert_eq!(gone, before - model.len());
@@ -204,14 +204,14 @@ fn sweeps_take_no_more_than_they_are_allowed() {
         let name = format!("field:{field}");
         hash.set_expiry(name.as_bytes(), 100 + field, false, 0, |_| true);
     }
-    assert_eq!(hash.expire_fields(100, 1000), 0);
-    assert_eq!(hash.expire_fields(101, 1000), 1);
-    assert_eq!(hash.expire_fields(300, 50), 50);
+    assert_eq!(hash.take_expired(100, 1000).len(), 0);
+    assert_eq!(hash.take_expired(101, 1000).len(), 1);
+    assert_eq!(hash.take_expired(300, 50).len(), 50);
     assert_eq!(hash.live_len(300), 800);
     assert_eq!(hash.take_expired(300, 1000).len(), 149);
     assert_eq!(hash.earliest_expiry_ms(), Some(300));
     assert!(hash.expiry_usage() > 0);
-    assert_eq!(hash.expire_fields(10_000, usize::MAX), 400);
+    assert_eq!(hash.take_expired(10_000, usize::MAX).len(), 400);
     assert_eq!((hash.len(), hash.volatile_fields(), hash.earliest_expiry_ms()), (400, 0, None));
 }
 
