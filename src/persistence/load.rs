@@ -4,23 +4,19 @@
 //! the keyspace: who called decides what that means (at start: the process ends).
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Read};
 use std::path::Path;
 
-use super::save::{delay, reason};
+use super::decode::{Decoder, Item, Loaded, Origin};
+use super::save::reason;
 use super::state::{LoadProgress, State};
 use crate::algorithms::hash::hash;
-use crate::algorithms::numbers::parse_i64;
 use crate::config::{Config, RdbVersionCheck};
-use crate::keyspace::access::{AccessPolicy, clock_of_frequency, clock_of_idle};
+use crate::keyspace::access::AccessPolicy;
 use crate::keyspace::{Entry, Keyspace};
-use crate::rdb::format::{self, VersionCheck};
-use crate::rdb::snapshot::{ChecksumState, EntryHeader};
-use crate::rdb::{Event, RdbError, RdbErrorKind, Reader, Snapshot, ValueType as Form};
-use crate::types::{Limits, Value};
-
-/// Empty keys that are named in the log; older servers could store them by mistake.
-const EMPTY_KEYS_NAMED: u64 = 10;
+use crate::rdb::format::VersionCheck;
+use crate::rdb::{RdbError, RdbErrorKind, Reader};
+use crate::types::Limits;
 
 /// How a file is loaded.
 #[derive(Debug, Clone, Copy)]
@@ -41,6 +37,8 @@ pub struct LoadOptions {
     pub key_delay_us: i32,
     /// Name keys in the log.
     pub names_keys: bool,
+    /// How many databases there are.
+    pub databases: usize,
 }
 
 impl LoadOptions {
@@ -59,6 +57,7 @@ impl LoadOptions {
             access,
             key_delay_us: config.key_load_delay,
             names_keys: !config.hide_user_data_from_log,
+            databases: config.databases as usize,
         }
     }
 }
@@ -166,28 +165,11 @@ fn rdb_lines(error: &RdbError) -> Vec<String> {
     }
 }
 
-/// What a finished load has counted.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Loaded {
-    /// Keys that are in the keyspace now.
-    pub keys: u64,
-    /// Keys left out because they had expired.
-    pub expired: u64,
-    /// Collections left out because they were empty.
-    pub empty: u64,
-    /// Hashes left out because all their fields had expired.
-    pub expired_hashes: u64,
-}
-
 /// A load under way.
 #[derive(Debug)]
-pub struct Loader {
-    snapshot: Snapshot<File>,
-    options: LoadOptions,
-    database: usize,
-    counts: Loaded,
+pub struct Loader<R = File> {
+    decoder: Decoder<R>,
     total_bytes: u64,
-    used_memory: u64,
     functions_skipped: bool,
 }
 
@@ -203,22 +185,35 @@ impl Loader {
             Err(error) => return Err(LoadError::Open(error)),
         };
         let total_bytes = file.metadata().map_or(0, |metadata| metadata.len());
-        let reader = if options.checksum { Reader::new(file) } else { Reader::without_checksum(file) };
-        Ok(Some(Self {
-            snapshot: Snapshot::open(reader, options.check)?,
-            options,
-            database: 0,
-            counts: Loaded::default(),
-            total_bytes,
-            used_memory: 0,
-            functions_skipped: false,
-        }))
+        Self::of_input(file, total_bytes, options).map(Some)
+    }
+}
+
+impl<R: Read> Loader<R> {
+    /// Loads from an input of about so many bytes, 0 if that is not known, and reads its magic.
+    ///
+    /// # Errors
+    /// The input is none that this server reads.
+    pub fn of_input(input: R, total_bytes: u64, options: LoadOptions) -> Result<Self, LoadError> {
+        Ok(Self { decoder: Decoder::open(input, options)?, total_bytes, functions_skipped: false })
     }
 
     /// What has been counted so far.
     #[must_use]
     pub fn counts(&self) -> Loaded {
-        self.counts
+        self.decoder.counts()
+    }
+
+    /// What the snapshot has said of its replication history.
+    #[must_use]
+    pub fn origin(&self) -> &Origin {
+        self.decoder.origin()
+    }
+
+    /// Gives the reader back; what follows the snapshot stands next in it.
+    #[must_use]
+    pub fn into_reader(self) -> Reader<R> {
+        self.decoder.into_reader()
     }
 
     /// Loads until about `bytes` more of the file are consumed. `true`: the whole file is loaded.
@@ -226,113 +221,35 @@ impl Loader {
     /// # Errors
     /// What is wrong with the file; the loader cannot go on.
     pub fn step(&mut self, keyspace: &mut Keyspace, now_ms: i64, bytes: u64) -> Result<bool, LoadError> {
-        let end = self.snapshot.offset().saturating_add(bytes);
-        while self.snapshot.offset() < end {
-            match self.snapshot.next_event()? {
-                Event::Entry(header) => self.load_entry(keyspace, now_ms, header)?,
-                Event::SelectDb(number) => self.select(keyspace, number)?,
-                Event::Aux { key, value } => self.note_aux(&key, &value, now_ms)?,
-                Event::ModuleAux { module_id } => {
-                    return Err(LoadError::Module { name: format::module_type_name(module_id) });
-                }
-                Event::Function(_) => self.skip_function(),
-                // Tables grow one bucket at a time, so there is nothing to prepare; slots are a cluster's.
-                Event::ResizeDb { .. } | Event::SlotInfo { .. } | Event::SlotImport { .. } => {}
-                Event::Eof(checksum) => {
-                    self.finish(checksum);
-                    return Ok(true);
-                }
+        let end = self.decoder.offset().saturating_add(bytes);
+        while self.decoder.offset() < end {
+            match self.decoder.next_item(now_ms)? {
+                Item::Entry(database, entry) => self.put(keyspace, database, entry)?,
+                Item::Function(_) => self.skip_function(),
+                Item::Nothing => {}
+                Item::End => return Ok(true),
             }
         }
         Ok(false)
     }
 
-    fn select(&mut self, keyspace: &Keyspace, number: u64) -> Result<(), LoadError> {
-        let count = keyspace.databases().len();
-        match usize::try_from(number) {
-            Ok(number) if number < count => {
-                self.database = number;
-                Ok(())
-            }
-            _ => Err(LoadError::Databases(count)),
-        }
-    }
-
-    fn load_entry(
-        &mut self,
-        keyspace: &mut Keyspace,
-        now_ms: i64,
-        header: EntryHeader,
-    ) -> Result<(), LoadError> {
-        let (key, reader) = self.snapshot.value();
-        let entry = if header.value_type == Form::String {
-            Some(Entry::string(key, reader.read_string()?, header.expiry_ms))
-        } else {
-            let skip_before_ms = self.options.drop_expired.then_some(now_ms);
-            Value::read_rdb(reader, header.value_type, &self.options.limits, skip_before_ms)?
-                .map(|value| Entry::with_value(key, value, header.expiry_ms))
+    fn put(&self, keyspace: &mut Keyspace, database: usize, entry: Entry) -> Result<(), LoadError> {
+        let options = self.decoder.options();
+        let Some(table) = keyspace.databases_mut().get_mut(database) else {
+            return Err(LoadError::Databases(database));
         };
-        let Some(mut entry) = entry else {
-            match header.value_type {
-                Form::Hash2 | Form::HashMetadata | Form::HashListpackExpiry => {
-                    self.counts.expired_hashes += 1;
-                }
-                _ => self.skip_empty(),
-            }
-            return Ok(());
-        };
-        if self.options.drop_expired && header.expiry_ms.is_some_and(|expiry_ms| expiry_ms < now_ms) {
-            self.counts.expired += 1;
-            return Ok(());
-        }
-        entry.set_clock(self.clock(&header, now_ms));
-        self.put(keyspace, entry)?;
-        if self.options.key_delay_us != 0 {
-            delay(self.options.key_delay_us);
-        }
-        Ok(())
-    }
-
-    fn put(&mut self, keyspace: &mut Keyspace, entry: Entry) -> Result<(), LoadError> {
-        let Some(database) = keyspace.databases_mut().get_mut(self.database) else {
-            return Err(LoadError::Databases(self.database));
-        };
-        let (table, hash) = (database.table_mut(), hash(entry.key()));
+        let (table, hash) = (table.table_mut(), hash(entry.key()));
         match table.find(hash, entry.key()) {
             None => {
                 table.insert(hash, entry);
             }
-            Some(position) if self.options.replace => drop(table.replace(position, entry)),
+            Some(position) if options.replace => drop(table.replace(position, entry)),
             Some(_) => {
-                let key = self.options.names_keys.then(|| entry.key().to_vec());
-                let (database, offset) = (self.database, self.snapshot.offset());
-                return Err(LoadError::DuplicateKey { key, database, offset });
+                let key = options.names_keys.then(|| entry.key().to_vec());
+                return Err(LoadError::DuplicateKey { key, database, offset: self.decoder.offset() });
             }
         }
-        self.counts.keys += 1;
         Ok(())
-    }
-
-    /// The access clock that goes with what the file says of the last use, if the policy is of the same kind.
-    fn clock(&self, header: &EntryHeader, now_ms: i64) -> u32 {
-        let access = self.options.access;
-        match (header.frequency, header.idle_seconds) {
-            (Some(frequency), _) if access.is_lfu() => clock_of_frequency(frequency, now_ms),
-            (_, Some(idle)) if !access.is_lfu() => clock_of_idle(idle, now_ms),
-            _ => access.fresh(now_ms),
-        }
-    }
-
-    fn skip_empty(&mut self) {
-        if self.counts.empty < EMPTY_KEYS_NAMED {
-            if self.options.names_keys {
-                let key = String::from_utf8_lossy(self.snapshot.key());
-                tracing::info!("rdbLoadObject skipping empty key: {key}");
-            } else {
-                tracing::info!("rdbLoadObject skipping empty key");
-            }
-        }
-        self.counts.empty += 1;
     }
 
     fn skip_function(&mut self) {
@@ -342,61 +259,11 @@ impl Loader {
             );
         }
     }
-
-    fn note_aux(&mut self, key: &[u8], value: &[u8], now_ms: i64) -> Result<(), LoadError> {
-        let (name, text) = (key.to_ascii_lowercase(), String::from_utf8_lossy(value));
-        let number = parse_i64(value).unwrap_or(0);
-        match name.as_slice() {
-            [b'%', ..] => tracing::info!("RDB '{}': {text}", String::from_utf8_lossy(key)),
-            b"redis-ver" => tracing::info!("Loading RDB produced by Redis version {text}"),
-            b"valkey-ver" => tracing::info!("Loading RDB produced by Valkey version {text}"),
-            b"ctime" => tracing::info!("RDB age {} seconds", (now_ms / 1000 - number).max(0)),
-            b"used-mem" => {
-                tracing::info!("RDB memory usage when created {:.2} Mb", number as f64 / (1024.0 * 1024.0));
-                self.used_memory = u64::try_from(number).unwrap_or(0);
-            }
-            b"aof-preamble" if number != 0 => tracing::info!("RDB has an AOF tail"),
-            b"aof-base" if number != 0 => tracing::info!("RDB is base AOF"),
-            b"slot-info" => self.check_slot_info(&text)?,
-            b"aof-preamble" | b"aof-base" | b"redis-bits" | b"lua" | b"repl-stream-db" | b"repl-id"
-            | b"repl-offset" => {}
-            _ => tracing::trace!("Unrecognized RDB AUX field: '{}'", String::from_utf8_lossy(key)),
-        }
-        Ok(())
-    }
-
-    /// `slot,keys,expiries[,…]`: of no use outside of a cluster, but a malformed one means a damaged file.
-    fn check_slot_info(&self, text: &str) -> Result<(), LoadError> {
-        let numbers = text.split(',').take_while(|part| part.trim().parse::<i64>().is_ok());
-        if numbers.count() >= 3 {
-            return Ok(());
-        }
-        let kind = RdbErrorKind::Corrupt("Invalid slot-info".into());
-        Err(RdbError { offset: self.snapshot.offset(), kind }.into())
-    }
-
-    fn finish(&self, checksum: ChecksumState) {
-        if checksum == ChecksumState::NotStored && self.options.checksum {
-            tracing::info!("RDB file was saved with checksum disabled: no check performed.");
-        }
-        let Loaded { keys, expired, empty, expired_hashes } = self.counts;
-        if empty > 0 {
-            tracing::info!(
-                "Done loading RDB, keys loaded: {keys}, keys expired: {expired}, empty keys skipped: {empty}, all \
-                 fields expired hashes: {expired_hashes}."
-            );
-        } else {
-            tracing::info!(
-                "Done loading RDB, keys loaded: {keys}, keys expired: {expired}, all fields expired hashes: \
-                 {expired_hashes}."
-            );
-        }
-    }
 }
 
 impl State {
     /// A load begins: clients are told so until [`State::end_loading`].
-    pub fn begin_loading(&mut self, loader: &Loader, now_ms: i64) {
+    pub fn begin_loading<R: Read>(&mut self, loader: &Loader<R>, now_ms: i64) {
         (self.keys_expired, self.keys_loaded) = (0, 0);
         self.loading = Some(LoadProgress {
             started: now_ms / 1000,
@@ -406,13 +273,13 @@ impl State {
     }
 
     /// Notes how far the load has come.
-    pub fn note_loading(&mut self, loader: &Loader) {
+    pub fn note_loading<R: Read>(&mut self, loader: &Loader<R>) {
         if let Some(progress) = &mut self.loading {
-            progress.loaded_bytes = loader.snapshot.offset();
-            progress.used_memory = loader.used_memory;
+            progress.loaded_bytes = loader.decoder.offset();
+            progress.used_memory = loader.decoder.used_memory();
         }
-        self.keys_expired = loader.counts.expired;
-        self.keys_loaded = loader.counts.keys;
+        self.keys_expired = loader.counts().expired;
+        self.keys_loaded = loader.counts().keys;
     }
 
     /// Loads the whole file without giving way (DEBUG RELOAD).

@@ -7,6 +7,7 @@
 mod background;
 mod child;
 mod codec;
+mod decode;
 mod frames;
 mod load;
 mod save;
@@ -19,7 +20,8 @@ pub use background::{Start, WatchedChild, sweep_stale_files};
 pub use child::PendingUsage;
 pub use codec::{stored_form, write_value};
 pub use frames::warm_up;
-pub use load::{LoadError, LoadOptions, Loaded, Loader};
+pub use decode::{Decoder, Item, Loaded, Origin};
+pub use load::{LoadError, LoadOptions, Loader};
 pub use save::{LastUsePolicy, NoObserver, Observer, SaveError, SaveOptions, save_file, write_snapshot};
 pub use state::{Due, LoadProgress, Scheduled, State};
 pub use watch::{News, watch};
