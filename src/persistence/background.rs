@@ -321,6 +321,8 @@ pub fn sweep_stale_files(directory: &Path) {
     for entry in entries.flatten() {
         let name = entry.file_name();
         let pid = name.to_str().and_then(|name| name.strip_prefix("temp-")?.strip_suffix(".rdb"));
+        // Files received from a primary have the time before the process.
+        let pid = pid.and_then(|name| name.rsplit('.').next());
         if pid.and_then(|pid| pid.parse::<i32>().ok()).is_some_and(|pid| !process::is_alive(pid)) {
             let _ = std::fs::remove_file(entry.path());
         }

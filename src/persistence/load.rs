@@ -85,6 +85,8 @@ pub enum LoadError {
         /// The module type's name.
         name: String,
     },
+    /// It has a value of a module's type.
+    ModuleValue,
 }
 
 impl From<RdbError> for LoadError {
@@ -105,8 +107,17 @@ impl LoadError {
                     | RdbErrorKind::ForeignType { .. }
             ),
             Self::DuplicateKey { .. } => true,
-            Self::Open(_) | Self::Databases(_) | Self::Module { .. } => false,
+            Self::Open(_) | Self::Databases(_) | Self::Module { .. } | Self::ModuleValue => false,
         }
+    }
+
+    /// Whether it is no snapshot of a kind that this server reads, which shows before anything of it was loaded.
+    #[must_use]
+    pub fn is_incompatible(&self) -> bool {
+        matches!(
+            self,
+            Self::Rdb(RdbError { kind: RdbErrorKind::BadMagic(_) | RdbErrorKind::UnsupportedVersion(_), .. })
+        )
     }
 
     /// The lines that say so in the log.
@@ -136,6 +147,7 @@ impl LoadError {
             Self::Module { name } => vec![format!(
                 "The RDB file contains AUX module data I can't load: no matching module '{name}'"
             )],
+            Self::ModuleValue => vec!["The RDB file contains module data I can't load".to_owned()],
         }
     }
 }
