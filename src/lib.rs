@@ -26,6 +26,8 @@ pub mod keyspace;
 pub mod profile;
 /// The forked child and its frames, snapshot save and load.
 pub mod persistence;
+/// Histories, the stream that replicas are fed with, and what is known of each replica.
+pub mod replication;
 /// Process state and sessions: clients, statistics, blocked clients. No command behaviour.
 pub mod server;
 /// The commands, one family a file; a command is one block: specification and handler together.

@@ -4,6 +4,7 @@
 //! the query buffer's and the reply buffer's allocations at every moment outside of a socket call.
 
 use crate::memory::{MemoryUsage, box_usage, vec_usage};
+use crate::replication::Replica;
 use crate::resp::{Protocol, Reply};
 
 use super::blocking::Blocked;
@@ -132,6 +133,8 @@ pub struct Client {
     pub watched: Vec<(usize, Vec<u8>)>,
     /// A watched key was changed: EXEC will fail.
     pub watch_broken: bool,
+    /// What is known of it as a replica, once it has introduced itself as one.
+    pub replica: Option<Box<Replica>>,
     /// Replies that wait to be sent.
     pub output: Reply,
     /// Bytes received and not yet run, and the capacity of their buffer.
@@ -193,6 +196,7 @@ impl Client {
             subscriptions: None,
             watched: Vec::new(),
             watch_broken: false,
+            replica: None,
             output: Reply::new(Protocol::Resp2),
             query: QueryFigures::default(),
             connection_bytes: 0,
@@ -205,7 +209,13 @@ impl Client {
     /// The class it belongs to.
     #[must_use]
     pub fn class(&self) -> ClientClass {
-        if self.subscriptions.is_some() { ClientClass::Pubsub } else { ClientClass::Normal }
+        if self.replica.as_ref().is_some_and(|replica| replica.is_attached()) {
+            ClientClass::Replica
+        } else if self.subscriptions.is_some() {
+            ClientClass::Pubsub
+        } else {
+            ClientClass::Normal
+        }
     }
 
     /// Seconds since it last sent something.
@@ -234,6 +244,7 @@ impl MemoryUsage for Client {
             + self.blocked.as_ref().map_or(0, |blocked| box_usage::<Blocked>() + blocked.memory_usage())
             + self.transaction.as_ref().map_or(0, |transaction| transaction.memory_usage())
             + self.subscriptions.as_ref().map_or(0, |all| box_usage::<Subscriptions>() + all.memory_usage())
+            + self.replica.as_ref().map_or(0, |replica| box_usage::<Replica>() + replica.memory_usage())
             + self.output.memory_usage()
             + self.query.allocated
             + self.connection_bytes

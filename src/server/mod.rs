@@ -24,6 +24,7 @@ pub mod process_title;
 pub mod propagation;
 pub mod pubsub;
 mod redaction;
+pub mod replication;
 pub mod shutdown;
 mod saving;
 pub mod stats;
@@ -47,6 +48,7 @@ use latency::LatencyMonitor;
 use monitors::Monitors;
 use propagation::Propagation;
 use pubsub::Pubsub;
+use replication::Replication;
 use stats::Stats;
 use tokio::sync::mpsc::UnboundedSender;
 use transaction::WatchedKeys;
@@ -178,6 +180,8 @@ pub struct Server {
     pub stats: Stats,
     /// Saving and loading.
     pub persistence: persistence::State,
+    /// Who replicates whom, and the stream of writes.
+    pub replication: Replication,
     /// What the process is.
     pub identity: Identity,
     /// CLIENT PAUSE.
@@ -212,7 +216,10 @@ impl Server {
 
     /// Forgets a client whose connection is gone.
     pub fn disconnect(&mut self, key: ClientKey) {
-        if let Some(client) = self.clients.remove(key) {
+        if let Some(mut client) = self.clients.remove(key) {
+            if let Some(replica) = &mut client.replica {
+                self.replication.detach(key, replica, self.now_ms);
+            }
             self.watched.forget_all(key, &client.watched);
             self.monitors.remove(key);
             if let Some(subscriptions) = &client.subscriptions {

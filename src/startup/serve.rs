@@ -87,6 +87,7 @@ pub fn build(
         propagation: Default::default(),
         stats: Stats::new(commands.ids()),
         persistence: persistence::State::default(),
+        replication: Default::default(),
         identity,
         pause: None,
         shutdown_asked: None,
