@@ -210,6 +210,12 @@ impl<R: Read> Loader<R> {
         Ok(Self { decoder: Decoder::open(input, options)?, total_bytes, functions_skipped: false })
     }
 
+    /// Bytes of the input that were read.
+    #[must_use]
+    pub fn offset(&self) -> u64 {
+        self.decoder.offset()
+    }
+
     /// What has been counted so far.
     #[must_use]
     pub fn counts(&self) -> Loaded {

@@ -4,6 +4,7 @@
 //! [`State`] is what the server knows of saving and loading; it changes only on the engine thread.
 #![deny(clippy::indexing_slicing)]
 
+pub mod aof;
 mod background;
 mod child;
 mod codec;
