@@ -84,7 +84,10 @@ fn bgsave(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     if cx.server.persistence.is_saving() {
         return Err(CommandError::SaveInProgress);
     }
-    if cx.in_transaction {
+    if cx.server.persistence.has_child() && !schedule && !cx.in_transaction {
+        return Err(CommandError::ChildActive);
+    }
+    if cx.in_transaction || cx.server.persistence.has_child() {
         tracing::info!(
             "{}",
             if schedule {

@@ -8,7 +8,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use super::child::{self, Job, PendingUsage, RunningChild, temporary_path};
+use super::child::{self, ChildKind, Job, PendingUsage, RunningChild, temporary_path};
 use super::frames::Frame;
 use super::save::{NoObserver, SaveError, SaveOptions, reason, save_file};
 use super::state::State;
@@ -38,6 +38,21 @@ pub struct Start<'a> {
     pub oom_score_adj: Option<i32>,
     /// The parent's figures at this instant, and what gives the bytes that wait to be freed, if a profile is wanted.
     pub weigh: Option<(Figures, PendingUsage<'a>)>,
+}
+
+/// A rewrite of the append-only file whose child has ended.
+#[derive(Debug, Clone, Copy)]
+pub struct EndedRewrite {
+    /// The child's process id: the name of its file.
+    pub pid: u32,
+    /// It wrote a snapshot.
+    pub snapshot: bool,
+    /// How it ended.
+    pub exit: ChildExit,
+    /// When it began, Unix ms.
+    pub started_ms: i64,
+    /// What copying on write has cost.
+    pub cow_bytes: u64,
 }
 
 /// The descriptors of a child that [`watch`](super::watch) waits on.
@@ -91,11 +106,70 @@ impl State {
         still: &Quiet<'_>,
         start: Start<'_>,
     ) -> io::Result<()> {
-        let Start { config, now_ms, log, title, oom_score_adj, weigh } = start;
         self.saves += 1;
-        self.last_try = now_ms / 1000;
+        self.last_try = start.now_ms / 1000;
+        let weighs = start.weigh.is_some();
+        match self.fork(keyspace, still, start, ChildKind::Snapshot) {
+            Ok(pid) => {
+                tracing::info!("Background saving started by pid {pid}");
+                if weighs {
+                    self.profiles.begin();
+                }
+                Ok(())
+            }
+            Err(error) => {
+                self.last_save_ok = false;
+                if weighs {
+                    self.profiles.give_up(Status::Failed);
+                }
+                tracing::warn!("Can't save in background: fork: {}", reason(&error));
+                Err(error)
+            }
+        }
+    }
+
+    /// Forks a child that writes the base of an append-only file: as a snapshot, or as commands.
+    ///
+    /// # Errors
+    /// The system refused the fork, which is logged. Nothing else has changed.
+    pub fn start_rewrite(
+        &mut self,
+        keyspace: &mut Keyspace,
+        still: &Quiet<'_>,
+        start: Start<'_>,
+        snapshot: bool,
+    ) -> io::Result<()> {
+        match self.fork(keyspace, still, start, ChildKind::AofBase { snapshot }) {
+            Ok(pid) => {
+                tracing::info!("Background append only file rewriting started by pid {pid}");
+                Ok(())
+            }
+            Err(error) => {
+                let reason = reason(&error);
+                tracing::warn!("Can't rewrite append only file in background: fork: {reason}");
+                Err(error)
+            }
+        }
+    }
+
+    /// Forks a child; gives its process id.
+    fn fork(
+        &mut self,
+        keyspace: &mut Keyspace,
+        still: &Quiet<'_>,
+        start: Start<'_>,
+        kind: ChildKind,
+    ) -> io::Result<i32> {
+        let Start { config, now_ms, log, title, oom_score_adj, weigh } = start;
+        let mut options = SaveOptions::new(config, keyspace.access_policy, now_ms);
+        if kind != ChildKind::Snapshot {
+            options.aof_base = true;
+            options.incremental_sync = config.aof_rewrite_incremental_fsync;
+        }
         let job = Job {
-            options: SaveOptions::new(config, keyspace.access_policy, now_ms),
+            kind,
+            options,
+            timestamp: config.aof_timestamp_enabled,
             target: config.dbfilename.as_path(),
             title,
             oom_score_adj,
@@ -103,40 +177,27 @@ impl State {
             child_log: ChildLog::new(config),
             weigh: weigh.map(|(_, pending_usage)| pending_usage),
         };
-        match child::start(still, keyspace, &job) {
-            Ok(child) => {
-                tracing::info!("Background saving started by pid {}", child.pid());
-                keyspace.set_child_alive(true);
-                if weigh.is_some() {
-                    self.profiles.begin();
-                }
-                self.child = Some(RunningChild {
-                    child,
-                    started_ms: now_ms,
-                    changes: keyspace.counters.changes,
-                    keys_total: keyspace.len() as u64,
-                    keys_done: 0,
-                    cow_bytes: 0,
-                    cow_ms: 0,
-                    peak_cow_bytes: 0,
-                    decoder: Default::default(),
-                    damaged: false,
-                    done: false,
-                    cancelled: false,
-                    figures: weigh.map(|(figures, _)| Box::new(figures)),
-                    census: None,
-                });
-                Ok(())
-            }
-            Err(error) => {
-                self.last_save_ok = false;
-                if weigh.is_some() {
-                    self.profiles.give_up(Status::Failed);
-                }
-                tracing::warn!("Can't save in background: fork: {}", reason(&error));
-                Err(error)
-            }
-        }
+        let child = child::start(still, keyspace, &job)?;
+        keyspace.set_child_alive(true);
+        let pid = child.pid();
+        self.child = Some(RunningChild {
+            child,
+            kind,
+            started_ms: now_ms,
+            changes: keyspace.counters.changes,
+            keys_total: keyspace.len() as u64,
+            keys_done: 0,
+            cow_bytes: 0,
+            cow_ms: 0,
+            peak_cow_bytes: 0,
+            decoder: Default::default(),
+            damaged: false,
+            done: false,
+            cancelled: false,
+            figures: weigh.map(|(figures, _)| Box::new(figures)),
+            census: None,
+        });
+        Ok(pid)
     }
 
     /// How long the last fork held the process, in microseconds, while its child runs.
@@ -191,6 +252,12 @@ impl State {
         };
         let Some(running) = self.child.take() else { return true };
         keyspace.set_child_alive(false);
+        if let ChildKind::AofBase { snapshot } = running.kind {
+            let RunningChild { child, started_ms, peak_cow_bytes: cow_bytes, .. } = running;
+            let pid = child.pid().unsigned_abs();
+            self.ended_rewrite = Some(EndedRewrite { pid, snapshot, exit, started_ms, cow_bytes });
+            return true;
+        }
         self.last_duration = now_ms / 1000 - running.started_ms / 1000;
         match exit {
             ChildExit::Exited(0) => self.succeeded(&running, keyspace, now_ms),
@@ -246,10 +313,28 @@ impl State {
         }
     }
 
-    /// Ends the child: no failure, its file and its profile are dropped. It is judged when it is gone.
+    /// The rewrite whose child has ended, once.
+    pub fn take_ended_rewrite(&mut self) -> Option<EndedRewrite> {
+        self.ended_rewrite.take()
+    }
+
+    /// Ends a child that saves: no failure, its file and its profile are dropped. It is judged when it is gone.
     pub fn kill_child(&mut self) {
+        if self.is_saving() {
+            self.kill("Killing running RDB child");
+        }
+    }
+
+    /// Ends a child that rewrites the append-only file: no failure. It is judged when it is gone.
+    pub fn kill_rewrite(&mut self) {
+        if self.is_rewriting() {
+            self.kill("Killing running AOF rewrite child");
+        }
+    }
+
+    fn kill(&mut self, line: &str) {
         if let Some(running) = &mut self.child {
-            tracing::info!("Killing running RDB child: {}", running.child.pid());
+            tracing::info!("{line}: {}", running.child.pid());
             running.cancelled = true;
             let _ = running.child.kill(Signal::SIGUSR1);
         }
@@ -269,6 +354,7 @@ impl State {
     /// Ends and reaps the child at once: the process is about to exit.
     pub fn abandon_child(&mut self) {
         self.kill_child();
+        self.kill_rewrite();
         if let Some(mut running) = self.child.take() {
             let _ = running.child.kill(Signal::SIGKILL);
             let _ = running.child.wait();
@@ -312,15 +398,24 @@ impl RunningChild {
 }
 
 fn remove_temporary(running: &RunningChild) {
-    let _ = files::remove_if_present(&temporary_path(running.child.pid().unsigned_abs()));
+    for file in running.kind.leftovers(running.child.pid().unsigned_abs()) {
+        let _ = files::remove_if_present(&file);
+    }
 }
 
-/// Removes the temporary files of children and servers that are gone (`temp-<pid>.rdb` in the working directory).
+/// Removes the temporary files of children and servers that are gone (`temp-<pid>.rdb`, `temp-rewriteaof-<pid>.aof` and
+/// `temp-rewriteaof-bg-<pid>.aof` in the working directory).
 pub fn sweep_stale_files(directory: &Path) {
     let Ok(entries) = std::fs::read_dir(directory) else { return };
     for entry in entries.flatten() {
         let name = entry.file_name();
-        let pid = name.to_str().and_then(|name| name.strip_prefix("temp-")?.strip_suffix(".rdb"));
+        let base = |name: &str| {
+            let name = name.strip_prefix("temp-rewriteaof-")?.strip_suffix(".aof")?;
+            Some(name.strip_prefix("bg-").unwrap_or(name).to_owned())
+        };
+        let snapshot = |name: &str| Some(name.strip_prefix("temp-")?.strip_suffix(".rdb")?.to_owned());
+        let pid = name.to_str().and_then(|name| snapshot(name).or_else(|| base(name)));
+        let pid = pid.as_deref();
         // Files received from a primary have the time before the process.
         let pid = pid.and_then(|name| name.rsplit('.').next());
         if pid.and_then(|pid| pid.parse::<i32>().ok()).is_some_and(|pid| !process::is_alive(pid)) {

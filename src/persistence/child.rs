@@ -9,8 +9,9 @@ use std::io;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
+use super::aof;
 use super::frames::{Decoder, Frame};
-use super::save::{Observer, SaveOptions, save_file};
+use super::save::{Observer, SaveError, SaveOptions, save_file};
 use crate::keyspace::{Entry, Keyspace};
 use crate::log::{ChildLog, Importance};
 use crate::profile::{Census, Figures};
@@ -28,9 +29,42 @@ const COW_DUTY_CYCLE: u64 = 100;
 /// Gives the bytes of values that are no longer in the keyspace and not freed yet. Called in the child.
 pub type PendingUsage<'a> = &'a dyn Fn() -> usize;
 
+/// What a child is there for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChildKind {
+    /// It saves a snapshot.
+    Snapshot,
+    /// It writes the base of an append-only file.
+    AofBase {
+        /// As a snapshot, not as commands.
+        snapshot: bool,
+    },
+}
+
+impl ChildKind {
+    /// The name in the log.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Snapshot => "RDB",
+            Self::AofBase { .. } => "AOF rewrite",
+        }
+    }
+
+    /// The files that a child of this process id leaves behind when it is ended.
+    pub(super) fn leftovers(self, pid: u32) -> Vec<PathBuf> {
+        match self {
+            Self::Snapshot => vec![temporary_path(pid)],
+            Self::AofBase { .. } => vec![aof::unfinished_base(pid), aof::finished_base(pid)],
+        }
+    }
+}
+
 /// What a background save is to do.
 pub(super) struct Job<'a> {
+    pub(super) kind: ChildKind,
     pub(super) options: SaveOptions,
+    /// Begin a base of commands with a timestamp.
+    pub(super) timestamp: bool,
     pub(super) target: &'a Path,
     pub(super) title: &'a str,
     pub(super) oom_score_adj: Option<i32>,
@@ -44,6 +78,7 @@ pub(super) struct Job<'a> {
 #[derive(Debug)]
 pub(super) struct RunningChild {
     pub(super) child: Child,
+    pub(super) kind: ChildKind,
     pub(super) started_ms: i64,
     /// Changes that were not saved when it started: they are once it succeeds.
     pub(super) changes: u64,
@@ -84,13 +119,11 @@ pub(super) fn start(still: &Quiet<'_>, keyspace: &Keyspace, job: &Job<'_>) -> io
 
 /// The child's whole life; its exit code.
 fn run(keyspace: &Keyspace, job: &Job<'_>, end: ChildEnd) -> i32 {
-    let temporary = temporary_path(std::process::id());
-    let mut reporter = Reporter::new(end, &job.child_log, job.weigh.is_some(), job.options.key_delay_us > 0);
-    if let Err(error) = save_file(keyspace, &job.options, &temporary, job.target, &mut reporter) {
+    let mut reporter = Reporter::new(end, job);
+    if let Err(error) = write(keyspace, job, &mut reporter) {
         reporter.log(Importance::Warning, &error.line);
         return 1;
     }
-    reporter.log(Importance::Notice, "DB saved on disk");
     if let (Some(census), Some(pending_usage)) = (&mut reporter.census, job.weigh) {
         census.pending_bytes = pending_usage() as u64;
     }
@@ -104,10 +137,29 @@ fn run(keyspace: &Keyspace, job: &Job<'_>, end: ChildEnd) -> i32 {
     }
 }
 
+/// Writes what the child is there for.
+fn write(keyspace: &Keyspace, job: &Job<'_>, reporter: &mut Reporter<'_>) -> Result<(), SaveError> {
+    let pid = std::process::id();
+    match job.kind {
+        ChildKind::Snapshot => {
+            save_file(keyspace, &job.options, &temporary_path(pid), job.target, reporter)?;
+            reporter.log(Importance::Notice, "DB saved on disk");
+        }
+        ChildKind::AofBase { snapshot } => {
+            let target = aof::finished_base(pid);
+            aof::write_base(keyspace, &job.options, snapshot, job.timestamp, &target, reporter)?;
+            let line = format!("Successfully created the temporary AOF base file {}", target.display());
+            reporter.log(Importance::Notice, &line);
+        }
+    }
+    Ok(())
+}
+
 /// Tells the parent how far the child has come, and weighs the entries if that was asked for.
 struct Reporter<'a> {
     end: ChildEnd,
     log: &'a ChildLog,
+    name: &'static str,
     census: Option<Census>,
     /// Looks at the clock after every key, because each takes long.
     slow: bool,
@@ -116,8 +168,16 @@ struct Reporter<'a> {
 }
 
 impl<'a> Reporter<'a> {
-    fn new(end: ChildEnd, log: &'a ChildLog, weigh: bool, slow: bool) -> Self {
-        Self { end, log, census: weigh.then(Census::default), slow, reported_us: 0, cow: CowMeter::default() }
+    fn new(end: ChildEnd, job: &'a Job<'_>) -> Self {
+        Self {
+            end,
+            log: &job.child_log,
+            name: job.kind.name(),
+            census: job.weigh.map(|_| Census::default()),
+            slow: job.options.key_delay_us > 0,
+            reported_us: 0,
+            cow: CowMeter::default(),
+        }
     }
 
     fn log(&self, importance: Importance, message: &str) {
@@ -137,7 +197,7 @@ impl<'a> Reporter<'a> {
         if self.cow.is_due(now_us) {
             self.cow.measure(now_us);
             if self.cow.bytes > 0 {
-                self.log(Importance::Verbose, &self.cow.line());
+                self.log(Importance::Verbose, &self.cow.line(self.name));
             }
         }
         Frame::Progress { keys, cow_bytes: self.cow.bytes }.send(&mut self.end.pipe)
@@ -149,7 +209,7 @@ impl<'a> Reporter<'a> {
             Frame::Census(Box::new(census)).send(&mut self.end.pipe)?;
         }
         self.cow.measure(clock::monotonic_us());
-        self.log(Importance::Notice, &self.cow.line());
+        self.log(Importance::Notice, &self.cow.line(self.name));
         let last = Frame::Done { cow_bytes: self.cow.bytes, peak_cow_bytes: self.cow.peak };
         last.send(&mut self.end.pipe)
     }
@@ -194,9 +254,9 @@ impl CowMeter {
         self.price_us = self.measured_us - now_us;
     }
 
-    fn line(&self) -> String {
+    fn line(&self, name: &str) -> String {
         format!(
-            "Fork CoW for RDB: current {} MB, peak {} MB, average {} MB",
+            "Fork CoW for {name}: current {} MB, peak {} MB, average {} MB",
             self.bytes >> 20,
             self.peak >> 20,
             (self.sum / self.count.max(1)) >> 20

@@ -18,8 +18,8 @@ mod state;
 mod tests;
 mod watch;
 
-pub use background::{Start, WatchedChild, sweep_stale_files};
-pub use child::PendingUsage;
+pub use background::{EndedRewrite, Start, WatchedChild, sweep_stale_files};
+pub use child::{ChildKind, PendingUsage};
 pub use codec::{stored_form, write_value};
 pub use decode::{Decoder, Item, Loaded, Origin};
 pub use frames::warm_up;

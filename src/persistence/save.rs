@@ -183,11 +183,30 @@ pub(super) fn delay(microseconds: i32) {
 }
 
 /// A file whose bytes the kernel is made to write while more are coming.
-struct Syncing {
+pub(super) struct Syncing {
     file: File,
     incremental: bool,
     written: u64,
     started: u64,
+}
+
+impl Syncing {
+    /// Around a file that is empty; `incremental` has the kernel write early.
+    pub(super) fn new(file: File, incremental: bool) -> Self {
+        Self { file, incremental, written: 0, started: 0 }
+    }
+
+    /// Makes what was written last.
+    ///
+    /// # Errors
+    /// The system's.
+    pub(super) fn finish(self) -> io::Result<()> {
+        self.file.sync_all()?;
+        if self.incremental {
+            files::drop_from_page_cache(&self.file, 0, 0);
+        }
+        Ok(())
+    }
 }
 
 impl Write for Syncing {
@@ -250,13 +269,9 @@ fn write_file(
     file: File,
     observer: &mut impl Observer,
 ) -> Result<(), (&'static str, io::Error)> {
-    let sink = Syncing { file, incremental: options.incremental_sync, written: 0, started: 0 };
+    let sink = Syncing::new(file, options.incremental_sync);
     let sink = write_snapshot(keyspace, options, sink, observer).map_err(|error| ("rdbSaveRio", error))?;
-    sink.file.sync_all().map_err(|error| ("fsync", error))?;
-    if options.incremental_sync {
-        files::drop_from_page_cache(&sink.file, 0, 0);
-    }
-    Ok(())
+    sink.finish().map_err(|error| ("fsync", error))
 }
 
 fn move_into_place(temporary: &Path, target: &Path) -> Result<Option<File>, SaveError> {

@@ -1,6 +1,7 @@
 //! What is known of saving and loading: the running child, what the last ones did, and the fields of INFO persistence.
 
-use super::child::RunningChild;
+use super::background::EndedRewrite;
+use super::child::{ChildKind, RunningChild};
 use crate::config::{Config, SavePoint};
 use crate::profile::{Profile, Profiles};
 
@@ -58,6 +59,7 @@ pub struct State {
     /// Keys the last load put in.
     pub(super) keys_loaded: u64,
     pub(super) child: Option<RunningChild>,
+    pub(super) ended_rewrite: Option<EndedRewrite>,
     pub(super) scheduled: Option<Scheduled>,
     /// Memory profiles.
     pub profiles: Profiles,
@@ -84,6 +86,7 @@ impl State {
             keys_expired: 0,
             keys_loaded: 0,
             child: None,
+            ended_rewrite: None,
             scheduled: None,
             profiles: Profiles::default(),
         }
@@ -101,10 +104,22 @@ impl State {
         self.loading
     }
 
-    /// Whether a child is saving.
+    /// Whether there is a child, whatever it does.
+    #[must_use]
+    pub fn has_child(&self) -> bool {
+        self.child.is_some()
+    }
+
+    /// Whether a child is saving a snapshot.
     #[must_use]
     pub fn is_saving(&self) -> bool {
-        self.child.is_some()
+        self.child.as_ref().is_some_and(|running| running.kind == ChildKind::Snapshot)
+    }
+
+    /// Whether a child is writing the base of an append-only file.
+    #[must_use]
+    pub fn is_rewriting(&self) -> bool {
+        self.child.as_ref().is_some_and(|running| matches!(running.kind, ChildKind::AofBase { .. }))
     }
 
     /// The child's process id, while there is one.
@@ -157,7 +172,7 @@ impl State {
     #[must_use]
     pub fn due(&self, config: &Config, changes: u64, now_ms: i64) -> Option<Due> {
         let now = now_ms / 1000;
-        if self.is_saving() || self.is_loading() || !self.may_try(now) {
+        if self.has_child() || self.is_loading() || !self.may_try(now) {
             return None;
         }
         let changes = i64::try_from(changes).unwrap_or(i64::MAX);
@@ -173,7 +188,7 @@ impl State {
     pub fn info_fields(&self, changes: u64, now_ms: i64) -> Vec<(&'static str, String)> {
         let mut fields = self.child_fields(now_ms);
         let number = |value: bool| u8::from(value).to_string();
-        let running = self.child.as_ref();
+        let running = self.child.as_ref().filter(|running| running.kind == ChildKind::Snapshot);
         fields.extend([
             ("rdb_changes_since_last_save", changes.to_string()),
             ("rdb_bgsave_in_progress", number(running.is_some())),
