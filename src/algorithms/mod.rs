@@ -5,6 +5,7 @@
 
 pub mod bits;
 pub mod crc64;
+pub mod geohash;
 pub mod glob;
 pub mod hash;
 pub mod lzf;

@@ -12,8 +12,10 @@ mod connection;
 mod debug;
 mod expiry;
 mod generic;
+mod geo;
 mod hash;
 mod help;
+mod hyperloglog;
 mod info;
 mod latency;
 mod list;
@@ -45,7 +47,9 @@ pub fn table() -> CommandTable {
         connection::COMMANDS,
         generic::COMMANDS,
         debug::COMMANDS,
+        geo::COMMANDS,
         hash::COMMANDS,
+        hyperloglog::COMMANDS,
         info::COMMANDS,
         latency::COMMANDS,
         list::COMMANDS,

@@ -3,8 +3,8 @@
 //! Valkey adds in C's `long double` (x87 extended on its usual platforms) and prints `%.17Lf` without trailing zeros;
 //! in doubles, 0.1 + 0.2 would not give 0.3. Numbers are read as glibc's `strtold` reads them.
 
-use rustc_apfloat::ieee::X87DoubleExtended;
-use rustc_apfloat::{Float, Round};
+use rustc_apfloat::ieee::{Double, X87DoubleExtended};
+use rustc_apfloat::{Float, FloatConvert, Round};
 
 /// Valkey reads into a buffer of 5 KiB that must also hold a closing NUL.
 const MAX_TEXT: usize = 5 * 1024 - 1;
@@ -47,6 +47,13 @@ impl LongDouble {
     #[must_use]
     pub fn from_i64(value: i64) -> Self {
         Self(X87DoubleExtended::from_i128(i128::from(value)).value)
+    }
+
+    /// Every double but NaN is exact in extended precision.
+    #[must_use]
+    pub fn from_f64(value: f64) -> Self {
+        let double = Double::from_bits(u128::from(value.to_bits()));
+        Self(double.convert(&mut false).value)
     }
 
     /// Whether the number is not an infinity.

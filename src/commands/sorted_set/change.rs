@@ -36,7 +36,8 @@ pub(super) const ZADD: Command = Command {
     ..Command::DEFAULT
 };
 
-fn zadd(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
+/// ZADD; GEOADD runs it too, on a request of its own making.
+pub(in crate::commands) fn zadd(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     add(cx, args, AddOptions::default())
 }
 

@@ -7,6 +7,8 @@ mod random;
 mod range;
 mod read;
 
+pub(super) use change::zadd;
+
 use std::ops::{Bound, Range};
 
 use crate::algorithms::numbers::parse_f64;
@@ -138,7 +140,7 @@ fn reply_range(reply: &mut Reply, set: &SortedSet, ranks: Range<usize>, order: O
 
 /// Puts a result in the place of whatever `key` holds, or deletes the key when there is none; replies how many
 /// members were stored.
-fn store(cx: &mut Context<'_>, key: &[u8], members: Builder, event: &'static str) {
+pub(super) fn store(cx: &mut Context<'_>, key: &[u8], members: Builder, event: &'static str) {
     let count = members.len();
     match SortedSet::collect(members, cx.server.limits.sorted_set) {
         Some(set) => {

@@ -1,5 +1,7 @@
 //! Strings: how a value is seen, and its RDB codec. The value itself lives in the entry.
 
+pub mod hyperloglog;
+
 use std::io::{Read, Write};
 
 use crate::algorithms::numbers;
