@@ -4,8 +4,31 @@
 //! (`parseExtendedCommandArgumentsOrReply`).
 
 use super::arguments::{integer, is_word};
+use crate::config::EventClasses;
 use crate::resp::CommandError;
+use crate::server::Context;
 use crate::server::command::Args;
+
+/// Deletes a key that a command gave an expiry in the past, which is told as a deletion.
+pub(super) fn expire_at_once(cx: &mut Context<'_>, key: &[u8]) {
+    let Some(entry) = cx.keys.remove(key) else { return };
+    cx.keys.keyspace.counters.expired += 1;
+    let lazily = cx.server.config.lazyfree_lazy_expire;
+    cx.propagate_as(&[deletion(lazily), key]);
+    cx.changed(EventClasses::EXPIRED, "expired", key);
+    cx.server.background.free_entry(entry, lazily);
+}
+
+/// The command by which a deletion is told.
+pub(super) fn deletion(lazily: bool) -> &'static [u8] {
+    if lazily { b"UNLINK" } else { b"DEL" }
+}
+
+/// Whether an instant is over, so that what is to expire then goes at once. While data is loaded, what the log says is
+/// taken as it is (Valkey: `checkAlreadyExpired`).
+pub(super) fn is_over(cx: &Context<'_>, expiry_ms: i64) -> bool {
+    expiry_ms <= cx.now_ms() && !cx.server.persistence.is_loading() && !cx.server.config.import_mode
+}
 
 /// An expiry as a client gives it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -115,6 +138,16 @@ pub(super) struct StoreOptions<'a> {
 }
 
 impl<'a> StoreOptions<'a> {
+    /// Whether an HSETEX of these options does the same wherever and whenever it is done.
+    pub(super) fn is_told_as_it_is(&self) -> bool {
+        let unconditional = self.condition == Condition::None && self.field_condition == Condition::None;
+        let absolute = match self.expiry {
+            ExpiryOption::At(expiry) => !expiry.relative && expiry.unit_ms == 1,
+            _ => true,
+        };
+        unconditional && absolute
+    }
+
     /// The options among the arguments from `from` up to (not including) `to`.
     ///
     /// # Errors

@@ -89,8 +89,7 @@ impl Engine {
         let mut budget = ExpiryBudget { time_is_over: &mut time_is_over, free: &mut free };
         self.keyspace.expire_some(server.now_ms, &mut budget);
         if self.keyspace.has_happened() {
-            events::settle(&mut self.keyspace, &mut self.server);
-            self.server.end_unit_of_independent();
+            events::settle_apart(&mut self.keyspace, &mut self.server);
             self.serve_blocked();
         }
     }

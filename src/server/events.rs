@@ -68,19 +68,36 @@ fn propagate(server: &mut Server, happened: &Happened) {
 #[cold]
 pub fn settle(keyspace: &mut Keyspace, server: &mut Server) {
     for happened in keyspace.take_happened() {
-        let (database, key) = (happened.database, happened.key.as_slice());
-        let (class, event) = match happened.what {
-            Happening::Expired => (EventClasses::EXPIRED, "expired"),
-            Happening::FieldsExpired => (EventClasses::HASH, "hexpired"),
-            Happening::Emptied => (EventClasses::GENERIC, "del"),
-            Happening::New => (EventClasses::NEW, "new"),
-            Happening::Missed => (EventClasses::KEY_MISS, "keymiss"),
-        };
-        if !matches!(happened.what, Happening::New | Happening::Missed) {
-            propagate(server, &happened);
-            server.watched.touch(&mut server.clients, database, key);
-            server.blocked.key_written(database, key);
-        }
-        server.events.notify(database, class, event, key);
+        settle_one(server, &happened);
     }
+}
+
+/// The same for what happened outside of any command: each key's end is a unit of its own.
+pub fn settle_apart(keyspace: &mut Keyspace, server: &mut Server) {
+    let mut notes = keyspace.take_happened().into_iter().peekable();
+    while let Some(happened) = notes.next() {
+        settle_one(server, &happened);
+        // A hash goes with its last fields.
+        let goes_on = notes.peek().is_some_and(|next| next.what == Happening::Emptied);
+        if !goes_on {
+            server.end_unit();
+        }
+    }
+}
+
+fn settle_one(server: &mut Server, happened: &Happened) {
+    let (database, key) = (happened.database, happened.key.as_slice());
+    let (class, event) = match happened.what {
+        Happening::Expired => (EventClasses::EXPIRED, "expired"),
+        Happening::FieldsExpired => (EventClasses::HASH, "hexpired"),
+        Happening::Emptied => (EventClasses::GENERIC, "del"),
+        Happening::New => (EventClasses::NEW, "new"),
+        Happening::Missed => (EventClasses::KEY_MISS, "keymiss"),
+    };
+    if !matches!(happened.what, Happening::New | Happening::Missed) {
+        propagate(server, happened);
+        server.watched.touch(&mut server.clients, database, key);
+        server.blocked.key_written(database, key);
+    }
+    server.events.notify(database, class, event, key);
 }

@@ -11,6 +11,8 @@ use weighbridge::startup;
 pub struct InProcess {
     pub engine: Engine,
     pub client: ClientKey,
+    /// Further clients, in the order in which they were first asked for.
+    others: Vec<ClientKey>,
 }
 
 fn identity() -> Identity {
@@ -44,7 +46,36 @@ impl InProcess {
         let client =
             engine.server.clients.add(|key, id| Client { authenticated: true, ..Client::new(key, id, 0) });
         engine.server.note_startup(&engine.keyspace);
-        Self { engine, client }
+        Self { engine, client, others: Vec::new() }
+    }
+
+    fn connect(&mut self) -> ClientKey {
+        let make = |key, id| Client { authenticated: true, ..Client::new(key, id, 0) };
+        self.engine.server.clients.add(make)
+    }
+
+    /// The clients are gone and the first one is another.
+    pub fn disconnect_all(&mut self) {
+        for client in std::mem::take(&mut self.others) {
+            self.engine.server.disconnect(client);
+        }
+        self.engine.server.disconnect(self.client);
+        self.client = self.connect();
+    }
+
+    /// Runs a request as the client of this number, the first one being 1.
+    pub fn run_as(&mut self, number: usize, words: &[impl AsRef<[u8]>]) -> Vec<u8> {
+        while self.others.len() + 1 < number {
+            let client = self.connect();
+            self.others.push(client);
+        }
+        let first = self.client;
+        if let Some(other) = number.checked_sub(2) {
+            self.client = self.others[other];
+        }
+        let reply = self.run(words);
+        self.client = first;
+        reply
     }
 
     /// Runs a request and gives its reply as it would go over the wire.

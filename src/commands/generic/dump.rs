@@ -2,6 +2,7 @@
 #![deny(clippy::indexing_slicing)]
 
 use super::super::arguments::{database, integer, is_word};
+use super::super::expiry::{deletion, is_over};
 use crate::config::{EventClasses, RdbVersionCheck};
 use crate::keyspace::Entry;
 use crate::keyspace::access::{clock_of_frequency, clock_of_idle};
@@ -223,8 +224,9 @@ fn restore(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let base_ms = if options.absolute { 0 } else { now_ms };
     // A time to live that overflows is in the past, as in Valkey.
     let expiry_ms = (ttl != 0).then(|| ttl.wrapping_add(base_ms));
-    if expiry_ms.is_some_and(|expiry_ms| expiry_ms <= now_ms) {
+    if expiry_ms.is_some_and(|expiry_ms| is_over(cx, expiry_ms)) {
         if replaced.is_some() {
+            cx.propagate_as(&[deletion(cx.server.config.lazyfree_lazy_server_del), key]);
             cx.changed(EventClasses::GENERIC, "del", key);
         }
     } else {
@@ -232,6 +234,11 @@ fn restore(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
         let is_lfu = cx.keys.keyspace.access_policy.is_lfu();
         if let Some(clock) = options.clock(is_lfu, now_ms) {
             cx.keys.db_mut().table_mut().get_mut(position).set_clock(clock);
+        }
+        if let Some(expiry_ms) = expiry_ms.filter(|_| !options.absolute) {
+            let mut buffer = itoa::Buffer::new();
+            let instant = buffer.format(expiry_ms).as_bytes();
+            cx.propagate_with(args, &[(2, instant), (args.len(), b"ABSTTL")]);
         }
         cx.changed(EventClasses::GENERIC, "restore", key);
     }

@@ -1,7 +1,7 @@
 //! EXPIRE and its kin, TTL and its kin, PERSIST.
 
 use super::super::arguments::is_word;
-use super::super::expiry::ExpiryArgument;
+use super::super::expiry::{ExpiryArgument, expire_at_once, is_over};
 use crate::config::EventClasses;
 use crate::resp::CommandError;
 use crate::server::Context;
@@ -55,14 +55,15 @@ fn set_expiry(cx: &mut Context<'_>, args: Args<'_>, unit_ms: i64, relative: bool
     let expiry_ms = argument.any(now_ms, &cx.command.full_name)?;
     let key = args.at(1);
     let allowed = cx.keys.peek(key).is_some_and(|entry| conditions.allow(entry.expiry_ms(), expiry_ms));
-    if allowed && expiry_ms <= now_ms {
-        if let Some(entry) = cx.keys.remove(key) {
-            cx.keys.keyspace.counters.expired += 1;
-            cx.changed(EventClasses::EXPIRED, "expired", key);
-            drop(entry);
-        }
+    if allowed && is_over(cx, expiry_ms) {
+        expire_at_once(cx, key);
     } else if allowed {
         cx.keys.set_expiry(key, Some(expiry_ms));
+        if cx.propagates() {
+            let mut buffer = itoa::Buffer::new();
+            let instant = buffer.format(expiry_ms).as_bytes();
+            cx.propagate_with(args, &[(0, b"PEXPIREAT"), (2, instant)]);
+        }
         cx.changed(EventClasses::GENERIC, "expire", key);
     }
     cx.reply.int(i64::from(allowed));

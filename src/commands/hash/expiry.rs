@@ -1,8 +1,9 @@
 //! The expiry of single fields: HEXPIRE and its kin, HTTL and its kin, HPERSIST.
 
-use super::{fields_at, find_fields, is_over};
+use super::store::tell_fields;
+use super::{fields_at, find_fields};
 use crate::commands::arguments::is_word;
-use crate::commands::expiry::ExpiryArgument;
+use crate::commands::expiry::{ExpiryArgument, is_over};
 use crate::config::EventClasses;
 use crate::resp::CommandError;
 use crate::server::Context;
@@ -158,7 +159,7 @@ fn expire(cx: &mut Context<'_>, args: Args<'_>, unit_ms: i64, relative: bool) ->
     let expiry_ms = argument.not_negative(now_ms, &cx.command.full_name)?;
     let over = is_over(cx, expiry_ms);
     let mut hash = cx.keys.write_as::<Hash>(key)?;
-    let (mut set, mut expired) = (0, 0);
+    let (mut set, mut gone) = (0, Vec::new());
     cx.reply.array(fields.len());
     for field in fields.iter() {
         let change = match &mut hash {
@@ -167,11 +168,21 @@ fn expire(cx: &mut Context<'_>, args: Args<'_>, unit_ms: i64, relative: bool) ->
                 .set_expiry(field, expiry_ms, over, now_ms, |present| condition.allows(present, expiry_ms)),
         };
         set += usize::from(change == ExpiryChange::Set);
-        expired += usize::from(change == ExpiryChange::Expired);
+        if change == ExpiryChange::Expired {
+            gone.push(field);
+        }
         cx.reply.int(change as i64);
     }
     let emptied = hash.as_ref().is_some_and(|hash| hash.is_empty());
     drop(hash);
+    let expired = gone.len();
+    if expired > 0 {
+        tell_fields(cx, &[b"HDEL", key], &gone);
+    } else if set > 0 {
+        let mut buffer = itoa::Buffer::new();
+        let instant = buffer.format(expiry_ms).as_bytes();
+        cx.propagate_with(args, &[(0, b"HPEXPIREAT"), (2, instant)]);
+    }
     expiry_changed(cx, key, if expired > 0 { "hexpired" } else { "hexpire" }, set, expired, emptied);
     Ok(())
 }

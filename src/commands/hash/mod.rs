@@ -86,9 +86,3 @@ fn fields_at<'a>(args: Args<'a>, at: usize, mismatch: CommandError) -> Result<Ar
 fn find_fields(args: Args<'_>, from: usize) -> Option<usize> {
     (from..args.len().saturating_sub(1)).find(|&index| super::arguments::is_word(args.at(index), "fields"))
 }
-
-/// Whether an instant is over, so that a field which is to expire then goes at once. While data is loaded, what the
-/// log says is taken as it is (Valkey: `checkAlreadyExpired`).
-fn is_over(cx: &Context<'_>, expiry_ms: i64) -> bool {
-    expiry_ms <= cx.now_ms() && !cx.server.persistence.is_loading() && !cx.server.config.import_mode
-}

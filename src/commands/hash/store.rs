@@ -1,9 +1,9 @@
 //! Fields with their expiry in one command: HSETEX, HGETEX, HGETDEL.
 
 use super::write::fields_deleted;
-use super::{expiry::expiry_changed, fields_at, find_fields, is_over, reply_value};
+use super::{expiry::expiry_changed, fields_at, find_fields, reply_value};
 use crate::commands::arguments::integer;
-use crate::commands::expiry::{Condition, ExpiryOption, OptionsOf, StoreOptions};
+use crate::commands::expiry::{Condition, ExpiryOption, OptionsOf, StoreOptions, is_over};
 use crate::config::EventClasses;
 use crate::resp::CommandError;
 use crate::server::Context;
@@ -73,7 +73,10 @@ fn hsetex(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     drop(hash);
     match expiry_ms {
         Some(expiry_ms) if is_over(cx, expiry_ms) => expire_at_once(cx, key, pairs, exists)?,
-        _ => set_pairs(cx, key, pairs, expiry_ms, options.expiry == ExpiryOption::Keep)?,
+        _ => {
+            set_pairs(cx, key, pairs, expiry_ms, options.expiry == ExpiryOption::Keep)?;
+            tell_pairs(cx, args, pairs, &options, expiry_ms);
+        }
     }
     cx.reply.int(1);
     Ok(())
@@ -112,30 +115,63 @@ fn set_pairs(
     let (limits, now_ms) = (cx.server.limits.hash, cx.now_ms());
     let expiry = if keep { NewExpiry::Keep } else { NewExpiry::Set(expiry_ms) };
     let mut hash = cx.keys.write_or_create(key, Hash::new)?;
-    let (count, mut expired) = (pairs.len() / 2, 0);
+    let count = pairs.len() / 2;
+    let mut expired = Vec::new();
     for pair in 0..count {
-        let written = hash.set(pairs.at(2 * pair), pairs.at(2 * pair + 1), expiry, now_ms, limits);
-        expired += usize::from(written == Written::ReplacedExpired);
+        let field = pairs.at(2 * pair);
+        if hash.set(field, pairs.at(2 * pair + 1), expiry, now_ms, limits) == Written::ReplacedExpired {
+            expired.push(field);
+        }
     }
     drop(hash);
-    super::fields_changed(cx, key, "hset", count, expired);
+    if keep && !expired.is_empty() {
+        // Who is told does not look at the clock, and would keep the expiry that is over.
+        let mut words = vec![b"HDEL".as_slice(), key];
+        words.extend(&expired);
+        let database = cx.keys.database;
+        cx.also_propagate(database, &words);
+    }
+    super::fields_changed(cx, key, "hset", count, expired.len());
     if expiry_ms.is_some() {
         cx.notify(EventClasses::HASH, "hexpire", key);
     }
     Ok(())
 }
 
+/// Tells an HSETEX that was done by the instant of its expiry, and without its conditions.
+fn tell_pairs(
+    cx: &mut Context<'_>,
+    args: Args<'_>,
+    pairs: Args<'_>,
+    options: &StoreOptions<'_>,
+    expiry_ms: Option<i64>,
+) {
+    if !cx.propagates() || options.is_told_as_it_is() {
+        return;
+    }
+    let mut buffer = itoa::Buffer::new();
+    let mut words = vec![args.at(0), args.at(1)];
+    match expiry_ms {
+        Some(expiry_ms) => words.extend([b"PXAT".as_slice(), buffer.format(expiry_ms).as_bytes()]),
+        None if options.expiry == ExpiryOption::Keep => words.push(b"KEEPTTL"),
+        None => {}
+    }
+    let fields_at = args.len() - pairs.len() - 2;
+    words.extend(args.from(fields_at).iter());
+    cx.propagate_as(&words);
+}
+
 /// What HSETEX does with an expiry that is over: the fields go, and the key when none is left.
 fn expire_at_once(cx: &mut Context<'_>, key: &[u8], pairs: Args<'_>, exists: bool) -> Outcome {
     let mut hash = cx.keys.write_as::<Hash>(key)?;
-    let mut deleted = 0;
+    let mut gone = Vec::new();
     if let Some(hash) = &mut hash {
-        for field in pairs.iter().step_by(2) {
-            deleted += usize::from(hash.remove(field, IGNORE_EXPIRY));
-        }
+        gone.extend(pairs.iter().step_by(2).filter(|field| hash.remove(field, IGNORE_EXPIRY)));
     }
+    let deleted = gone.len();
     let emptied = hash.as_ref().is_none_or(|hash| hash.is_empty());
     drop(hash);
+    tell_fields(cx, &[b"HDEL", key], &gone);
     // Valkey counts every field named, whether it was there or not.
     cx.keys.keyspace.counters.expired_fields += (pairs.len() / 2) as u64;
     if deleted > 0 {
@@ -151,6 +187,13 @@ fn expire_at_once(cx: &mut Context<'_>, key: &[u8], pairs: Args<'_>, exists: boo
         cx.notify(EventClasses::GENERIC, "del", key);
     }
     Ok(())
+}
+
+/// Tells what was done to these fields, if there are any.
+pub(super) fn tell_fields(cx: &mut Context<'_>, command: &[&[u8]], fields: &[&[u8]]) {
+    if !fields.is_empty() {
+        cx.propagate_as(&[command, fields].concat());
+    }
 }
 
 pub(super) const HGETEX: Command = Command {
@@ -204,7 +247,7 @@ fn hgetex(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     };
     let over = expiry_ms.is_some_and(|expiry_ms| is_over(cx, expiry_ms));
     let mut hash = if exists { cx.keys.write_as::<Hash>(key)? } else { None };
-    let mut changed = 0;
+    let mut changed = Vec::new();
     cx.reply.array(fields.len());
     for field in fields.iter() {
         let Some(hash) = &mut hash else {
@@ -212,22 +255,42 @@ fn hgetex(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
             continue;
         };
         reply_value(cx.reply, hash.get(field, now_ms));
-        changed += usize::from(match expiry_ms {
+        let is_changed = match expiry_ms {
             None => matches!(hash.persist(field, now_ms), FieldTtl::At(_)),
             Some(expiry_ms) => matches!(
                 hash.set_expiry(field, expiry_ms, over, now_ms, |_| true),
                 ExpiryChange::Set | ExpiryChange::Expired
             ),
-        });
+        };
+        if is_changed {
+            changed.push(field);
+        }
     }
     let emptied = hash.as_ref().is_some_and(|hash| hash.is_empty());
     drop(hash);
+    tell_hgetex(cx, key, expiry_ms, over, &changed);
+    let changed = changed.len();
     match expiry_ms {
         None => expiry_changed(cx, key, "hpersist", changed, 0, false),
         Some(_) if over => expiry_changed(cx, key, "hexpired", 0, changed, emptied),
         Some(_) => expiry_changed(cx, key, "hexpire", changed, 0, false),
     }
     Ok(())
+}
+
+/// Tells what an HGETEX did to the fields that it changed.
+fn tell_hgetex(cx: &mut Context<'_>, key: &[u8], expiry_ms: Option<i64>, over: bool, changed: &[&[u8]]) {
+    let mut buffers = [itoa::Buffer::new(), itoa::Buffer::new()];
+    let [instant, count] = &mut buffers;
+    let count = count.format(changed.len()).as_bytes();
+    match expiry_ms {
+        None => tell_fields(cx, &[b"HPERSIST", key, b"FIELDS", count], changed),
+        Some(_) if over => tell_fields(cx, &[b"HDEL", key], changed),
+        Some(expiry_ms) => {
+            let instant = instant.format(expiry_ms).as_bytes();
+            tell_fields(cx, &[b"HPEXPIREAT", key, instant, b"FIELDS", count], changed);
+        }
+    }
 }
 
 pub(super) const HGETDEL: Command = Command {

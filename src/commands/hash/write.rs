@@ -7,7 +7,7 @@ use crate::config::EventClasses;
 use crate::resp::CommandError;
 use crate::server::Context;
 use crate::server::command::{Arg, Args, Command, Group, KeySpec, Outcome, category, flag, key_flag};
-use crate::types::hash::{NewExpiry, Text, Written};
+use crate::types::hash::{FieldTtl, NewExpiry, Text, Written};
 use crate::types::{FlatLimits, Hash};
 
 pub(super) const HSET: Command = Command {
@@ -117,9 +117,14 @@ fn hsetnx(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
         cx.reply.int(0);
         return Ok(());
     }
+    let volatile = hash.has_volatile_fields();
     let written = hash.set(field, value, NewExpiry::Set(None), now_ms, limits);
     drop(hash);
     fields_changed(cx, key, "hset", 1, usize::from(written == Written::ReplacedExpired));
+    if volatile {
+        // Where it is told, a field that is expired here may still be there.
+        cx.propagate_with(args, &[(0, b"HSET")]);
+    }
     cx.reply.int(1);
     Ok(())
 }
@@ -199,8 +204,13 @@ fn hincrby(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     };
     let new = old.checked_add(increment).ok_or(CommandError::IncrementOverflow)?;
     let text = itoa::Buffer::new().format(new).to_owned();
+    let volatile = hash.has_volatile_fields();
     let written = hash.set(field, text.as_bytes(), NewExpiry::Keep, now_ms, limits);
+    let ttl = hash.ttl(field, now_ms);
     drop(hash);
+    if volatile {
+        tell_sum(cx, key, field, text.as_bytes(), ttl);
+    }
     fields_changed(cx, key, "hincrby", 1, usize::from(written == Written::ReplacedExpired));
     cx.reply.int(new);
     Ok(())
@@ -236,8 +246,22 @@ fn hincrbyfloat(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     };
     let text = old.checked_add(increment).ok_or(CommandError::IncrementNan)?.to_text();
     let written = hash.set(field, &text, NewExpiry::Keep, now_ms, limits);
+    let ttl = hash.ttl(field, now_ms);
     drop(hash);
+    // Who is told need not compute with the same floats.
+    tell_sum(cx, key, field, &text, ttl);
     fields_changed(cx, key, "hincrbyfloat", 1, usize::from(written == Written::ReplacedExpired));
     cx.reply.bulk(&text);
     Ok(())
+}
+
+/// Tells what a field was incremented to, with its expiry.
+fn tell_sum(cx: &mut Context<'_>, key: &[u8], field: &[u8], sum: &[u8], ttl: FieldTtl) {
+    if let FieldTtl::At(expiry_ms) = ttl {
+        let mut buffer = itoa::Buffer::new();
+        let instant = buffer.format(expiry_ms).as_bytes();
+        cx.propagate_as(&[b"HSETEX", key, b"PXAT", instant, b"FIELDS", b"1", field, sum]);
+    } else {
+        cx.propagate_as(&[b"HSET", key, field, sum]);
+    }
 }

@@ -2,7 +2,7 @@
 
 use super::pop::MultiPop;
 use super::transfer::{Ends, transfer};
-use super::{ENDS, first_list, parse_end, popped, reply_value};
+use super::{ENDS, first_list, parse_end, pop_of, popped, reply_value};
 use crate::commands::timeout::deadline_ms;
 use crate::server::Context;
 use crate::server::blocking::{BlockRequest, TimeoutReply};
@@ -66,6 +66,7 @@ fn pop_or_wait(cx: &mut Context<'_>, args: Args<'_>, end: End) -> Outcome {
     let emptied = list.is_empty();
     drop(list);
     popped(cx, key, end, 1, emptied);
+    cx.propagate_as(&[pop_of(end), key]);
     Ok(())
 }
 
@@ -142,7 +143,12 @@ fn brpoplpush(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
 fn transfer_or_wait(cx: &mut Context<'_>, args: Args<'_>, ends: Ends, timeout_at: usize) -> Outcome {
     let deadline_ms = deadline_ms(args.at(timeout_at), cx.now_ms())?;
     let source = args.at(1);
-    if !transfer(cx, source, args.at(2), ends)? && !cx.block(request(std::iter::once(source), deadline_ms)) {
+    if transfer(cx, source, args.at(2), ends)? {
+        // What is told does not wait, and has no timeout.
+        let name: &[u8] = if timeout_at == 5 { b"LMOVE" } else { b"RPOPLPUSH" };
+        let rest = args.iter().take(timeout_at).skip(1);
+        cx.propagate_as(&std::iter::once(name).chain(rest).collect::<Vec<_>>());
+    } else if !cx.block(request(std::iter::once(source), deadline_ms)) {
         cx.reply.null();
     }
     Ok(())

@@ -111,6 +111,14 @@ fn popped(cx: &mut Context<'_>, key: &[u8], end: End, count: usize, emptied: boo
     }
 }
 
+/// The command that pops from this end of one list without waiting.
+fn pop_of(end: End) -> &'static [u8] {
+    match end {
+        End::Head => b"LPOP",
+        End::Tail => b"RPOP",
+    }
+}
+
 /// The event of a push to an end.
 fn push_event(end: End) -> &'static str {
     match end {

@@ -1,6 +1,6 @@
 //! LPOP, RPOP, LMPOP.
 
-use super::{ENDS, first_list, parse_end, pop_into_array, popped, reply_value};
+use super::{ENDS, first_list, parse_end, pop_into_array, pop_of, popped, reply_value};
 use crate::commands::arguments::{count, integer_within, is_word};
 use crate::resp::CommandError;
 use crate::server::Context;
@@ -158,6 +158,7 @@ impl<'a> MultiPop<'a> {
         let emptied = list.is_empty();
         drop(list);
         popped(cx, key, self.end, taken, emptied);
+        cx.propagate_as(&[pop_of(self.end), key, itoa::Buffer::new().format(taken).as_bytes()]);
         Ok(true)
     }
 }

@@ -1,11 +1,11 @@
 //! SPOP and SRANDMEMBER.
 
-use super::super::arguments;
+use super::super::{arguments, expiry::deletion};
 use super::{KEY, SET_COMMAND, write_member};
 use crate::config::EventClasses;
 use crate::resp::CommandError;
 use crate::server::Context;
-use crate::server::command::{Arg, Args, Command, KeySpec, Outcome, flag, key_flag};
+use crate::server::command::{Arg, Args, Command, KeySpec, Outcome, Request, flag, key_flag};
 use crate::types::Set;
 
 pub(super) const SPOP: Command = Command {
@@ -36,9 +36,17 @@ fn spop_one(cx: &mut Context<'_>, key: &[u8]) -> Outcome {
         cx.reply.null();
         return Ok(());
     };
-    set.pop(&mut rng, |member| write_member(cx.reply, member));
+    let mut popped = Vec::new();
+    let tells = cx.server.propagation.listens();
+    set.pop(&mut rng, |member| {
+        if tells {
+            popped.extend_from_slice(member.as_bytes(&mut itoa::Buffer::new()));
+        }
+        write_member(cx.reply, member);
+    });
     let emptied = set.is_empty();
     drop(set);
+    cx.propagate_as(&[b"SREM", key, &popped]);
     cx.changed(EventClasses::SET, "spop", key);
     if emptied {
         cx.delete_emptied(key);
@@ -56,12 +64,24 @@ fn spop_many(cx: &mut Context<'_>, key: &[u8], count: usize) -> Outcome {
     let popped = count.min(set.len());
     let takes_all = popped == set.len();
     cx.reply.set(popped);
+    let mut taken = Request::default();
+    let tells = cx.server.propagation.listens();
     if takes_all {
         set.for_each_member(|member| write_member(cx.reply, member));
     } else if popped > 0 {
-        set.pop_many(popped, &mut rng, &limits, |member| write_member(cx.reply, member));
+        set.pop_many(popped, &mut rng, &limits, |member| {
+            if tells {
+                taken.push(member.as_bytes(&mut itoa::Buffer::new()));
+            }
+            write_member(cx.reply, member);
+        });
     }
     drop(set);
+    if takes_all {
+        cx.propagate_as(&[deletion(cx.server.config.lazyfree_lazy_server_del), key]);
+    } else {
+        tell_taken(cx, key, taken.args());
+    }
     if popped > 0 {
         cx.changed(EventClasses::SET, "spop", key);
         cx.count_changes(popped - 1);
@@ -70,6 +90,18 @@ fn spop_many(cx: &mut Context<'_>, key: &[u8], count: usize) -> Outcome {
         cx.delete_emptied(key);
     }
     Ok(())
+}
+
+/// Tells which members SPOP took.
+fn tell_taken(cx: &mut Context<'_>, key: &[u8], mut taken: Args<'_>) {
+    /// Members that one request takes away at most.
+    const MEMBERS: usize = 1024;
+    while !taken.is_empty() {
+        let mut words = vec![b"SREM".as_slice(), key];
+        words.extend(taken.iter().take(MEMBERS));
+        cx.propagate_as(&words);
+        taken = taken.from(MEMBERS);
+    }
 }
 
 pub(super) const SRANDMEMBER: Command = Command {

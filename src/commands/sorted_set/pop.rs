@@ -72,11 +72,22 @@ fn pop(
         let event = if from == Order::Ascending { "zpopmin" } else { "zpopmax" };
         cx.changed(EventClasses::ZSET, event, key);
         cx.count_changes(popped - 1);
+        tell(cx, key, from, popped, shape);
     }
     if emptied {
         cx.delete_emptied(key);
     }
     Ok(true)
+}
+
+/// Tells what popped from one of several keys, and what may have waited, as a pop from the key it was.
+fn tell(cx: &mut Context<'_>, key: &[u8], from: From, popped: usize, shape: Shape) {
+    let name: &[u8] = if from == Order::Ascending { b"ZPOPMIN" } else { b"ZPOPMAX" };
+    match shape {
+        Shape::Flat | Shape::Pairs => {}
+        Shape::KeyAndOne => cx.propagate_as(&[name, key]),
+        Shape::KeyAndPairs => cx.propagate_as(&[name, key, itoa::Buffer::new().format(popped).as_bytes()]),
+    }
 }
 
 /// Pops from the first key that is there; false, without a reply, when there is none.

@@ -61,7 +61,9 @@ fn xadd(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
         AppendError::TooLarge => CommandError::XaddTooLarge,
     })?;
     let removed = plan.trim.map_or(0, |trim| stream.trim(trim));
+    let exact = plan.options.exact(&stream);
     drop(stream);
+    plan.tell(cx, args, id, exact);
     reply_id(cx.reply, id);
     cx.changed(EventClasses::STREAM, "xadd", key);
     if removed > 0 {
@@ -75,6 +77,7 @@ struct Addition {
     id: NewId,
     create: bool,
     trim: Option<Trim>,
+    options: TrimOptions,
     fields_at: usize,
 }
 
@@ -98,7 +101,8 @@ impl Addition {
             id = Some(new_id(arg, cx.now_ms())?);
             break;
         }
-        let trim = trim.finish(cx)?;
+        let options = trim;
+        let trim = options.finish(cx)?;
         let fields_at = at + 1;
         let count = args.len().saturating_sub(fields_at);
         let Some(id) = id.filter(|_| count >= 2 && count.is_multiple_of(2)) else {
@@ -107,7 +111,24 @@ impl Addition {
         if id == NewId::Given(StreamId::MIN) {
             return Err(CommandError::XaddIdZero);
         }
-        Ok(Self { id, create, trim, fields_at })
+        Ok(Self { id, create, trim, options, fields_at })
+    }
+
+    /// Tells an XADD by the id that was made, and an approximate trim by the exact one that comes to the same.
+    fn tell(&self, cx: &mut Context<'_>, args: Args<'_>, id: StreamId, exact: Option<(usize, String)>) {
+        let is_given = matches!(self.id, NewId::Given(_));
+        if !cx.propagates() || is_given && exact.is_none() {
+            return;
+        }
+        let id = id.to_string();
+        let mut changes: Vec<(usize, &[u8])> = Vec::new();
+        if !is_given {
+            changes.push((self.fields_at - 1, id.as_bytes()));
+        }
+        if let Some((at, bound)) = &exact {
+            changes.extend([(at - 1, b"=".as_slice()), (*at, bound.as_bytes())]);
+        }
+        cx.propagate_with(args, &changes);
     }
 }
 

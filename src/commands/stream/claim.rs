@@ -1,5 +1,6 @@
 //! XCLAIM and XAUTOCLAIM: pending entries go to another consumer.
 
+use super::tell::GroupChanges;
 use super::{interval_start, no_group, reply_entry, reply_id, strict_id};
 use crate::commands::arguments::{integer_within, is_word};
 use crate::config::EventClasses;
@@ -47,13 +48,14 @@ fn xclaim(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
         return Err(no_group(key, name));
     }
     let plan = Claim::parse(args, now_ms)?;
+    let mut told = GroupChanges::new(cx);
     let claimed = in_group(cx, key, name, args.at(3), |reply, log, group, consumer| {
         let header = reply.deferred();
         let moved_on = plan.last_id > group.last_id;
         group.last_id = group.last_id.max(plan.last_id);
         let (mut count, mut changes) = (0, 0);
         for id in &plan.ids {
-            match plan.claim(reply, log, group, consumer, *id, now_ms) {
+            match plan.claim(reply, log, group, consumer, *id, &mut told) {
                 Claimed::Nothing => {}
                 Claimed::Forgotten => changes += 1,
                 Claimed::Replied => {
@@ -63,9 +65,15 @@ fn xclaim(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
             }
         }
         reply.set_array(header, count);
-        if changes == 0 { usize::from(moved_on) } else { changes }
+        if changes > 0 || !moved_on {
+            return changes;
+        }
+        told.moved_on(group);
+        1
     })?;
     cx.count_changes(claimed);
+    cx.propagate_nothing();
+    told.tell(cx, key, name);
     Ok(())
 }
 
@@ -106,6 +114,7 @@ fn in_group(
 
 /// What XCLAIM is to do.
 struct Claim {
+    now_ms: i64,
     min_idle_ms: i64,
     ids: Vec<StreamId>,
     delivered_ms: i64,
@@ -137,6 +146,7 @@ impl Claim {
         let ids: Vec<_> = args.from(5).iter().map_while(|arg| strict_id(arg, 0).ok()).collect();
         let mut at = 5 + ids.len();
         let mut plan = Self {
+            now_ms,
             min_idle_ms,
             ids,
             delivered_ms: now_ms,
@@ -183,13 +193,16 @@ impl Claim {
         group: &mut stream::Group,
         consumer: ConsumerKey,
         id: StreamId,
-        now_ms: i64,
+        told: &mut GroupChanges,
     ) -> Claimed {
         let Some(entry) = log.get(id) else {
-            return if group.acknowledge(id) { Claimed::Forgotten } else { Claimed::Nothing };
+            let Some(pending) = group.find_pending(id).copied() else { return Claimed::Nothing };
+            told.claimed(group, pending);
+            group.acknowledge(id);
+            return Claimed::Forgotten;
         };
         let deliveries = match group.find_pending(id) {
-            Some(pending) if now_ms.saturating_sub(pending.delivered_ms) < self.min_idle_ms => {
+            Some(pending) if self.now_ms.saturating_sub(pending.delivered_ms) < self.min_idle_ms => {
                 return Claimed::Nothing;
             }
             Some(pending) => pending.deliveries,
@@ -197,9 +210,11 @@ impl Claim {
             None => return Claimed::Nothing,
         };
         let deliveries = self.deliveries.unwrap_or(deliveries.wrapping_add(u64::from(!self.just_id)));
-        group.set_pending(Pending { id, delivered_ms: self.delivered_ms, deliveries, consumer });
+        let pending = Pending { id, delivered_ms: self.delivered_ms, deliveries, consumer };
+        group.set_pending(pending);
+        told.claimed(group, pending);
         if let Some(consumer) = group.consumer_mut(consumer) {
-            consumer.active_ms = now_ms;
+            consumer.active_ms = self.now_ms;
         }
         if self.just_id {
             reply_id(reply, id)
@@ -253,6 +268,7 @@ fn xautoclaim(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     }
     let (key, name) = (args.at(1), args.at(2));
     let plan = Claim {
+        now_ms,
         min_idle_ms,
         ids: Vec::new(),
         delivered_ms: now_ms,
@@ -261,10 +277,13 @@ fn xautoclaim(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
         just_id,
         last_id: StreamId::MIN,
     };
+    let mut told = GroupChanges::new(cx);
     let changes = in_group(cx, key, name, args.at(3), |reply, log, group, consumer| {
-        sweep(reply, log, group, consumer, &plan, start, count)
+        sweep(reply, log, group, consumer, &plan, (start, count), &mut told)
     })?;
     cx.count_changes(changes);
+    cx.propagate_nothing();
+    told.tell(cx, key, name);
     Ok(())
 }
 
@@ -275,8 +294,8 @@ fn sweep(
     group: &mut stream::Group,
     consumer: ConsumerKey,
     plan: &Claim,
-    start: StreamId,
-    count: i64,
+    (start, count): (StreamId, i64),
+    told: &mut GroupChanges,
 ) -> usize {
     /// How many pending entries are looked at for each that is wanted.
     const ATTEMPTS: i64 = 10;
@@ -289,7 +308,7 @@ fn sweep(
         let Some(id) = next.and_then(|next| group.pending_from(next).next()).map(|pending| pending.id) else {
             break;
         };
-        match plan.claim(&mut body, log, group, consumer, id, plan.delivered_ms) {
+        match plan.claim(&mut body, log, group, consumer, id, told) {
             Claimed::Nothing => {}
             Claimed::Forgotten => {
                 forgotten.push(id);

@@ -7,6 +7,7 @@ mod info;
 mod pending;
 mod range;
 mod read;
+mod tell;
 mod trim;
 
 use crate::algorithms::numbers::parse_u64;

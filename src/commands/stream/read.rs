@@ -1,5 +1,6 @@
 //! XREAD and XREADGROUP: reading on from an id, alone or as a consumer of a group, and waiting for what comes.
 
+use super::tell::GroupChanges;
 use super::{at_most, reply_entry, reply_id, strict_id};
 use crate::commands::arguments::{integer, is_word};
 use crate::commands::timeout::deadline_of_ms;
@@ -262,6 +263,7 @@ impl GroupRead<'_> {
     /// Says whether it replied.
     fn run(&self, cx: &mut Context<'_>) -> Result<bool, CommandError> {
         let now_ms = cx.now_ms();
+        let mut told = GroupChanges::new(cx);
         let Some(mut stream) = cx.keys.write_as::<Stream>(self.key)? else { return Ok(false) };
         // Entries are read while the group changes.
         let mut groups = std::mem::take(&mut stream.groups);
@@ -281,7 +283,7 @@ impl GroupRead<'_> {
                     }
                     None if stream.last_entry_id() > group.last_id => {
                         begin_stream(cx.reply, self.key);
-                        self.deliver(cx.reply, &stream, group, consumer, now_ms);
+                        self.deliver(cx.reply, &stream, group, consumer, now_ms, &mut told);
                         true
                     }
                     None => false,
@@ -290,11 +292,17 @@ impl GroupRead<'_> {
         }
         stream.groups = groups;
         drop(stream);
+        cx.propagate_nothing();
         if created {
+            if self.plan.no_ack {
+                // Otherwise the consumer comes into being where a claim names it.
+                cx.propagate_as(&[b"XGROUP", b"CREATECONSUMER", self.key, self.name, self.consumer]);
+            }
             cx.count_changes(1);
             cx.notify(EventClasses::STREAM, "xgroup-createconsumer", self.key);
         }
         cx.count_changes(usize::from(served));
+        told.tell(cx, self.key, self.name);
         Ok(served)
     }
 
@@ -306,6 +314,7 @@ impl GroupRead<'_> {
         group: &mut stream::Group,
         consumer: ConsumerKey,
         now_ms: i64,
+        told: &mut GroupChanges,
     ) {
         let header = reply.deferred();
         let mut count = 0;
@@ -315,12 +324,17 @@ impl GroupRead<'_> {
             group.advance(log, id);
             reply_entry(reply, entry);
             if !self.plan.no_ack {
-                group.set_pending(Pending { id, delivered_ms: now_ms, deliveries: 1, consumer });
+                let pending = Pending { id, delivered_ms: now_ms, deliveries: 1, consumer };
+                group.set_pending(pending);
+                told.claimed(group, pending);
                 if let Some(consumer) = group.consumer_mut(consumer) {
                     consumer.active_ms = now_ms;
                 }
             }
             count += 1;
+        }
+        if count > 0 {
+            told.moved_on(group);
         }
         reply.set_array(header, count);
     }

@@ -7,7 +7,7 @@ use crate::resp::CommandError;
 use crate::server::Context;
 use crate::server::command::{Arg, Args, Command, Group, KeySpec, Outcome, category, flag, key_flag};
 use crate::types::Stream;
-use crate::types::stream::{Trim, TrimTo};
+use crate::types::stream::{StreamId, Trim, TrimTo};
 
 /// The documented form of a trim.
 pub(super) const TRIM_ARGUMENTS: &[Arg] = &[
@@ -45,12 +45,18 @@ fn xtrim(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     }
     let Some(trim) = options.finish(cx)? else { return Ok(()) };
     let key = args.at(1);
-    let removed = match cx.keys.write_as::<Stream>(key)? {
-        Some(mut stream) => stream.trim(trim),
-        None => 0,
+    let Some(mut stream) = cx.keys.write_as::<Stream>(key)? else {
+        cx.reply.int(0);
+        return Ok(());
     };
+    let removed = stream.trim(trim);
+    let exact = options.exact(&stream);
+    drop(stream);
     cx.reply.int(removed as i64);
     if removed > 0 {
+        if let Some((at, bound)) = exact {
+            cx.propagate_with(args, &[(at - 1, b"="), (at, bound.as_bytes())]);
+        }
         cx.touched(key);
         cx.notify(EventClasses::STREAM, "xtrim", key);
         cx.count_changes(usize::try_from(removed).unwrap_or(usize::MAX));
@@ -64,9 +70,23 @@ pub(super) struct TrimOptions {
     to: Option<TrimTo>,
     approximate: bool,
     limit: Option<u64>,
+    /// Where the bound stands.
+    bound_at: usize,
 }
 
 impl TrimOptions {
+    /// After an approximate trim, the bound of the exact one that comes to the same, and where it stands; the operator
+    /// is before it.
+    pub(super) fn exact(&self, trimmed: &Stream) -> Option<(usize, String)> {
+        let bound = match self.to.filter(|_| self.approximate)? {
+            TrimTo::Length(_) => trimmed.len().to_string(),
+            // Valkey's edge of a stream without entries is the greatest id.
+            TrimTo::Id(_) if trimmed.is_empty() => StreamId::MAX.to_string(),
+            TrimTo::Id(_) => trimmed.first_id().to_string(),
+        };
+        Some((self.bound_at, bound))
+    }
+
     /// Reads the option at `at`; gives where the next argument is, `None` when it is no option of a trim.
     pub(super) fn parse(&mut self, args: Args<'_>, at: usize) -> Result<Option<usize>, CommandError> {
         let (option, more) = (args.at(at), args.len() - 1 - at);
@@ -89,6 +109,7 @@ impl TrimOptions {
         self.approximate = operator && args.at(at + 1) == b"~";
         let value_at = at + 1 + usize::from(operator);
         let value = args.at(value_at);
+        self.bound_at = value_at;
         self.to = Some(if by_length {
             TrimTo::Length(u64::try_from(integer(value)?).map_err(|_| CommandError::MaxlenArgument)?)
         } else {

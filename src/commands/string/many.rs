@@ -1,6 +1,6 @@
 //! Several strings at once: MGET, MSET, MSETNX, MSETEX.
 
-use super::super::arguments::integer_within;
+use super::super::arguments::{integer_within, is_word};
 use super::super::expiry::{Condition, ExpiryOption, OptionsOf, StoreOptions};
 use super::reply_string;
 use crate::config::EventClasses;
@@ -160,7 +160,26 @@ fn msetex(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     };
     if wanted {
         set_pairs(cx, args, 2, end, expiry);
+        if let WriteExpiry::At(expiry_ms) = expiry {
+            tell_with_instant(cx, args, end, expiry_ms);
+        }
     }
     cx.reply.int(i64::from(wanted));
     Ok(())
+}
+
+/// Tells an MSETEX by the instant of its expiry; the options begin at `from`.
+fn tell_with_instant(cx: &mut Context<'_>, args: Args<'_>, from: usize, expiry_ms: i64) {
+    let mut buffer = itoa::Buffer::new();
+    let instant = buffer.format(expiry_ms).as_bytes();
+    let is_expiry = |word| ["ex", "px", "exat"].into_iter().any(|name| is_word(word, name));
+    let mut changes = Vec::new();
+    for at in from..args.len() {
+        if is_expiry(args.at(at)) {
+            changes.extend([(at, b"PXAT".as_slice()), (at + 1, instant)]);
+        }
+    }
+    if !changes.is_empty() {
+        cx.propagate_with(args, &changes);
+    }
 }

@@ -6,7 +6,7 @@ mod numbers;
 mod parts;
 mod write;
 
-use super::expiry::{ExpiryOption, OptionsOf, StoreOptions};
+use super::expiry::{ExpiryOption, OptionsOf, StoreOptions, expire_at_once, is_over};
 use crate::config::EventClasses;
 use crate::keyspace::StringRef;
 use crate::resp::{CommandError, Reply};
@@ -52,19 +52,11 @@ fn reply_string(reply: &mut Reply, value: Option<StringRef<'_>>) {
     }
 }
 
-/// Deletes a key for a command that has found it, with its event.
+/// Deletes a key for a command that has found it, with its event; it is told as DEL.
 fn delete_found(cx: &mut Context<'_>, key: &[u8]) {
     if let Some(entry) = cx.keys.remove(key) {
+        cx.propagate_as(&[b"DEL", key]);
         cx.changed(EventClasses::GENERIC, "del", key);
-        drop(entry);
-    }
-}
-
-/// Deletes a key that was given an expiry in the past.
-fn expire_found(cx: &mut Context<'_>, key: &[u8]) {
-    if let Some(entry) = cx.keys.remove(key) {
-        cx.keys.keyspace.counters.expired += 1;
-        cx.changed(EventClasses::EXPIRED, "expired", key);
         drop(entry);
     }
 }
@@ -134,15 +126,17 @@ fn getex(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
         return Ok(());
     }
     match expiry {
-        Some((expiry, expiry_ms)) if !expiry.relative && expiry_ms <= now_ms => expire_found(cx, key),
+        Some((expiry, expiry_ms)) if !expiry.relative && is_over(cx, expiry_ms) => expire_at_once(cx, key),
         Some((_, expiry_ms)) => {
             cx.keys.set_expiry(key, Some(expiry_ms));
+            cx.propagate_as(&[b"PEXPIREAT", key, itoa::Buffer::new().format(expiry_ms).as_bytes()]);
             cx.changed(EventClasses::GENERIC, "expire", key);
         }
         None if options.expiry == ExpiryOption::Persist => {
             let expires = cx.keys.peek(key).is_some_and(|entry| entry.expiry_ms().is_some());
             if expires {
                 cx.keys.set_expiry(key, None);
+                cx.propagate_as(&[b"PERSIST", key]);
                 cx.changed(EventClasses::GENERIC, "persist", key);
             }
         }

@@ -131,6 +131,8 @@ fn incrbyfloat(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
         cx.keys.insert(Entry::text(key, &sum, None));
         sum
     };
+    // Who is told need not compute with the same floats.
+    cx.propagate_as(&[b"SET", key, &sum, b"KEEPTTL"]);
     cx.changed(EventClasses::STRING, "incrbyfloat", key);
     cx.reply.bulk(&sum);
     Ok(())

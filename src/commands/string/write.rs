@@ -1,7 +1,10 @@
 //! SET and its older forms: SETNX, SETEX, PSETEX, GETSET.
 
-use super::super::expiry::{Condition, ExpiryArgument, ExpiryOption, OptionsOf, StoreOptions};
-use super::{expire_found, reply_string};
+use super::super::arguments::is_word;
+use super::super::expiry::{
+    Condition, ExpiryArgument, ExpiryOption, OptionsOf, StoreOptions, expire_at_once, is_over,
+};
+use super::reply_string;
 use crate::config::EventClasses;
 use crate::keyspace::WriteExpiry;
 use crate::resp::CommandError;
@@ -24,6 +27,8 @@ struct SetPlan<'a> {
 #[derive(PartialEq, Eq)]
 enum Done {
     Yes,
+    /// It was, and the key has expired with it.
+    Expired,
     No,
 }
 
@@ -52,10 +57,10 @@ impl SetPlan<'_> {
             return Ok(Done::No);
         }
         if let WriteExpiry::At(expiry_ms) = self.expiry
-            && expiry_ms <= cx.now_ms()
+            && is_over(cx, expiry_ms)
         {
-            expire_found(cx, self.key);
-            return Ok(Done::Yes);
+            expire_at_once(cx, self.key);
+            return Ok(Done::Expired);
         }
         let replaced = match found {
             Some(position) => cx.keys.set_string_at(position, self.key, self.value, self.expiry),
@@ -70,6 +75,29 @@ impl SetPlan<'_> {
         }
         cx.free_replaced(replaced);
         Ok(Done::Yes)
+    }
+
+    /// Tells a SET by the instant of its expiry, and without GET.
+    fn tell(&self, cx: &mut Context<'_>, args: Args<'_>, expiry: ExpiryOption<'_>) {
+        match (self.expiry, expiry) {
+            (WriteExpiry::At(_), ExpiryOption::At(ExpiryArgument { unit_ms: 1, relative: false, .. })) => {}
+            (WriteExpiry::At(expiry_ms), _) => {
+                let mut buffer = itoa::Buffer::new();
+                let instant = buffer.format(expiry_ms).as_bytes();
+                if args.len() == 5 {
+                    cx.propagate_with(args, &[(3, b"PXAT"), (4, instant)]);
+                } else {
+                    cx.propagate_as(&[b"SET", self.key, self.value, b"PXAT", instant]);
+                }
+            }
+            _ if self.get => {
+                let is_comparison = |at: usize| at > 3 && is_word(args.at(at - 1), "ifeq");
+                let is_get = |at: usize| at >= 3 && is_word(args.at(at), "get") && !is_comparison(at);
+                let kept = (0..args.len()).filter(|at| !is_get(*at)).map(|at| args.at(at));
+                cx.propagate_as(&kept.collect::<Vec<_>>());
+            }
+            _ => {}
+        }
     }
 }
 
@@ -138,9 +166,12 @@ fn set(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     };
     let plan = SetPlan { key, value, condition: options.condition, get: options.get, expiry };
     let done = plan.act(cx)?;
+    if done == Done::Yes && cx.propagates() {
+        plan.tell(cx, args, options.expiry);
+    }
     match done {
         _ if options.get => {}
-        Done::Yes => cx.reply.ok(),
+        Done::Yes | Done::Expired => cx.reply.ok(),
         Done::No => cx.reply.null(),
     }
     Ok(())
@@ -175,9 +206,13 @@ fn setnx(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
 
 fn set_with_expiry(cx: &mut Context<'_>, args: Args<'_>, unit_ms: i64) -> Outcome {
     let expiry = ExpiryArgument { text: args.at(2), unit_ms, relative: true };
-    let expiry = WriteExpiry::At(expiry.positive(cx.now_ms(), &cx.command.full_name)?);
-    let plan = SetPlan { key: args.at(1), value: args.at(3), condition: Condition::None, get: false, expiry };
-    plan.act(cx)?;
+    let (key, value) = (args.at(1), args.at(3));
+    let expiry_ms = expiry.positive(cx.now_ms(), &cx.command.full_name)?;
+    let expiry = WriteExpiry::At(expiry_ms);
+    let plan = SetPlan { key, value, condition: Condition::None, get: false, expiry };
+    if plan.act(cx)? == Done::Yes && cx.propagates() {
+        cx.propagate_as(&[b"SET", key, value, b"PXAT", itoa::Buffer::new().format(expiry_ms).as_bytes()]);
+    }
     cx.reply.ok();
     Ok(())
 }
@@ -240,5 +275,7 @@ fn getset(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
         get: true,
         expiry: WriteExpiry::Clear,
     };
-    plan.act(cx).map(|_| ())
+    plan.act(cx)?;
+    cx.propagate_with(args, &[(0, b"SET")]);
+    Ok(())
 }

@@ -294,6 +294,20 @@ impl Context<'_> {
         self.also_propagate(self.keys.database, args);
     }
 
+    /// The request is told with other arguments at some places; one at its end is added.
+    pub fn propagate_with(&mut self, args: Args<'_>, changes: &[(usize, &[u8])]) {
+        if self.propagates() {
+            let mut words: Vec<&[u8]> = args.iter().collect();
+            for &(at, word) in changes {
+                match words.get_mut(at) {
+                    Some(old) => *old = word,
+                    None => words.push(word),
+                }
+            }
+            self.propagate_as(&words);
+        }
+    }
+
     /// The request itself is not told.
     pub fn propagate_nothing(&mut self) {
         self.own_request.replaced = true;
