@@ -134,6 +134,7 @@ const CONFIG_RESETSTAT: Command = Command {
 fn resetstat(cx: &mut Context<'_>, _: Args<'_>) -> Outcome {
     cx.server.stats.reset();
     cx.server.background.reset_freed_objects();
+    cx.server.eviction.reset_durations();
     let counters = &mut cx.keys.keyspace.counters;
     *counters = Counters { changes: counters.changes, ..Counters::default() };
     cx.reply.ok();

@@ -84,7 +84,7 @@ options! {
     /// Limits of unread replies by class of client: hard bytes, soft bytes, seconds over the soft limit.
     client_output_buffer_limit: OutputBufferLimits = OutputBufferLimits::STANDARD, "client-output-buffer-limit", Kind::Special, MULTI;
     /// Memory all clients together may use before the largest are disconnected; bytes, or % of `maxmemory`; 0 no limit.
-    maxmemory_clients: i64 = 0, "maxmemory-clients", number(Form::MemoryOrPercent, -100, LONG_MAX), INERT;
+    maxmemory_clients: i64 = 0, "maxmemory-clients", number(Form::MemoryOrPercent, -100, LONG_MAX);
     /// Most keys remembered for client-side caching; 0 no limit.
     tracking_table_max_keys: u64 = 1_000_000, "tracking-table-max-keys", int(0, LONG_MAX);
 
@@ -218,13 +218,13 @@ options! {
     // ---- Memory limit, expiry and freeing ----
 
     /// Memory for data, in bytes; 0 no limit.
-    maxmemory: u64 = 0, "maxmemory", memory(0, u64::MAX), INERT;
+    maxmemory: u64 = 0, "maxmemory", memory(0, u64::MAX);
     /// What is evicted at the limit.
     maxmemory_policy: MaxmemoryPolicy = MaxmemoryPolicy::NoEviction, "maxmemory-policy", Kind::Enum(MaxmemoryPolicy::WORDS);
     /// Keys compared to find one to evict.
-    maxmemory_samples: u32 = 5, "maxmemory-samples", int(1, 64), INERT;
+    maxmemory_samples: u32 = 5, "maxmemory-samples", int(1, 64);
     /// How hard eviction works before it lets commands run, from 0 to 100.
-    maxmemory_eviction_tenacity: u32 = 10, "maxmemory-eviction-tenacity", int(0, 100), INERT;
+    maxmemory_eviction_tenacity: u32 = 10, "maxmemory-eviction-tenacity", int(0, 100);
     /// How fast the access counter of LFU saturates.
     lfu_log_factor: u32 = 10, "lfu-log-factor", int(0, INT_MAX);
     /// Minutes after which the access counter of LFU drops by one; 0 never.
@@ -326,7 +326,7 @@ options! {
     /// Lets scripts use functions that were withdrawn as unsafe.
     lua_enable_insecure_api: bool = false, "lua-enable-insecure-api" | "lua-enable-deprecated-api", yes_no(), HIDDEN | PROTECTED | INERT;
     /// Lets an import tool keep expired keys alive.
-    import_mode: bool = false, "import-mode", yes_no(), INERT;
+    import_mode: bool = false, "import-mode", yes_no();
 
     // ---- Append-only file ----
 

@@ -1,7 +1,7 @@
 //! What happens to keys while something else is done: they expire when they are met, they come into being, they are
 //! looked for in vain. The keyspace knows nobody to tell, so it keeps notes, and whoever runs the command collects them.
 
-use super::Keyspace;
+use super::{Entry, Keyspace};
 
 /// What happened to a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,6 +12,8 @@ pub enum Happening {
     FieldsExpired,
     /// It was deleted as its collection had become empty.
     Emptied,
+    /// It was deleted to make room.
+    Evicted,
     /// It came into being.
     New,
     /// It was read and is not there.
@@ -55,6 +57,16 @@ impl Keyspace {
     #[must_use]
     pub fn has_happened(&self) -> bool {
         !self.happened.is_empty()
+    }
+
+    /// Keeps a deleted entry for whoever collects the notes: freeing it may be left to another thread.
+    pub(super) fn discard(&mut self, entry: Entry) {
+        self.discarded.push(entry);
+    }
+
+    /// The entries that look-ups have deleted since the last time.
+    pub fn take_discarded(&mut self) -> Vec<Entry> {
+        std::mem::take(&mut self.discarded)
     }
 
     /// The notes since the last time, in order.

@@ -89,6 +89,7 @@ impl Keys<'_> {
         let entry = self.db_mut().table_mut().remove(position);
         self.keyspace.counters.expired += 1;
         self.keyspace.note(self.database, Happening::Expired, entry.key());
+        self.keyspace.discard(entry);
     }
 
     /// Whether the key exists. Counts as neither hit nor miss and touches nothing.

@@ -3,6 +3,7 @@
 pub mod access;
 mod database;
 mod entry;
+mod eviction;
 mod expiry;
 mod happenings;
 mod keys;
@@ -12,11 +13,13 @@ mod tests;
 pub use crate::types::string::StringRef;
 pub use database::Database;
 pub use entry::{CLOCK_MAX, Entry, RawStringMut, ValueMut, ValueRef};
+pub use eviction::{EvictionOrder, EvictionPolicy, Victim};
 pub use expiry::ExpiryBudget;
 pub use happenings::{Happened, Happening, Reports};
 pub use keys::{KeyHash, Keys, WriteExpiry};
 
 use access::AccessPolicy;
+use eviction::Candidates;
 
 use crate::algorithms::hash::hash;
 use crate::memory::{MemoryUsage, vec_usage};
@@ -34,6 +37,11 @@ pub struct Keyspace {
     /// Which happenings somebody wants to hear of; expiries are always noted.
     pub reports: Reports,
     happened: Vec<Happened>,
+    /// Entries that look-ups have deleted and nobody has freed yet.
+    discarded: Vec<Entry>,
+    candidates: Candidates,
+    /// The database that gave the last random victim.
+    next_to_evict: usize,
     /// The database at which active expiry goes on.
     next_to_expire: usize,
     random: fastrand::Rng,
@@ -56,6 +64,8 @@ pub struct Counters {
     pub expired_stale_percent: f64,
     /// Times active expiry ended for want of time.
     pub expired_time_cap_reached: u64,
+    /// Entries deleted to make room.
+    pub evicted: u64,
 }
 
 impl Keyspace {
@@ -69,6 +79,9 @@ impl Keyspace {
             counters: Counters::default(),
             reports: Reports::default(),
             happened: Vec::new(),
+            discarded: Vec::new(),
+            candidates: Candidates::default(),
+            next_to_evict: 0,
             next_to_expire: 0,
             random: fastrand::Rng::new(),
         }
@@ -133,10 +146,11 @@ impl Keyspace {
         (of(Mark::Expires), of(Mark::FieldsExpire))
     }
 
-    /// Bytes of the tables: buckets and directories, entries not included.
+    /// Bytes of the tables: buckets and directories, entries not included; and of the candidates for eviction.
     #[must_use]
     pub fn table_usage(&self) -> usize {
         vec_usage(&self.databases)
+            + self.candidates.memory_usage()
             + self.databases.iter().map(|database| database.table().memory_usage()).sum::<usize>()
     }
 }

@@ -5,7 +5,7 @@
 //! What is allocated is the sum of each thread's own counters, which jemalloc keeps in usable bytes at no cost.
 
 use std::alloc::{GlobalAlloc, Layout};
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicPtr, Ordering};
 
 use tikv_jemalloc_ctl::thread::ThreadLocal;
 use tikv_jemalloc_sys as jemalloc;
@@ -92,7 +92,26 @@ impl ThreadCounters {
     }
 }
 
-static HELPER_THREADS: Mutex<Vec<ThreadCounters>> = Mutex::new(Vec::new());
+/// A registered thread, in a list that only grows.
+struct Registered {
+    counters: ThreadCounters,
+    next: *const Registered,
+}
+
+/// The newest of the registered threads.
+static HELPER_THREADS: AtomicPtr<Registered> = AtomicPtr::new(std::ptr::null_mut());
+
+/// What the registered threads have allocated and not freed. No lock: it is asked for with each command.
+fn balance_of_helpers() -> i64 {
+    let mut balance = 0;
+    let mut next: *const Registered = HELPER_THREADS.load(Ordering::Acquire);
+    // SAFETY: what is in the list was leaked, and never changes once it is in.
+    while let Some(registered) = unsafe { next.as_ref() } {
+        balance += registered.counters.balance();
+        next = registered.next;
+    }
+    balance
+}
 
 thread_local! {
     static OWN: Option<ThreadCounters> = ThreadCounters::of_this_thread();
@@ -101,18 +120,20 @@ thread_local! {
 /// Makes the calling helper thread part of [`allocated_bytes`]. To be called first thing by a thread that lives as
 /// long as the process and allocates or frees on behalf of the engine thread.
 pub fn register_thread() {
-    if let (Some(counters), Ok(mut threads)) = (ThreadCounters::of_this_thread(), HELPER_THREADS.lock()) {
-        threads.push(counters);
-    }
+    let Some(counters) = ThreadCounters::of_this_thread() else { return };
+    let registered = Box::leak(Box::new(Registered { counters, next: std::ptr::null() }));
+    // An update whose function never declines cannot fail.
+    let _ = HELPER_THREADS.fetch_update(Ordering::AcqRel, Ordering::Acquire, |newest| {
+        registered.next = newest;
+        Some(std::ptr::from_mut(registered))
+    });
 }
 
 /// Bytes allocated and not yet freed, in usable bytes: the calling thread's and every registered helper's.
 #[must_use]
 pub fn allocated_bytes() -> usize {
     let own = OWN.with(|counters| counters.map_or(0, ThreadCounters::balance));
-    let helpers: i64 =
-        HELPER_THREADS.lock().map_or(0, |threads| threads.iter().map(|counters| counters.balance()).sum());
-    usize::try_from(own + helpers).unwrap_or(0)
+    usize::try_from(own + balance_of_helpers()).unwrap_or(0)
 }
 
 /// Gives the thread's cache of free blocks back to the arena, so that the arena's own figures are exact.

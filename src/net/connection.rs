@@ -138,6 +138,7 @@ fn receive(shared: &Rc<Shared>, connection: &Rc<Connection>, count: usize) -> bo
         client.last_interaction_ms = server.now_ms;
         client.query = connection.input.borrow().figures();
     }
+    server.weigh_client(connection.key, 0);
     if server.closes_for_query(connection.key, connection.input.borrow().query.unread()) {
         return true;
     }

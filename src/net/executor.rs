@@ -99,6 +99,9 @@ pub async fn run(shared: Rc<Shared>) {
             }
         }
         batch.execute(&shared, &mut engine);
+        engine.continue_eviction();
+        attend(&shared, &mut engine);
+        engine.server.evict_clients();
         attend(&shared, &mut engine);
         let stats = &mut engine.server.stats;
         let commands = stats.commands_processed.saturating_sub(commands_before);
@@ -106,9 +109,16 @@ pub async fn run(shared: Rc<Shared>) {
     }
 }
 
-/// Until a connection has read something, or a blocked client's time is over.
+/// Until a connection has read something, or a blocked client's time is over; while there is room to be made, only for
+/// the other tasks' turn.
 async fn wait(shared: &Shared) {
-    let deadline_ms = shared.engine.borrow().server.blocked.next_deadline_ms();
+    let (deadline_ms, evicting) = {
+        let server = &shared.engine.borrow().server;
+        (server.blocked.next_deadline_ms(), server.eviction.is_unfinished())
+    };
+    if evicting {
+        return tokio::task::yield_now().await;
+    }
     match deadline_ms {
         None => shared.wake.notified().await,
         Some(deadline_ms) => {
@@ -390,6 +400,7 @@ fn write_output(engine: &mut Engine, connection: &Connection) -> bool {
                 client.output.discard_front(count);
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                server.weigh_client(connection.key, 0);
                 connection.wants_write.set(true);
                 connection.alert();
                 return true;
@@ -400,7 +411,9 @@ fn write_output(engine: &mut Engine, connection: &Connection) -> bool {
     client.output.shrink_to(OUTPUT_KEPT);
     client.over_soft_limit_since_ms = None;
     connection.wants_write.set(false);
-    if client.close_after_reply { close(connection) } else { true }
+    let ends = client.close_after_reply;
+    server.weigh_client(connection.key, 0);
+    if ends { close(connection) } else { true }
 }
 
 fn close(connection: &Connection) -> bool {

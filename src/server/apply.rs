@@ -56,6 +56,8 @@ fn apply(server: &mut Server, name: &str) -> Result<(), String> {
             .oom_score
             .apply(&server.config)
             .map_err(|_| "Failed to set current oom_score_adj. Check server logs.".to_owned())?,
+        "maxmemory-clients" => server.apply_maxmemory_clients(),
+        "maxmemory" => server.apply_maxmemory(),
         "proc-title-template" => process_title::show(server),
         "jemalloc-bg-thread" => memory::set_background_purge(server.config.jemalloc_bg_thread),
         _ => {}

@@ -8,6 +8,7 @@ use crate::replication::Replica;
 use crate::resp::{Protocol, Reply};
 
 use super::blocking::Blocked;
+use super::client_eviction::Weighed;
 use super::command::TableEntry;
 use super::pubsub::Subscriptions;
 
@@ -131,6 +132,8 @@ pub struct Client {
     pub subscriptions: Option<Box<Subscriptions>>,
     /// Keys it watches, as (database, key).
     pub watched: Vec<(usize, Vec<u8>)>,
+    /// Bytes of the names in `watched`.
+    pub watched_bytes: usize,
     /// A watched key was changed: EXEC will fail.
     pub watch_broken: bool,
     /// What is known of it as a replica, once it has introduced itself as one.
@@ -141,6 +144,8 @@ pub struct Client {
     pub query: QueryFigures,
     /// Bytes that the connection's own task and socket objects allocated.
     pub connection_bytes: usize,
+    /// What it weighed last towards `maxmemory-clients`.
+    pub weighed: Weighed,
     /// Bytes received since it connected.
     pub bytes_in: u64,
     /// Bytes sent since it connected.
@@ -195,11 +200,13 @@ impl Client {
             transaction: None,
             subscriptions: None,
             watched: Vec::new(),
+            watched_bytes: 0,
             watch_broken: false,
             replica: None,
             output: Reply::new(Protocol::Resp2),
             query: QueryFigures::default(),
             connection_bytes: 0,
+            weighed: Weighed::default(),
             bytes_in: 0,
             bytes_out: 0,
             commands: 0,
@@ -240,7 +247,7 @@ impl MemoryUsage for Client {
             + vec_usage(&self.library_name)
             + vec_usage(&self.library_version)
             + vec_usage(&self.watched)
-            + self.watched.iter().map(|(_, key)| vec_usage(key)).sum::<usize>()
+            + self.watched_bytes
             + self.blocked.as_ref().map_or(0, |blocked| box_usage::<Blocked>() + blocked.memory_usage())
             + self.transaction.as_ref().map_or(0, |transaction| transaction.memory_usage())
             + self.subscriptions.as_ref().map_or(0, |all| box_usage::<Subscriptions>() + all.memory_usage())

@@ -14,8 +14,9 @@ const REPORT_MS: i64 = 5000;
 
 /// The share of its time that active expiry may take at the least effort.
 const EXPIRY_PERCENT: u64 = 25;
-/// Output that a client without authentication may leave unread (Valkey: `REPLY_BUFFER_SIZE_UNAUTHENTICATED_CLIENT`).
-const STRANGERS_OUTPUT_MAX: usize = 1024;
+/// Output that a client without authentication may leave unread (Valkey: `REPLY_BUFFER_SIZE_UNAUTHENTICATED_CLIENT`);
+/// nobody's limit is lower.
+pub(super) const STRANGERS_OUTPUT_MAX: usize = 1024;
 
 /// How much of a query that is too long the log shows.
 const LOGGED_QUERY_BYTES: usize = 64;
@@ -130,8 +131,14 @@ impl Server {
 
     /// Whether a client's unsent output breaks its limit; it is then closed as soon as possible.
     pub fn closes_for_output(&mut self, key: ClientKey) -> bool {
+        let bytes = self.clients.get(key).map_or(0, |client| client.output.len());
+        self.closes_for_replies(key, bytes)
+    }
+
+    /// The same of a client whose requests are running: its replies so far have `bytes`.
+    pub fn closes_for_replies(&mut self, key: ClientKey, bytes: usize) -> bool {
         let Some(client) = self.clients.get_mut(key) else { return false };
-        if client.close_now || client.output.is_empty() {
+        if client.close_now || bytes == 0 {
             client.over_soft_limit_since_ms = None;
             return client.close_now;
         }
@@ -141,8 +148,8 @@ impl Server {
             ClientClass::Replica => limits.replica,
             ClientClass::Pubsub => limits.pubsub,
         };
-        let stranger = !client.authenticated && client.output.len() > STRANGERS_OUTPUT_MAX;
-        if !stranger && !is_over(client, limit, self.now_ms) {
+        let stranger = !client.authenticated && bytes > STRANGERS_OUTPUT_MAX;
+        if !stranger && !is_over(client, bytes as u64, limit, self.now_ms) {
             return false;
         }
         let description = client.describe(self.now_ms, self.config.hide_user_data_from_log);
@@ -152,6 +159,7 @@ impl Server {
         );
         self.stats.output_buffer_closed += 1;
         self.clients.close(key, None);
+        self.weigh_client(key, 0);
         true
     }
 
@@ -196,8 +204,7 @@ impl Server {
 }
 
 /// Whether the unsent output is over the hard limit, or has been over the soft one for too long.
-fn is_over(client: &mut Client, limit: OutputBufferLimit, now_ms: i64) -> bool {
-    let bytes = client.output.len() as u64;
+fn is_over(client: &mut Client, bytes: u64, limit: OutputBufferLimit, now_ms: i64) -> bool {
     if limit.hard_bytes > 0 && bytes >= limit.hard_bytes {
         return true;
     }

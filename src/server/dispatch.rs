@@ -7,8 +7,10 @@ use super::Engine;
 use super::blocking::{BlockRequest, Blocked, WaitEnd};
 use super::call::Call;
 use super::client::ClientKey;
+use super::cron::STRANGERS_OUTPUT_MAX;
 use super::command::{Args, Command, Group, TableEntry, flag};
 use crate::keyspace::{KeyHash, Keys};
+use crate::memory::MemoryUsage;
 use crate::resp::{CommandError, Protocol, Reply};
 use crate::sys::clock;
 use crate::types::ValueType;
@@ -52,6 +54,9 @@ impl Engine {
         args: Args<'_>,
         reply: &mut Reply,
     ) -> Executed {
+        if !self.outlives_client_eviction(client) {
+            return Executed::Done;
+        }
         let start = reply.len();
         let executed = self.run(client, prepared, args, reply);
         if executed != Executed::Paused {
@@ -59,6 +64,10 @@ impl Engine {
             self.server.publish_events(Some((client, reply.protocol())));
             if self.server.pubsub.has_own() {
                 reply.raw(&self.server.pubsub.take_own());
+            }
+            self.server.weigh_client(client, reply.memory_usage());
+            if reply.len() > STRANGERS_OUTPUT_MAX {
+                self.server.closes_for_replies(client, reply.len());
             }
         }
         executed
@@ -103,7 +112,7 @@ impl Engine {
     }
 
     /// What forbids a command, whatever its arguments.
-    fn check(&self, client: ClientKey, entry: &TableEntry, protocol: Protocol) -> Result<(), CommandError> {
+    fn check(&mut self, client: ClientKey, entry: &TableEntry, protocol: Protocol) -> Result<(), CommandError> {
         let command = entry.command;
         let record = self.server.clients.get(client);
         if !record.is_some_and(|record| record.authenticated) && !command.has(flag::NO_AUTH) {
@@ -113,6 +122,10 @@ impl Engine {
             return Err(CommandError::NotInTransaction(entry.full_name.as_str().into()));
         }
         let flags = command.flags | self.queued_flags(client, command);
+        if !self.makes_room() && flags & flag::DENYOOM != 0 {
+            return Err(CommandError::OutOfMemory);
+        }
+        let record = self.server.clients.get(client);
         if flags & (flag::WRITE | flag::MAY_REPLICATE) != 0
             && self.server.persistence.refuses_writes(&self.server.config)
         {
@@ -186,7 +199,7 @@ impl Engine {
         }
         // What cannot be run any more need not be kept.
         if !transaction.aborted && !record.watch_broken {
-            transaction.queue.push((entry, args.to_request()));
+            transaction.push(entry, args.to_request());
         }
         reply.simple("QUEUED");
         true

@@ -58,7 +58,10 @@ fn propagate(server: &mut Server, happened: &Happened) {
         if happened.what == Happening::FieldsExpired {
             server.propagate_field_deletion(happened.database, &happened.key, &happened.fields);
         } else {
-            let lazily = server.config.lazyfree_lazy_expire;
+            let lazily = match happened.what {
+                Happening::Evicted => server.config.lazyfree_lazy_eviction,
+                _ => server.config.lazyfree_lazy_expire,
+            };
             server.propagate_deletion(happened.database, &happened.key, lazily);
         }
     }
@@ -67,6 +70,10 @@ fn propagate(server: &mut Server, happened: &Happened) {
 /// Brings about what the keyspace noted in passing: watchers learn of keys that went, listeners of all that happened.
 #[cold]
 pub fn settle(keyspace: &mut Keyspace, server: &mut Server) {
+    let lazily = server.config.lazyfree_lazy_expire;
+    for entry in keyspace.take_discarded() {
+        server.background.free_entry(entry, lazily);
+    }
     for happened in keyspace.take_happened() {
         settle_one(server, &happened);
     }
@@ -91,6 +98,7 @@ fn settle_one(server: &mut Server, happened: &Happened) {
         Happening::Expired => (EventClasses::EXPIRED, "expired"),
         Happening::FieldsExpired => (EventClasses::HASH, "hexpired"),
         Happening::Emptied => (EventClasses::GENERIC, "del"),
+        Happening::Evicted => (EventClasses::EVICTED, "evicted"),
         Happening::New => (EventClasses::NEW, "new"),
         Happening::Missed => (EventClasses::KEY_MISS, "keymiss"),
     };

@@ -5,6 +5,7 @@ pub mod background;
 pub mod blocking;
 mod call;
 pub mod client;
+pub mod client_eviction;
 pub mod command;
 pub mod command_log;
 mod context;
@@ -12,6 +13,7 @@ mod cron;
 mod description;
 mod dispatch;
 pub mod events;
+pub mod eviction;
 pub mod histogram;
 pub mod info;
 pub mod latency;
@@ -40,10 +42,12 @@ pub use dispatch::{Executed, Prepared};
 pub use listening::Listening;
 pub use oom_score::OomScore;
 
+use client_eviction::ClientMemory;
 use blocking::{BlockedClients, TimeoutReply, WaitEnd};
 use command::{CommandTable, TableEntry};
 use command_log::CommandLog;
 use events::KeyEvents;
+use eviction::Eviction;
 use latency::LatencyMonitor;
 use monitors::Monitors;
 use propagation::Propagation;
@@ -158,6 +162,8 @@ pub struct Server {
     pub commands: &'static CommandTable,
     /// Who is connected.
     pub clients: Clients,
+    /// What the clients hold together, while that is limited.
+    pub client_memory: ClientMemory,
     /// Bytes of the connection layer's own lists: they grow with the clients and with the requests of a batch.
     pub connection_lists_bytes: usize,
     /// Who waits for keys.
@@ -184,6 +190,8 @@ pub struct Server {
     pub replication: Replication,
     /// What the process is.
     pub identity: Identity,
+    /// What the memory limit has led to.
+    pub eviction: Eviction,
     /// CLIENT PAUSE.
     pub pause: Option<Pause>,
     /// A signal has asked for the end; SHUTDOWN ABORT takes it back.
@@ -217,6 +225,7 @@ impl Server {
     /// Forgets a client whose connection is gone.
     pub fn disconnect(&mut self, key: ClientKey) {
         if let Some(mut client) = self.clients.remove(key) {
+            self.forget_weight(client.weighed);
             if let Some(replica) = &mut client.replica {
                 self.replication.detach(key, replica, self.now_ms);
             }
@@ -247,6 +256,7 @@ impl Server {
             self.end_subscriptions(client);
         }
         self.clients.close(client, running);
+        self.weigh_client(client, 0);
     }
 
     /// Ends a client's wait though no key ended it; says whether it waited.

@@ -48,6 +48,8 @@ pub struct Stats {
     pub query_buffer_closed: u64,
     /// Connections closed for a limit of the output buffer.
     pub output_buffer_closed: u64,
+    /// Connections closed for `maxmemory-clients`.
+    pub evicted_clients: u64,
     /// Requests with a wrong password or user.
     pub denied_authentications: u64,
     /// Duration of the last fork in microseconds.

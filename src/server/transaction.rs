@@ -14,15 +14,23 @@ use crate::memory::{MemoryUsage, box_usage, vec_usage};
 pub struct Transaction {
     /// The commands in order.
     pub queue: Vec<(&'static TableEntry, Request)>,
+    /// Bytes of the queued requests.
+    request_bytes: usize,
     /// A command was refused while queueing: EXEC fails.
     pub aborted: bool,
 }
 
+impl Transaction {
+    /// Queues a request.
+    pub fn push(&mut self, command: &'static TableEntry, request: Request) {
+        self.request_bytes += request.memory_usage();
+        self.queue.push((command, request));
+    }
+}
+
 impl MemoryUsage for Transaction {
     fn memory_usage(&self) -> usize {
-        box_usage::<Self>()
-            + vec_usage(&self.queue)
-            + self.queue.iter().map(|(_, request)| request.memory_usage()).sum::<usize>()
+        box_usage::<Self>() + vec_usage(&self.queue) + self.request_bytes
     }
 }
 
@@ -39,7 +47,9 @@ impl WatchedKeys {
         let watchers = self.keys.entry((database, key.to_vec())).or_default();
         if !watchers.contains(&client) {
             watchers.push(client);
-            record.watched.push((database, key.to_vec()));
+            let name = key.to_vec();
+            record.watched_bytes += vec_usage(&name);
+            record.watched.push((database, name));
         }
     }
 
@@ -49,6 +59,7 @@ impl WatchedKeys {
         for name in std::mem::take(&mut record.watched) {
             self.forget(client, &name);
         }
+        record.watched_bytes = 0;
         record.watch_broken = false;
     }
 

@@ -33,8 +33,12 @@ pub(super) fn stats(fields: &mut Fields, keyspace: &Keyspace, server: &mut Serve
     fields.ratio("expired_keys_with_volatile_items_stale_perc", 0.0);
     fields.field("expired_time_cap_reached_count", counters.expired_time_cap_reached);
     fields.zeros(&["expire_cycle_cpu_milliseconds"]);
-    fields.zeros(&["evicted_keys", "evicted_clients", "evicted_scripts"]);
-    fields.zeros(&["total_eviction_exceeded_time", "current_eviction_exceeded_time"]);
+    fields.field("evicted_keys", counters.evicted);
+    fields.field("evicted_clients", stats.evicted_clients);
+    fields.zeros(&["evicted_scripts"]);
+    let (total_ms, current_ms) = server.eviction.exceeded_ms();
+    fields.field("total_eviction_exceeded_time", total_ms);
+    fields.field("current_eviction_exceeded_time", current_ms);
     fields.field("keyspace_hits", counters.hits);
     fields.field("keyspace_misses", counters.misses);
     fields.field("pubsub_channels", server.pubsub.len(Kind::Channel));

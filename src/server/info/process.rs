@@ -165,8 +165,8 @@ fn fragmentation(fields: &mut Fields, figures: &MemoryFigures) {
 }
 
 fn buffers(fields: &mut Fields, figures: &MemoryFigures, server: &Server) {
+    fields.field("mem_not_counted_for_evict", server.uncounted_bytes());
     fields.zeros(&[
-        "mem_not_counted_for_evict",
         "mem_replication_backlog",
         "mem_total_replication_buffers",
         "mem_replicas_repl_buffer",

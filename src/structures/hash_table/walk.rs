@@ -25,6 +25,8 @@ const FEW_BUCKETS: u32 = 8;
 const DRAWS: usize = 8;
 /// Groups tried for a marked element before the marked ones are counted through.
 const MARKED_DRAWS: usize = 16;
+/// Buckets that a sample may find empty, for each element asked for, before it is ended.
+const EMPTY_PER_SAMPLE: usize = 4;
 /// Rejections after which random choice takes a slower way: a table left nearly empty by a pause.
 const MAX_REJECTIONS: usize = 256;
 
@@ -149,6 +151,36 @@ impl<E: Element> HashTable<E> {
             }
         }
         self.nth(rng.usize(..self.len()))
+    }
+
+    /// Calls `visit` with up to `count` elements that lie one after the other from a random one on; with at least one
+    /// if there is any. Cheaper than as many draws, and as good for estimates: neighbours have nothing in common but a
+    /// part of their hashes.
+    pub fn sample(&self, count: usize, rng: &mut fastrand::Rng, mut visit: impl FnMut(&E)) {
+        let buckets = self.buckets.count();
+        if self.is_empty() || count == 0 {
+            return;
+        }
+        let mut bucket = rng.u32(..buckets);
+        let mut skipped = rng.usize(..self.buckets.chain_len(bucket).max(1));
+        let mut visited = 0;
+        for _ in 0..(count * EMPTY_PER_SAMPLE).min(buckets as usize) {
+            self.buckets.blocks(bucket).for_each(prefetch_elements_of);
+            for word in self.buckets.blocks(bucket).flat_map(words_of).skip(skipped).take(count - visited) {
+                visit(&self.lend(word));
+                visited += 1;
+            }
+            if visited == count {
+                return;
+            }
+            skipped = 0;
+            bucket = (bucket + 1) % buckets;
+        }
+        if visited == 0
+            && let Some(position) = self.random(rng)
+        {
+            visit(&self.get(position));
+        }
     }
 
     /// An element of `bucket`, each with a probability of one to `LONG_CHAIN`.
