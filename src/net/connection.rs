@@ -31,10 +31,10 @@ pub(super) struct Input {
 impl Input {
     pub(super) fn figures(&self) -> QueryFigures {
         QueryFigures {
-            pending: self.query.len(),
+            pending: self.query.len().saturating_sub(self.parser.parsed()),
             spare: self.query.spare(),
             allocated: self.query.memory_usage() + self.parser.memory_usage(),
-            arguments: self.parser.memory_usage(),
+            arguments: self.parser.parsed(),
         }
     }
 }

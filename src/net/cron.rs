@@ -52,5 +52,6 @@ fn check(shared: &Shared, connection: &Connection) {
     let idle = u64::try_from(client.idle_seconds(now_ms)).unwrap_or(0);
     input.query.trim(idle, missing);
     client.query = input.figures();
+    server.trim_output(connection.key);
     server.weigh_client(connection.key, 0);
 }

@@ -18,7 +18,7 @@ use crate::keyspace::{Entry, KeyHash};
 use crate::memory::{MemoryUsage, vec_usage};
 use crate::resp::{ArgRange, Limits, Parser, Progress, ProtocolError, Reply};
 use crate::server::command::{Args, TableEntry, indices_of, key_flag};
-use crate::server::{Engine, Executed, Prepared};
+use crate::server::{Engine, Executed, OUTPUT_MIN, Prepared};
 use crate::structures::hash_table::HashTable;
 use crate::sys::clock;
 
@@ -211,6 +211,7 @@ impl Batch {
         let connection = &turn.connection;
         let Some(client) = engine.server.clients.get_mut(connection.key) else { return };
         let mut reply = std::mem::take(&mut client.output);
+        reply.begin(OUTPUT_MIN);
         let mut input = connection.input.borrow_mut();
         client.query = input.figures();
         let (consumed, stopped) = self.run_requests(engine, turn, input.query.unread(), &mut reply, ahead);

@@ -102,6 +102,8 @@ pub struct Client {
     pub no_evict: bool,
     /// `CLIENT NO-TOUCH`.
     pub no_touch: bool,
+    /// `CLIENT IMPORT-SOURCE`.
+    pub import_source: bool,
     /// `CLIENT CAPA redirect`.
     pub follows_redirects: bool,
     /// It is fed every command (`MONITOR`).
@@ -140,6 +142,8 @@ pub struct Client {
     pub replica: Option<Box<Replica>>,
     /// Replies that wait to be sent.
     pub output: Reply,
+    /// When the most that `output` has held was last forgotten, Unix ms.
+    pub output_peak_reset_ms: i64,
     /// Bytes received and not yet run, and the capacity of their buffer.
     pub query: QueryFigures,
     /// Bytes that the connection's own task and socket objects allocated.
@@ -163,7 +167,7 @@ pub struct QueryFigures {
     pub spare: usize,
     /// Usable bytes of the buffer and the parser's arguments.
     pub allocated: usize,
-    /// Arguments of an unfinished request.
+    /// Bytes of an unfinished request that are parsed.
     pub arguments: usize,
 }
 
@@ -185,6 +189,7 @@ impl Client {
             authenticated: false,
             no_evict: false,
             no_touch: false,
+            import_source: false,
             follows_redirects: false,
             monitor: false,
             reply_mode: ReplyMode::On,
@@ -204,6 +209,7 @@ impl Client {
             watch_broken: false,
             replica: None,
             output: Reply::new(Protocol::Resp2),
+            output_peak_reset_ms: now_ms,
             query: QueryFigures::default(),
             connection_bytes: 0,
             weighed: Weighed::default(),

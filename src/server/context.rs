@@ -5,10 +5,14 @@ use super::blocking::BlockRequest;
 use super::call::Call;
 use super::client::{Client, ClientKey};
 use super::command::{Args, TableEntry};
+use super::cron::output_limit;
 use super::propagation::OwnRequest;
 use crate::config::EventClasses;
 use crate::keyspace::{Entry, Keys};
 use crate::resp::Reply;
+
+/// Bytes of an empty string in a reply.
+const SHORTEST_ELEMENT: usize = 6;
 
 /// The surroundings of one command.
 ///
@@ -48,6 +52,21 @@ impl Context<'_> {
     #[must_use]
     pub fn now_ms(&self) -> i64 {
         self.keys.now_ms
+    }
+
+    /// Bytes of replies at which the client is closed in any case, so that a command need not go on.
+    #[must_use]
+    pub fn reply_limit(&self) -> usize {
+        let hard_bytes =
+            self.client().map_or(0, |client| output_limit(&self.server.config, client.class()).hard_bytes);
+        if hard_bytes == 0 { usize::MAX } else { usize::try_from(hard_bytes).unwrap_or(usize::MAX) }
+    }
+
+    /// How many elements of a reply are worth writing of those that were asked for: with more the client is closed in any
+    /// case.
+    #[must_use]
+    pub fn elements_worth(&self, asked: usize) -> usize {
+        asked.min(self.reply_limit() / SHORTEST_ELEMENT + 1)
     }
 
     /// Says that a key was changed: counts the change, breaks transactions that watch the key, serves who waits for

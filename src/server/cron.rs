@@ -2,7 +2,7 @@
 
 use super::client::{Client, ClientClass};
 use super::{ClientKey, Engine, Server, events, shutdown};
-use crate::config::{OutputBufferLimit, quote};
+use crate::config::{Config, OutputBufferLimit, quote};
 use crate::keyspace::ExpiryBudget;
 use crate::memory::MemoryUsage;
 use crate::sys::clock;
@@ -17,6 +17,11 @@ const EXPIRY_PERCENT: u64 = 25;
 /// Output that a client without authentication may leave unread (Valkey: `REPLY_BUFFER_SIZE_UNAUTHENTICATED_CLIENT`);
 /// nobody's limit is lower.
 pub(super) const STRANGERS_OUTPUT_MAX: usize = 1024;
+
+/// The room that a reply buffer begins with and keeps (Valkey: `PROTO_REPLY_MIN_BYTES`).
+pub const OUTPUT_MIN: usize = 1024;
+/// After so many milliseconds the most that a reply buffer has held is forgotten.
+const OUTPUT_PEAK_MS: i64 = 5000;
 
 /// How much of a query that is too long the log shows.
 const LOGGED_QUERY_BYTES: usize = 64;
@@ -129,6 +134,24 @@ impl Server {
         !self.closes_for_output(key)
     }
 
+    /// Takes from a client's reply buffer what it has not used for a while. To be called about once a second for each.
+    pub fn trim_output(&mut self, key: ClientKey) {
+        let Some(client) = self.clients.get_mut(key) else { return };
+        let output = &mut client.output;
+        if !self.debug.keep_reply_buffers
+            && output.capacity() / 2 >= OUTPUT_MIN
+            && output.peak() < output.capacity() / 2
+        {
+            output.shrink_to(OUTPUT_MIN.max(output.peak() + 1));
+            self.stats.output_buffer_shrinks += 1;
+        }
+        let forgotten_ms = self.debug.reply_peak_ms.unwrap_or(OUTPUT_PEAK_MS);
+        if forgotten_ms >= 0 && self.now_ms - client.output_peak_reset_ms >= forgotten_ms {
+            output.reset_peak();
+            client.output_peak_reset_ms = self.now_ms;
+        }
+    }
+
     /// Whether a client's unsent output breaks its limit; it is then closed as soon as possible.
     pub fn closes_for_output(&mut self, key: ClientKey) -> bool {
         let bytes = self.clients.get(key).map_or(0, |client| client.output.len());
@@ -142,12 +165,7 @@ impl Server {
             client.over_soft_limit_since_ms = None;
             return client.close_now;
         }
-        let limits = &self.config.client_output_buffer_limit;
-        let limit = match client.class() {
-            ClientClass::Normal | ClientClass::Primary => limits.normal,
-            ClientClass::Replica => limits.replica,
-            ClientClass::Pubsub => limits.pubsub,
-        };
+        let limit = output_limit(&self.config, client.class());
         let stranger = !client.authenticated && bytes > STRANGERS_OUTPUT_MAX;
         if !stranger && !is_over(client, bytes as u64, limit, self.now_ms) {
             return false;
@@ -200,6 +218,16 @@ impl Server {
         if self.pause.is_some_and(|pause| pause.until_ms <= self.now_ms) {
             self.end_pause();
         }
+    }
+}
+
+/// What output a client of this class may leave unread.
+pub(super) fn output_limit(config: &Config, class: ClientClass) -> OutputBufferLimit {
+    let limits = &config.client_output_buffer_limit;
+    match class {
+        ClientClass::Normal | ClientClass::Primary => limits.normal,
+        ClientClass::Replica => limits.replica,
+        ClientClass::Pubsub => limits.pubsub,
     }
 }
 

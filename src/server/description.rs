@@ -30,6 +30,7 @@ impl Client {
             (self.readonly, 'r'),
             (self.no_evict, 'e'),
             (self.no_touch, 'T'),
+            (self.import_source, 'I'),
         ];
         let flags: String =
             letters.into_iter().filter(|(is_set, _)| *is_set).map(|(_, letter)| letter).collect();

@@ -7,8 +7,8 @@ use super::Engine;
 use super::blocking::{BlockRequest, Blocked, WaitEnd};
 use super::call::Call;
 use super::client::ClientKey;
-use super::cron::STRANGERS_OUTPUT_MAX;
 use super::command::{Args, Command, Group, TableEntry, flag};
+use super::cron::STRANGERS_OUTPUT_MAX;
 use crate::keyspace::{KeyHash, Keys};
 use crate::memory::MemoryUsage;
 use crate::resp::{CommandError, Protocol, Reply};
@@ -112,7 +112,12 @@ impl Engine {
     }
 
     /// What forbids a command, whatever its arguments.
-    fn check(&mut self, client: ClientKey, entry: &TableEntry, protocol: Protocol) -> Result<(), CommandError> {
+    fn check(
+        &mut self,
+        client: ClientKey,
+        entry: &TableEntry,
+        protocol: Protocol,
+    ) -> Result<(), CommandError> {
         let command = entry.command;
         let record = self.server.clients.get(client);
         if !record.is_some_and(|record| record.authenticated) && !command.has(flag::NO_AUTH) {

@@ -37,13 +37,13 @@ pub use apply::apply_config;
 pub use background::Background;
 pub use client::{Client, ClientKey, Clients};
 pub use context::Context;
-pub use cron::Cron;
+pub use cron::{Cron, OUTPUT_MIN};
 pub use dispatch::{Executed, Prepared};
 pub use listening::Listening;
 pub use oom_score::OomScore;
 
-use client_eviction::ClientMemory;
 use blocking::{BlockedClients, TimeoutReply, WaitEnd};
+use client_eviction::ClientMemory;
 use command::{CommandTable, TableEntry};
 use command_log::CommandLog;
 use events::KeyEvents;
@@ -118,6 +118,11 @@ pub struct DebugSwitches {
     pub skip_checksums: bool,
     /// The periodic work is put off.
     pub pause_cron: bool,
+    /// Reply buffers that are not used keep their room.
+    pub keep_reply_buffers: bool,
+    /// After how many milliseconds the most that a reply buffer has held is forgotten; negative for never, `None` for the
+    /// usual time.
+    pub reply_peak_ms: Option<i64>,
 }
 
 /// Clients that are held back (CLIENT PAUSE).

@@ -46,6 +46,8 @@ pub struct Stats {
     pub writes: u64,
     /// Connections closed for breaking the protocol or a limit of the query buffer.
     pub query_buffer_closed: u64,
+    /// Times a reply buffer gave back room.
+    pub output_buffer_shrinks: u64,
     /// Connections closed for a limit of the output buffer.
     pub output_buffer_closed: u64,
     /// Connections closed for `maxmemory-clients`.

@@ -709,9 +709,12 @@ const CLIENT_IMPORT_SOURCE: Command = Command {
 };
 
 fn import_source(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
-    // There is no import mode here, so it can only be off.
-    if !is_word(args.at(2), "off") {
+    if !cx.server.config.import_mode && !is_word(args.at(2), "off") {
         return Err(CommandError::NotImporting);
+    }
+    let on = switch(args.at(2))?;
+    if let Some(client) = cx.client_mut() {
+        client.import_source = on;
     }
     cx.reply.ok();
     Ok(())

@@ -59,6 +59,10 @@ const HELP: &[&str] = &[
     "    List elements of at least this size get a node of their own; 0 for the default.",
     "RELOAD [NOSAVE] [NOFLUSH] [MERGE]",
     "    Save, empty the databases and load what was saved.",
+    "REPLYBUFFER PEAK-RESET-TIME <NEVER|RESET|milliseconds>",
+    "    After which time the most that a reply buffer has held is forgotten.",
+    "REPLYBUFFER RESIZING <0|1>",
+    "    Whether reply buffers that are not used give back their room.",
     "SET-ACTIVE-EXPIRE <0|1>",
     "    Whether expired keys are deleted though nobody looks at them.",
     "SET-SKIP-CHECKSUM-VALIDATION <0|1>",
@@ -93,6 +97,7 @@ fn debug(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
         (b"htstats", 3..) => return inspect::table_of_database(cx, args),
         (b"htstats-key", 3..) => return inspect::table_of_value(cx, args),
         (b"listpack", 3) => return inspect::listpack(cx, args),
+        (b"replybuffer", 4) => return set_reply_buffers(cx, args),
         (b"reload", _) => return reload(cx, args),
         (b"stringmatch-test", 2) => {
             try_patterns();
@@ -283,6 +288,26 @@ fn set_packed_threshold(cx: &mut Context<'_>, size: &[u8]) -> Outcome {
         CommandError::custom("ERR argument must be a memory value bigger than 1 and smaller than 4gb")
     })?;
     cx.server.limits.list = cx.server.limits.list.with_packed_threshold(bytes);
+    cx.reply.ok();
+    Ok(())
+}
+
+/// How reply buffers give back their room.
+fn set_reply_buffers(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
+    let value = args.at(3);
+    if is_word(args.at(2), "peak-reset-time") {
+        cx.server.debug.reply_peak_ms = if is_word(value, "never") {
+            Some(-1)
+        } else if is_word(value, "reset") {
+            None
+        } else {
+            Some(crate::commands::arguments::integer(value)?)
+        };
+    } else if is_word(args.at(2), "resizing") {
+        cx.server.debug.keep_reply_buffers = !is_on(value);
+    } else {
+        return Err(CommandError::Syntax);
+    }
     cx.reply.ok();
     Ok(())
 }

@@ -23,9 +23,13 @@ pub(super) const KEYS: Command = Command {
 fn keys(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let pattern = args.at(1);
     let now_ms = cx.now_ms();
+    let limit = cx.reply_limit();
     let length = cx.reply.deferred();
     let mut count = 0;
     for entry in cx.keys.db().table().iter() {
+        if cx.reply.len() > limit {
+            break;
+        }
         let matches = pattern == b"*" || glob::matches(pattern, entry.key(), false);
         if matches && !entry.is_expired(now_ms) {
             cx.reply.bulk(entry.key());

@@ -271,9 +271,10 @@ fn random_fields(
     rng: &mut fastrand::Rng,
 ) -> Outcome {
     let now_ms = cx.now_ms();
+    let asked = usize::try_from(count.unsigned_abs()).unwrap_or(usize::MAX);
+    let wanted = cx.elements_worth(asked);
     let reply = &mut *cx.reply;
     let hash = cx.keys.read_as::<Hash>(key)?;
-    let wanted = usize::try_from(count.unsigned_abs()).unwrap_or(usize::MAX);
     let Some(hash) = hash.filter(|_| wanted > 0) else {
         reply.array(0);
         return Ok(());

@@ -144,12 +144,12 @@ fn srandmember_one(cx: &mut Context<'_>, key: &[u8]) -> Outcome {
 
 /// A negative count asks for as many members, the same one as often as it comes.
 fn srandmember_many(cx: &mut Context<'_>, key: &[u8], count: i64) -> Outcome {
+    let number = cx.elements_worth(usize::try_from(count.unsigned_abs()).unwrap_or(usize::MAX));
     let mut rng = cx.keys.keyspace.random().fork();
     let Some(set) = cx.keys.read_as::<Set>(key)? else {
         cx.reply.array(0);
         return Ok(());
     };
-    let number = usize::try_from(count.unsigned_abs()).unwrap_or(usize::MAX);
     if count < 0 {
         cx.reply.array(number);
         set.draw(number, &mut rng, |member| write_member(cx.reply, member));

@@ -38,6 +38,7 @@ fn zrandmember(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let count = if args.len() > 2 { Some(parse_count(args)?) } else { None };
     // A source of its own, as the keyspace is lent out together with the set.
     let mut random = fastrand::Rng::with_seed(cx.keys.keyspace.random().u64(..));
+    let count = count.map(|(count, with_scores)| (worth(cx, count), with_scores));
     let set = cx.keys.read_as::<SortedSet>(args.at(1))?;
     let Some((count, with_scores)) = count else {
         match set {
@@ -51,6 +52,13 @@ fn zrandmember(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
         _ => cx.reply.array(0),
     }
     Ok(())
+}
+
+/// The count without what goes beyond the limit of the client's output.
+fn worth(cx: &Context<'_>, count: i64) -> i64 {
+    let asked = usize::try_from(count.unsigned_abs()).unwrap_or(usize::MAX);
+    let worth = i64::try_from(cx.elements_worth(asked)).unwrap_or(i64::MAX);
+    if count < 0 { -worth } else { worth }
 }
 
 fn parse_count(args: Args<'_>) -> Result<(i64, bool), CommandError> {

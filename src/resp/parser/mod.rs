@@ -149,6 +149,12 @@ impl Parser {
         self.remaining > 0 || self.position > 0
     }
 
+    /// Bytes of the current request that were parsed and wait for its rest.
+    #[must_use]
+    pub fn parsed(&self) -> usize {
+        if self.remaining > 0 { self.position } else { 0 }
+    }
+
     /// Reads `*<count>\r\n`; `None` when arguments follow.
     fn read_count(&mut self, bytes: &[u8], limits: &Limits) -> Result<Option<Progress>, ProtocolError> {
         let (count, end) = match short_length(bytes, 0) {

@@ -39,6 +39,8 @@ pub struct Reply {
     bytes: Vec<u8>,
     /// How many of the first bytes were sent already.
     sent: usize,
+    /// Most bytes held since [`Reply::reset_peak`].
+    peak: usize,
     protocol: Protocol,
 }
 
@@ -46,7 +48,7 @@ impl Reply {
     /// An empty reply without heap.
     #[must_use]
     pub const fn new(protocol: Protocol) -> Self {
-        Self { bytes: Vec::new(), sent: 0, protocol }
+        Self { bytes: Vec::new(), sent: 0, peak: 0, protocol }
     }
 
     /// The protocol that is written.
@@ -272,8 +274,34 @@ impl Reply {
         self.sent = 0;
     }
 
+    /// Makes room for `capacity` bytes if there is no room at all.
+    #[inline]
+    pub fn begin(&mut self, capacity: usize) {
+        if self.bytes.capacity() == 0 {
+            self.bytes.reserve_exact(capacity);
+        }
+    }
+
+    /// Bytes that there is room for.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.bytes.capacity()
+    }
+
+    /// Most bytes that were held since [`Reply::reset_peak`].
+    #[must_use]
+    pub fn peak(&self) -> usize {
+        self.peak.max(self.bytes.len())
+    }
+
+    /// Begins to look for the most bytes anew.
+    pub fn reset_peak(&mut self) {
+        self.peak = self.bytes.len();
+    }
+
     /// Forgets everything and keeps the room.
     pub fn clear(&mut self) {
+        self.peak = self.peak.max(self.bytes.len());
         self.bytes.clear();
         self.sent = 0;
     }
@@ -282,6 +310,7 @@ impl Reply {
     #[must_use]
     pub fn take(&mut self) -> Vec<u8> {
         self.compact();
+        self.peak = self.peak.max(self.bytes.len());
         std::mem::take(&mut self.bytes)
     }
 

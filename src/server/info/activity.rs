@@ -80,7 +80,8 @@ fn more_stats(fields: &mut Fields, server: &Server) {
     ]);
     fields.field("client_query_buffer_limit_disconnections", stats.query_buffer_closed);
     fields.field("client_output_buffer_limit_disconnections", stats.output_buffer_closed);
-    fields.zeros(&["reply_buffer_shrinks", "reply_buffer_expands"]);
+    fields.field("reply_buffer_shrinks", stats.output_buffer_shrinks);
+    fields.zeros(&["reply_buffer_expands"]);
     let commands_ns: u64 = stats.commands.iter().map(|command| command.nanoseconds).sum();
     fields.fields(&[
         ("eventloop_cycles", &stats.event_loop.cycles),
