@@ -272,7 +272,7 @@ mod tests {
     #[test]
     fn tenacity_is_a_limit_of_time() {
         assert_eq!([0, 1, 10].map(time_limit_ns), [0, 50_000, 500_000]);
-        assert_eq!(time_limit_ns(11), 574_000);
+        assert_eq!(time_limit_ns(11), 575_000);
         assert!((100e9..180e9).contains(&(time_limit_ns(99) as f64)));
         assert_eq!(time_limit_ns(100), u64::MAX);
     }
