@@ -233,8 +233,7 @@ impl Engine {
         self.server.background.free_entry(entry, self.server.config.lazyfree_lazy_eviction);
         let freed = before as i64 - allocated_bytes() as i64;
         self.note_latency("eviction-del", started);
-        events::settle(&mut self.keyspace, &mut self.server);
-        self.server.end_unit();
+        events::settle_apart(&mut self.keyspace, &mut self.server);
         Some(freed)
     }
 
