@@ -22,6 +22,7 @@ mod list;
 mod memory;
 mod persistence;
 mod pubsub;
+mod replicaof;
 mod scan;
 mod server;
 mod set;
@@ -56,6 +57,7 @@ pub fn table() -> CommandTable {
         memory::COMMANDS,
         persistence::COMMANDS,
         pubsub::COMMANDS,
+        replicaof::COMMANDS,
         server::COMMANDS,
         set::COMMANDS,
         shutdown::COMMANDS,

@@ -3,7 +3,7 @@
 //! An expired entry is never seen: whoever comes across it deletes it.
 
 use super::entry::{Entry, RawStringMut, ValueMut, ValueRef};
-use super::{Database, Happening, Keyspace};
+use super::{Database, ExpiredEntries, Happening, Keyspace};
 use crate::algorithms::hash::hash;
 use crate::resp::CommandError;
 use crate::structures::hash_table::{Borrowed, BorrowedMut, Position};
@@ -79,7 +79,11 @@ impl Keys<'_> {
         if !database.table().get(position).is_expired(now_ms) {
             return Some(position);
         }
-        self.expire_at(position);
+        match self.keyspace.expired {
+            ExpiredEntries::Find => return Some(position),
+            ExpiredEntries::Hide => {}
+            ExpiredEntries::Delete => self.expire_at(position),
+        }
         None
     }
 
@@ -331,12 +335,13 @@ impl Keys<'_> {
     pub fn random_key(&mut self) -> Option<Vec<u8>> {
         /// Expired keys met before one is returned all the same, as Valkey does on a replica full of them.
         const ATTEMPTS: usize = 100;
-        for _ in 0..ATTEMPTS {
+        for attempt in 1..=ATTEMPTS {
             let Keyspace { databases, random, .. } = &mut *self.keyspace;
             let table = databases[self.database].table();
             let position = table.random(random)?;
             let key = table.get(position).key().to_vec();
-            if self.contains(&key) {
+            let gives_up = attempt == ATTEMPTS && self.keyspace.expired == ExpiredEntries::Hide;
+            if gives_up || self.contains(&key) {
                 return Some(key);
             }
         }

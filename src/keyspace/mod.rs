@@ -32,6 +32,8 @@ pub struct Keyspace {
     pub access_policy: AccessPolicy,
     /// While a child shares the pages, reads leave them alone.
     child_alive: bool,
+    /// What a look-up does that comes across an expired entry.
+    pub expired: ExpiredEntries,
     /// What the keyspace counts for INFO.
     pub counters: Counters,
     /// Which happenings somebody wants to hear of; expiries are always noted.
@@ -45,6 +47,18 @@ pub struct Keyspace {
     /// The database at which active expiry goes on.
     next_to_expire: usize,
     random: fastrand::Rng,
+}
+
+/// What a look-up does that comes across an entry whose time is over.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub enum ExpiredEntries {
+    /// Deletes it.
+    #[default]
+    Delete,
+    /// Acts as if it were not there, and leaves its deletion to the primary. For commands that do not write.
+    Hide,
+    /// Finds it: the commands of a primary mean what the primary has not deleted.
+    Find,
 }
 
 /// Counters that INFO shows and CONFIG RESETSTAT clears, except for `changes`.
@@ -76,6 +90,7 @@ impl Keyspace {
             databases: (0..count).map(|_| Database::default()).collect(),
             access_policy: AccessPolicy::Lru,
             child_alive: false,
+            expired: ExpiredEntries::default(),
             counters: Counters::default(),
             reports: Reports::default(),
             happened: Vec::new(),

@@ -137,6 +137,10 @@ fn receive(shared: &Rc<Shared>, connection: &Rc<Connection>, count: usize) -> bo
         client.bytes_in += count as u64;
         client.last_interaction_ms = server.now_ms;
         client.query = connection.input.borrow().figures();
+        if let Some(stream) = &mut client.primary {
+            stream.received += count as i64;
+            server.stats.primary_bytes_in += count as u64;
+        }
     }
     server.weigh_client(connection.key, 0);
     if server.closes_for_query(connection.key, connection.input.borrow().query.unread()) {

@@ -140,7 +140,7 @@ impl Batch {
         let limits = Limits {
             authenticated: client.authenticated,
             max_bulk_len: usize::try_from(engine.server.config.proto_max_bulk_len).unwrap_or(usize::MAX),
-            from_primary: false,
+            from_primary: client.primary.is_some(),
         };
         // A request may lift the limits of those after it.
         let most = if limits.authenticated { REQUESTS_PER_CONNECTION } else { 1 };
@@ -246,6 +246,7 @@ impl Batch {
     ) -> (usize, bool) {
         let key = turn.connection.key;
         let mut done = 0;
+        let from_primary = engine.server.clients.get(key).is_some_and(|client| client.primary.is_some());
         for request in &self.requests[turn.requests.clone()] {
             let end = request.start + request.consumed;
             ahead.look(engine, request.first_key);
@@ -259,6 +260,9 @@ impl Batch {
                 }
             }
             done = end;
+            if from_primary {
+                engine.server.note_applied(key, unread.get(request.start..end).unwrap_or_default());
+            }
             let closing = engine
                 .server
                 .clients
@@ -366,6 +370,10 @@ fn protocol_failure(
         let reason = failure.log_reason();
         tracing::debug!("Protocol error ({reason}) from client: id={} addr={}", client.id, client.address);
         client.close_after_reply = true;
+        if let Some(stream) = &mut client.primary {
+            // Where such a stream was cannot be trusted.
+            stream.unusable = true;
+        }
     }
 }
 

@@ -7,6 +7,7 @@ mod connection;
 mod cron;
 mod executor;
 mod listener;
+mod primary_link;
 mod stream;
 
 pub use cron::run_cron;
@@ -35,6 +36,8 @@ pub struct Shared {
     wake: Notify,
     /// Where the cron goes on with its round over the connections.
     next_checked: Cell<usize>,
+    /// The task that follows the primary.
+    following: primary_link::Following,
 }
 
 impl Shared {
@@ -48,6 +51,7 @@ impl Shared {
             ready: RefCell::default(),
             wake: Notify::new(),
             next_checked: Cell::new(0),
+            following: primary_link::Following::default(),
         })
     }
 

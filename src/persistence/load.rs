@@ -9,7 +9,8 @@ use std::path::Path;
 
 use super::decode::{Decoder, Item, Loaded, Origin};
 use super::save::reason;
-use super::state::{LoadProgress, State};
+use super::receive::Batch;
+use super::state::{LoadProgress, LoadingMode, State};
 use crate::algorithms::hash::hash;
 use crate::config::{Config, RdbVersionCheck};
 use crate::keyspace::access::AccessPolicy;
@@ -288,6 +289,23 @@ impl State {
             total_bytes: loader.total_bytes,
             ..LoadProgress::default()
         });
+    }
+
+    /// The load of a snapshot that is received begins; `total_bytes` is 0 if its length is not known.
+    pub fn begin_receiving(&mut self, total_bytes: u64, mode: LoadingMode, now_ms: i64) {
+        (self.keys_expired, self.keys_loaded) = (0, 0);
+        self.loading =
+            Some(LoadProgress { started: now_ms / 1000, total_bytes, mode, ..LoadProgress::default() });
+    }
+
+    /// Notes how far it has come.
+    pub fn note_received(&mut self, batch: &Batch) {
+        if let Some(progress) = &mut self.loading {
+            progress.loaded_bytes = batch.offset;
+            progress.used_memory = batch.used_memory;
+        }
+        self.keys_expired = batch.counts.expired;
+        self.keys_loaded = batch.counts.keys;
     }
 
     /// Notes how far the load has come.

@@ -26,5 +26,5 @@ pub use frames::warm_up;
 pub use load::{LoadError, LoadOptions, Loader};
 pub use receive::{Batch, Finished, Outcome, Transfer, create_temporary};
 pub use save::{LastUsePolicy, NoObserver, Observer, SaveError, SaveOptions, save_file, write_snapshot};
-pub use state::{Due, LoadProgress, Scheduled, State};
+pub use state::{Due, LoadProgress, LoadingMode, Scheduled, State};
 pub use watch::{News, watch};

@@ -9,18 +9,22 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
 use super::decode::{Decoder, Item, Loaded, Origin};
 use super::load::{LoadError, LoadOptions};
-use crate::keyspace::Entry;
+use super::save::delay;
+use crate::algorithms::hash::hash;
+use crate::keyspace::{Database, Entry};
 use crate::memory::vec_usage;
 use crate::rdb::format::{self, ValueType};
 use crate::rdb::{Event, Reader, Snapshot};
 use crate::sys::barrier::{JobQueue, Worker};
 use crate::sys::clock;
+use crate::sys::files;
 
 /// Bytes that may wait for the thread.
 const OFFERED_MAX: usize = 4 << 20;
@@ -30,6 +34,8 @@ const BATCHES_MAX: usize = 4;
 const BATCH_BYTES: u64 = 256 * 1024;
 /// Entries in one batch at most: putting them in is one turn of the engine thread.
 const BATCH_ENTRIES: usize = 1024;
+/// A batch is not held back for longer than this, in milliseconds.
+const BATCH_MS: i64 = 50;
 /// A file that is received is synced each time so much was written, so that the end is not one long sync (Valkey:
 /// `REPL_MAX_WRITTEN_BEFORE_FSYNC`).
 const SYNC_BYTES: u64 = 8 << 20;
@@ -37,8 +43,8 @@ const SYNC_BYTES: u64 = 8 << 20;
 /// Entries that follow each other in a snapshot.
 #[derive(Debug, Default)]
 pub struct Batch {
-    /// The entries with their databases.
-    pub entries: Vec<(usize, Entry)>,
+    /// The entries with their databases and the hashes of their keys.
+    pub entries: Vec<(usize, u64, Entry)>,
     /// Sources of function libraries.
     pub functions: Vec<Vec<u8>>,
     /// What was counted up to here.
@@ -47,6 +53,26 @@ pub struct Batch {
     pub offset: u64,
     /// What the server that wrote the snapshot had allocated; 0 not known.
     pub used_memory: u64,
+}
+
+impl Batch {
+    /// Puts the entries into their databases.
+    ///
+    /// # Errors
+    /// A key is there already, or its database is not.
+    pub fn put_into(self, databases: &mut [Database], names_keys: bool) -> Result<(), LoadError> {
+        for (database, hash, entry) in self.entries {
+            let Some(table) = databases.get_mut(database).map(Database::table_mut) else {
+                return Err(LoadError::Databases(database));
+            };
+            if table.find(hash, entry.key()).is_some() {
+                let key = names_keys.then(|| entry.key().to_vec());
+                return Err(LoadError::DuplicateKey { key, database, offset: self.offset });
+            }
+            table.insert(hash, entry);
+        }
+        Ok(())
+    }
 }
 
 /// What there is to say of a snapshot that was read to its end.
@@ -80,6 +106,8 @@ struct Pipe {
     changed: Condvar,
     /// Wakes the engine thread's task.
     news: Notify,
+    /// `key-load-delay`: microseconds to wait after each key, as it is now.
+    key_delay_us: AtomicI32,
 }
 
 impl Pipe {
@@ -133,11 +161,14 @@ impl Transfer {
         })
     }
 
-    /// Decodes a file.
+    /// Gives a received file its place, and decodes it.
     #[must_use]
-    pub fn load(queue: &JobQueue, path: PathBuf, options: LoadOptions) -> Self {
+    pub fn load(queue: &JobQueue, received: PathBuf, place: PathBuf, options: LoadOptions) -> Self {
         Self::start(queue, move |pipe, worker| {
-            let file = File::open(path).map_err(LoadError::Open)?;
+            let replaced = files::replace(&received, &place).map_err(LoadError::Open)?;
+            // Giving a large file's space back takes long.
+            worker.in_system_call(|| drop(replaced));
+            let file = File::open(place).map_err(LoadError::Open)?;
             decode(file, options, pipe, worker)
         })
     }
@@ -197,6 +228,11 @@ impl Transfer {
     pub fn take_outcome(&self) -> Option<Outcome> {
         let mut state = self.pipe.lock();
         if state.batches.is_empty() { state.outcome.take() } else { None }
+    }
+
+    /// Changes how long the thread waits after each key (`key-load-delay`), in microseconds.
+    pub fn set_key_delay(&self, delay_us: i32) {
+        self.pipe.key_delay_us.store(delay_us, Ordering::Relaxed);
     }
 
     /// Until there may be room, a batch or the outcome.
@@ -261,20 +297,30 @@ impl Read for Offered<'_> {
 
 fn decode<R: Read>(input: R, options: LoadOptions, pipe: &Pipe, worker: &Worker) -> Outcome {
     let give = |batch| pipe.give(worker, batch).map_err(LoadError::Open);
-    let mut decoder = Decoder::open(input, options)?;
+    pipe.key_delay_us.store(options.key_delay_us, Ordering::Relaxed);
+    let mut decoder = Decoder::open(input, LoadOptions { key_delay_us: 0, ..options })?;
     // The first batch says that the input is a snapshot that can be read: only then may old data go.
     let mut batch = Batch::default();
     let mut end = 0;
+    let mut given_ms = 0;
     loop {
-        if decoder.offset() >= end || batch.entries.len() >= BATCH_ENTRIES {
+        let now_ms = clock::unix_ms();
+        if decoder.offset() >= end || batch.entries.len() >= BATCH_ENTRIES || now_ms - given_ms > BATCH_MS {
+            given_ms = now_ms;
             batch.counts = decoder.counts();
             batch.offset = decoder.offset();
             batch.used_memory = decoder.used_memory();
             give(std::mem::take(&mut batch))?;
             end = decoder.offset() + BATCH_BYTES;
         }
-        match decoder.next_item(clock::unix_ms())? {
-            Item::Entry(database, entry) => batch.entries.push((database, entry)),
+        match decoder.next_item(now_ms)? {
+            Item::Entry(database, entry) => {
+                batch.entries.push((database, hash(entry.key()), entry));
+                let delay_us = pipe.key_delay_us.load(Ordering::Relaxed);
+                if delay_us != 0 {
+                    worker.in_system_call(|| delay(delay_us));
+                }
+            }
             Item::Function(source) => batch.functions.push(source),
             Item::Nothing => {}
             Item::End => break,

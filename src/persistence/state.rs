@@ -24,9 +24,21 @@ pub enum Due {
     Scheduled(Scheduled),
 }
 
+/// What a load means for those who ask for data.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum LoadingMode {
+    /// There is no data to serve before it is over.
+    #[default]
+    Exclusive,
+    /// The new data is put aside: what is there is served meanwhile.
+    Aside,
+}
+
 /// A load under way.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct LoadProgress {
+    /// What it means for those who ask.
+    pub mode: LoadingMode,
     /// When it began, Unix s.
     pub started: i64,
     /// Bytes of the file.
@@ -96,6 +108,12 @@ impl State {
     #[must_use]
     pub fn is_loading(&self) -> bool {
         self.loading.is_some()
+    }
+
+    /// What the load under way means for those who ask for data; `None` without one.
+    #[must_use]
+    pub fn loading_mode(&self) -> Option<LoadingMode> {
+        self.loading.map(|loading| loading.mode)
     }
 
     /// The load under way.
@@ -238,8 +256,8 @@ impl State {
         }
         let percent = if total == 0 { 0.0 } else { done as f64 * 100.0 / total as f64 };
         vec![
-            ("loading", u8::from(self.is_loading()).to_string()),
-            ("async_loading", "0".to_owned()),
+            ("loading", u8::from(self.loading_mode() == Some(LoadingMode::Exclusive)).to_string()),
+            ("async_loading", u8::from(self.loading_mode() == Some(LoadingMode::Aside)).to_string()),
             ("current_cow_peak", peak.to_string()),
             ("current_cow_size", cow.to_string()),
             ("current_cow_size_age", age.to_string()),

@@ -6,9 +6,11 @@
 #![deny(clippy::indexing_slicing)]
 
 mod id;
+mod primary;
 mod replica;
 mod stream;
 
 pub use id::ReplicationId;
+pub use primary::{CachedPrimary, PrimaryStream};
 pub use replica::{Capabilities, Replica, ReplicaState, SnapshotFilter};
 pub use stream::{Cursor, Stream};

@@ -145,6 +145,8 @@ command_errors! {
         NoReplicas = "NOREPLICAS Not enough good replicas to write.",
         NoMasterLink = "NOMASTERLINK Can't SYNC while not connected with my master",
         NoMasterLinkFailover = "NOMASTERLINK Can't SYNC while failing over",
+        ReplicaCannotFollow = "ERR Command is not valid when client is a replica.",
+        InvalidPrimaryPort = "ERR Invalid master port",
         ReplicaKeyspace = "ERR Replica can't interact with the keyspace",
         MaxClients = "ERR max number of clients reached",
         Denied = "DENIED Running in protected mode because protected mode is enabled and no password is set for the default user. In this mode connections are only accepted from the loopback interface. If you want to connect from external computers, you may adopt one of the following solutions: 1) Just disable protected mode sending the command 'CONFIG SET protected-mode no' from the loopback interface by connecting from the same host the server is running, however MAKE SURE it's not publicly accessible from internet if you do so. Use CONFIG REWRITE to make this change permanent. 2) Alternatively you can just disable the protected mode by editing the configuration file, and setting the protected mode option to 'no', and then restarting the server. 3) If you started the server manually just for testing, restart it with the '--protected-mode no' option. 4) Set up an authentication password for the default user. NOTE: You only need to do one of the above things in order for the server to start accepting connections from the outside.",
@@ -388,6 +390,8 @@ command_errors! {
         InvalidExpireTime(Box<str>),
         /// A command of this full name was given no keys.
         NoInputKeys(Box<str>),
+        /// The primary (`host:port`) that the client has to go to.
+        Redirect(Box<str>),
         /// A command of this full name may not be queued.
         NotInTransaction(Box<str>),
         /// A command of this full name may not run while the client is subscribed in RESP2.
@@ -557,6 +561,7 @@ impl CommandError {
             Self::NotInTransaction(name) => {
                 around("ERR Command '", name.as_bytes(), "' not allowed inside a transaction")
             }
+            Self::Redirect(address) => around("REDIRECT ", address.as_bytes(), ""),
             Self::NotWhileSubscribed(name) => around(
                 "ERR Can't execute '",
                 name.as_bytes(),

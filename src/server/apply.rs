@@ -54,7 +54,7 @@ fn apply(server: &mut Server, name: &str) -> Result<(), String> {
         }
         "oom-score-adj" | "oom-score-adj-values" => server
             .oom_score
-            .apply(&server.config)
+            .apply(&server.config, server.replication.is_replica())
             .map_err(|_| "Failed to set current oom_score_adj. Check server logs.".to_owned())?,
         "maxmemory-clients" => server.apply_maxmemory_clients(),
         "maxmemory" => server.apply_maxmemory(),

@@ -52,6 +52,7 @@ impl Call {
         let start = reply.len();
         let (database, touches) =
             server.clients.get(client).map_or((0, true), |client| (client.database, !client.no_touch));
+        keyspace.expired = server.expired_entries(client, entry);
         let started = clock::ticks();
         let mut context = Context {
             keys: Keys {

@@ -4,7 +4,7 @@
 //! the query buffer's and the reply buffer's allocations at every moment outside of a socket call.
 
 use crate::memory::{MemoryUsage, box_usage, vec_usage};
-use crate::replication::Replica;
+use crate::replication::{PrimaryStream, Replica};
 use crate::resp::{Protocol, Reply};
 
 use super::blocking::Blocked;
@@ -140,6 +140,8 @@ pub struct Client {
     pub watch_broken: bool,
     /// What is known of it as a replica, once it has introduced itself as one.
     pub replica: Option<Box<Replica>>,
+    /// It is this server's primary: its stream.
+    pub primary: Option<Box<PrimaryStream>>,
     /// Replies that wait to be sent.
     pub output: Reply,
     /// When the most that `output` has held was last forgotten, Unix ms.
@@ -208,6 +210,7 @@ impl Client {
             watched_bytes: 0,
             watch_broken: false,
             replica: None,
+            primary: None,
             output: Reply::new(Protocol::Resp2),
             output_peak_reset_ms: now_ms,
             query: QueryFigures::default(),
@@ -222,13 +225,21 @@ impl Client {
     /// The class it belongs to.
     #[must_use]
     pub fn class(&self) -> ClientClass {
-        if self.replica.as_ref().is_some_and(|replica| replica.is_attached()) {
+        if self.primary.is_some() {
+            ClientClass::Primary
+        } else if self.replica.as_ref().is_some_and(|replica| replica.is_attached()) {
             ClientClass::Replica
         } else if self.subscriptions.is_some() {
             ClientClass::Pubsub
         } else {
             ClientClass::Normal
         }
+    }
+
+    /// Whether its requests are history that was made elsewhere: they are run whatever the state of this server.
+    #[must_use]
+    pub fn is_obeyed(&self) -> bool {
+        self.primary.is_some()
     }
 
     /// Seconds since it last sent something.
@@ -258,6 +269,7 @@ impl MemoryUsage for Client {
             + self.transaction.as_ref().map_or(0, |transaction| transaction.memory_usage())
             + self.subscriptions.as_ref().map_or(0, |all| box_usage::<Subscriptions>() + all.memory_usage())
             + self.replica.as_ref().map_or(0, |replica| box_usage::<Replica>() + replica.memory_usage())
+            + self.primary.as_ref().map_or(0, |stream| box_usage::<PrimaryStream>() + stream.memory_usage())
             + self.output.memory_usage()
             + self.query.allocated
             + self.connection_bytes

@@ -11,6 +11,8 @@ use crate::sys::clock;
 const RATES_MS: i64 = 100;
 /// The interval of the lines at level verbose and debug, in milliseconds.
 const REPORT_MS: i64 = 5000;
+/// The interval of what concerns the link to the primary, in milliseconds.
+const PRIMARY_MS: i64 = 1000;
 
 /// The share of its time that active expiry may take at the least effort.
 const EXPIRY_PERCENT: u64 = 25;
@@ -31,6 +33,7 @@ const LOGGED_QUERY_BYTES: usize = 64;
 pub struct Cron {
     rates_ms: i64,
     report_ms: i64,
+    primary_ms: i64,
     /// Turns since the start.
     pub turns: u64,
 }
@@ -69,6 +72,9 @@ impl Engine {
         if is_due(&mut server.cron.report_ms, now_ms, REPORT_MS) {
             self.report(allocated);
         }
+        if is_due(&mut self.server.cron.primary_ms, now_ms, PRIMARY_MS) {
+            self.server.tend_primary_link();
+        }
         self.server.end_pause_when_over();
         self.expire_keys();
         self.server.publish_events(None);
@@ -81,6 +87,8 @@ impl Engine {
         let server = &mut self.server;
         if !server.active_expiry
             || server.persistence.is_loading()
+            // What has expired is for the primary to delete.
+            || server.replication.is_replica()
             || server.pause.is_some_and(|pause| server.now_ms < pause.until_ms)
         {
             return;
@@ -184,6 +192,9 @@ impl Server {
     /// Whether what a client has sent and not yet completed breaks `client-query-buffer-limit`; it is then to be closed.
     pub fn closes_for_query(&mut self, key: ClientKey, pending: &[u8]) -> bool {
         let Some(client) = self.clients.get(key) else { return false };
+        if client.is_obeyed() {
+            return false;
+        }
         let queued = client.transaction.as_ref().map_or(0, |transaction| transaction.memory_usage());
         let bytes = (pending.len() + queued) as u64;
         if bytes <= self.config.client_query_buffer_limit {

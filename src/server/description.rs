@@ -20,6 +20,7 @@ impl Client {
     pub fn flags(&self) -> String {
         let letters = [
             (self.monitor, 'O'),
+            (self.primary.is_some(), 'M'),
             (self.subscriptions.is_some(), 'P'),
             (self.transaction.is_some(), 'x'),
             (self.blocked.is_some(), 'b'),

@@ -6,11 +6,12 @@
 use super::Engine;
 use super::blocking::{BlockRequest, Blocked, WaitEnd};
 use super::call::Call;
-use super::client::ClientKey;
+use super::client::{Client, ClientKey};
 use super::command::{Args, Command, Group, TableEntry, flag};
 use super::cron::STRANGERS_OUTPUT_MAX;
 use crate::keyspace::{KeyHash, Keys};
 use crate::memory::MemoryUsage;
+use crate::persistence::LoadingMode;
 use crate::resp::{CommandError, Protocol, Reply};
 use crate::sys::clock;
 use crate::types::ValueType;
@@ -127,14 +128,26 @@ impl Engine {
             return Err(CommandError::NotInTransaction(entry.full_name.as_str().into()));
         }
         let flags = command.flags | self.queued_flags(client, command);
-        if !self.makes_room() && flags & flag::DENYOOM != 0 {
+        let obeyed = record.is_some_and(Client::is_obeyed);
+        if self.server.replication.is_replica() && !obeyed {
+            self.check_redirection(client, flags)?;
+        }
+        if !self.makes_room() && flags & flag::DENYOOM != 0 && !obeyed {
             return Err(CommandError::OutOfMemory);
         }
         let record = self.server.clients.get(client);
         if flags & (flag::WRITE | flag::MAY_REPLICATE) != 0
+            && !obeyed
             && self.server.persistence.refuses_writes(&self.server.config)
         {
             return Err(CommandError::MisconfSnapshot(self.server.title()));
+        }
+        if self.server.replication.is_replica()
+            && self.server.config.replica_read_only
+            && flags & flag::WRITE != 0
+            && !obeyed
+        {
+            return Err(CommandError::ReadOnly);
         }
         if protocol == Protocol::Resp2
             && record.is_some_and(|record| record.subscriptions.is_some())
@@ -143,10 +156,48 @@ impl Engine {
         {
             return Err(CommandError::NotWhileSubscribed(entry.full_name.as_str().into()));
         }
-        if self.server.persistence.is_loading() && !command.has(flag::LOADING) {
-            return Err(CommandError::Loading(self.server.title()));
+        self.check_data(client, command)
+    }
+
+    /// What forbids a command because the data is not what it should be: stale, or not there yet.
+    fn check_data(&self, client: ClientKey, command: &Command) -> Result<(), CommandError> {
+        let server = &self.server;
+        if server.replication.is_replica()
+            && !server.primary_link.is_up()
+            && !server.config.replica_serve_stale_data
+            && !self.all_have(client, command, flag::STALE)
+        {
+            return Err(CommandError::MasterDown);
         }
-        Ok(())
+        let refused = match server.persistence.loading_mode() {
+            None => false,
+            Some(LoadingMode::Exclusive) => !self.all_have(client, command, flag::LOADING),
+            Some(LoadingMode::Aside) => {
+                (command.flags | self.queued_flags(client, command)) & flag::NO_ASYNC_LOADING != 0
+            }
+        };
+        if refused { Err(CommandError::Loading(server.title())) } else { Ok(()) }
+    }
+
+    /// Whether a command, and each that EXEC would run, has a flag.
+    fn all_have(&self, client: ClientKey, command: &Command, flag: u64) -> bool {
+        let transaction = (command.name == "exec")
+            .then(|| self.server.clients.get(client)?.transaction.as_deref())
+            .flatten();
+        command.has(flag)
+            && transaction.is_none_or(|transaction| {
+                transaction.queue.iter().all(|(entry, _)| entry.command.has(flag))
+            })
+    }
+
+    /// Sends a client that follows redirections to the primary, unless it only reads and says that it may (READONLY).
+    fn check_redirection(&self, client: ClientKey, flags: u64) -> Result<(), CommandError> {
+        let reads = flags & flag::READONLY != 0
+            && self.server.clients.get(client).is_some_and(|record| !record.readonly);
+        if flags & flag::WRITE == 0 && !reads {
+            return Ok(());
+        }
+        self.server.redirection(client).map_or(Ok(()), Err)
     }
 
     /// Writes the error of a request that does not run. Inside MULTI it spoils the transaction.
@@ -318,12 +369,27 @@ impl Engine {
         self.server.end_wait(client, WaitEnd::Timeout);
     }
 
+    /// A primary wants no replies, except for acknowledgements that it asked for; an error means that the data differs.
+    fn drop_reply_to_primary(&mut self, client: ClientKey, prepared: Prepared, start: usize, reply: &mut Reply) {
+        let bytes = reply.as_slice().get(start..).unwrap_or_default();
+        if prepared.command.is_some_and(|entry| entry.command.name == "replconf") && bytes.starts_with(b"*") {
+            return;
+        }
+        if bytes.starts_with(b"-") {
+            self.server.note_error_to_primary(client, bytes);
+        }
+        reply.truncate(start);
+    }
+
     /// Drops the reply of a client that wants none (CLIENT REPLY), unless it is one of pushes.
     fn apply_reply_mode(&mut self, client: ClientKey, prepared: Prepared, start: usize, reply: &mut Reply) {
         use super::client::ReplyMode;
         let Some(record) = self.server.clients.get_mut(client) else { return };
         let kept =
             if prepared.command.is_some_and(|entry| entry.command.pushes()) { reply.len() } else { start };
+        if record.primary.is_some() {
+            return self.drop_reply_to_primary(client, prepared, start, reply);
+        }
         match record.reply_mode {
             ReplyMode::On => {}
             ReplyMode::Off => reply.truncate(kept),

@@ -21,6 +21,7 @@ pub mod listening;
 pub mod memory_figures;
 pub mod monitors;
 mod oom_score;
+pub mod primary_link;
 pub mod open_files;
 pub mod process_title;
 pub mod propagation;
@@ -50,6 +51,7 @@ use events::KeyEvents;
 use eviction::Eviction;
 use latency::LatencyMonitor;
 use monitors::Monitors;
+use primary_link::PrimaryLink;
 use propagation::Propagation;
 use pubsub::Pubsub;
 use replication::Replication;
@@ -82,6 +84,8 @@ pub struct Engine {
 pub enum Task {
     /// A forked child was started: read its pipe and wait for its end.
     WatchChild,
+    /// There is another attempt to follow a primary, or none any more: see [`PrimaryLink::attempt`].
+    FollowPrimary,
     /// Accept TCP connections from these sockets, and from no others any more (CONFIG SET port, bind).
     Listen(Vec<socket2::Socket>),
 }
@@ -193,6 +197,8 @@ pub struct Server {
     pub persistence: persistence::State,
     /// Who replicates whom, and the stream of writes.
     pub replication: Replication,
+    /// The link to the primary, if this server is a replica.
+    pub primary_link: PrimaryLink,
     /// What the process is.
     pub identity: Identity,
     /// What the memory limit has led to.
@@ -233,6 +239,9 @@ impl Server {
             self.forget_weight(client.weighed);
             if let Some(replica) = &mut client.replica {
                 self.replication.detach(key, replica, self.now_ms);
+            }
+            if let Some(stream) = client.primary.take() {
+                self.primary_lost(&stream, client.database);
             }
             self.watched.forget_all(key, &client.watched);
             self.monitors.remove(key);

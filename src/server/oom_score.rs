@@ -15,6 +15,7 @@ pub struct Refused;
 
 /// Places in `oom-score-adj-values`.
 const PRIMARY: usize = 0;
+const REPLICA: usize = 1;
 const CHILD: usize = 2;
 
 impl OomScore {
@@ -22,21 +23,22 @@ impl OomScore {
     ///
     /// # Errors
     /// [`Refused`], by the system.
-    pub fn apply(&mut self, config: &Config) -> Result<(), Refused> {
+    pub fn apply(&mut self, config: &Config, is_replica: bool) -> Result<(), Refused> {
+        let class = if is_replica { REPLICA } else { PRIMARY };
         let value = match (config.oom_score_adj, self.base) {
             (OomScoreAdj::No, None) => return Ok(()),
             (OomScoreAdj::No, Some(base)) => {
                 self.base = None;
                 base
             }
-            (_, Some(base)) => score(config, PRIMARY, base),
+            (_, Some(base)) => score(config, class, base),
             (_, None) => {
                 let base = process::oom_score_adj().map_err(|error| {
                     tracing::warn!("Unable to read oom_score_adj: {}", os_reason(&error));
                     Refused
                 })?;
                 self.base = Some(base);
-                score(config, PRIMARY, base)
+                score(config, class, base)
             }
         };
         process::set_oom_score_adj(value).map_err(|error| {

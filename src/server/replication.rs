@@ -156,6 +156,11 @@ impl Replication {
         self.id = ReplicationId::random();
     }
 
+    /// The time without replicas counts from now on: a server that has become a primary gives them time to come.
+    pub fn begin_time_without_replicas(&mut self, now_ms: i64) {
+        self.no_replicas_since_ms = now_ms;
+    }
+
     /// Forgets the history before.
     pub fn clear_second_id(&mut self) {
         self.second_id = ReplicationId::NONE;

@@ -40,6 +40,10 @@ pub struct Stats {
     pub bytes_in: u64,
     /// Bytes sent.
     pub bytes_out: u64,
+    /// Bytes received from the primary, those of snapshots included.
+    pub primary_bytes_in: u64,
+    /// Errors that this server replied to its primary: their data differs.
+    pub unexpected_error_replies: u64,
     /// Reads of sockets.
     pub reads: u64,
     /// Writes to sockets.

@@ -89,6 +89,7 @@ pub fn build(
         stats: Stats::new(commands.ids()),
         persistence: persistence::State::default(),
         replication: Default::default(),
+        primary_link: Default::default(),
         identity,
         eviction: Default::default(),
         pause: None,
@@ -103,6 +104,7 @@ pub fn build(
         oom_score: OomScore::default(),
         tasks,
     };
+    server.follow_configured();
     if let Err((option, reason)) = server::apply_config(&mut keyspace, &mut server, &[]) {
         tracing::warn!("{option}: {reason}");
     }
@@ -188,6 +190,7 @@ fn open_listeners(shared: &Rc<Shared>) -> Result<Listeners, Stopped> {
 
 fn say_ready(shared: &Shared) {
     let server = &mut shared.engine.borrow_mut().server;
+    server.begin_following();
     if server.config.port != 0 {
         tracing::info!("Ready to accept connections tcp");
     }
@@ -204,7 +207,7 @@ fn say_ready(shared: &Shared) {
         );
     }
     // A refusal is in the log and no reason not to serve.
-    let _ = server.oom_score.apply(&server.config);
+    let _ = server.oom_score.apply(&server.config, server.replication.is_replica());
 }
 
 fn perform(shared: &Rc<Shared>, listeners: &mut Listeners, task: Task) {
@@ -215,6 +218,7 @@ fn perform(shared: &Rc<Shared>, listeners: &mut Listeners, task: Task) {
             }
         }
         Task::WatchChild => saving::watch_child(shared),
+        Task::FollowPrimary => shared.follow_primary(),
     }
 }
 

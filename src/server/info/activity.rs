@@ -15,8 +15,8 @@ pub(super) fn stats(fields: &mut Fields, keyspace: &Keyspace, server: &mut Serve
         ("total_net_input_bytes", &stats.bytes_in),
         ("total_net_output_bytes", &stats.bytes_out),
     ]);
+    fields.field("total_net_repl_input_bytes", stats.primary_bytes_in);
     fields.zeros(&[
-        "total_net_repl_input_bytes",
         "total_net_repl_output_bytes",
         "total_net_cluster_slot_import_bytes",
         "total_net_cluster_slot_export_bytes",
@@ -63,8 +63,8 @@ fn more_stats(fields: &mut Fields, server: &Server) {
         "tracking_total_keys",
         "tracking_total_items",
         "tracking_total_prefixes",
-        "unexpected_error_replies",
     ]);
+    fields.field("unexpected_error_replies", stats.unexpected_error_replies);
     fields.field("total_error_replies", stats.error_replies);
     fields.zeros(&["dump_payload_sanitizations"]);
     fields.field("total_reads_processed", stats.reads);
@@ -109,20 +109,19 @@ pub(super) fn debug(fields: &mut Fields, _: &Keyspace, server: &mut Server) {
     fields.zeros(&["io_threaded_reads_pending", "io_threaded_writes_pending"]);
 }
 
-/// A primary without replicas and without a backlog.
 pub(super) fn replication(fields: &mut Fields, _: &Keyspace, server: &mut Server) {
-    fields.field("role", "master");
+    fields.field("role", if server.replication.is_replica() { "slave" } else { "master" });
+    super::replica::replica(fields, server);
     fields.zeros(&["connected_slaves"]);
     if server.config.min_replicas_to_write > 0 && server.config.min_replicas_max_lag > 0 {
         fields.zeros(&["min_slaves_good_slaves"]);
     }
     fields.zeros(&["replicas_waiting_psync"]);
     fields.field("master_failover_state", "no-failover");
-    // The history of the data begins with the process.
-    fields.field("master_replid", &server.identity.run_id);
-    fields.field("master_replid2", "0".repeat(40));
-    fields.zeros(&["master_repl_offset"]);
-    fields.field("second_repl_offset", -1);
+    fields.field("master_replid", server.replication.id);
+    fields.field("master_replid2", server.replication.second_id);
+    fields.field("master_repl_offset", server.replication.offset());
+    fields.field("second_repl_offset", server.replication.second_offset);
     fields.zeros(&["repl_backlog_active"]);
     fields.field("repl_backlog_size", server.config.repl_backlog_size);
     fields.zeros(&["repl_backlog_first_byte_offset", "repl_backlog_histlen"]);

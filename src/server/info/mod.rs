@@ -5,6 +5,7 @@
 
 mod activity;
 mod process;
+mod replica;
 
 use std::fmt::{Display, Write};
 

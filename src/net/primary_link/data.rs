@@ -1,0 +1,115 @@
+//! What becomes of the data while a snapshot is loaded: the old goes when it must, the new comes batch by batch.
+
+use super::{Failure, Link};
+use crate::keyspace::Database;
+use crate::persistence::{Batch, LoadError, LoadingMode, Transfer};
+use crate::sys::clock;
+
+/// Where the entries of a snapshot are put.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Target {
+    /// In the place of the old data, which goes as soon as the snapshot has shown to be one.
+    InPlace,
+    /// The same, and the old data has gone.
+    InItsPlace,
+    /// Beside the old data, which goes when the new is whole.
+    Aside,
+}
+
+impl Link {
+    /// Ends what would copy pages while they change, or replace the file that is loaded.
+    pub(super) fn prepare_load(&self, from_disk: bool) -> Result<(), Failure> {
+        let server = &mut self.engine()?.server;
+        if let Some(pid) = server.persistence.child_pid() {
+            if from_disk {
+                tracing::info!(
+                    "Replica is about to load the RDB file received from the primary, but there is a pending RDB child \
+                     running. Killing process {pid} and removing its temp file to avoid any race"
+                );
+            }
+            server.persistence.kill_child();
+        }
+        Ok(())
+    }
+
+    /// From here on clients are told that data is being loaded.
+    pub(super) fn begin_load(&self, target: Target, total_bytes: u64) -> Result<(), Failure> {
+        tracing::info!("PRIMARY <-> REPLICA sync: Loading DB in memory");
+        let mut engine = self.engine()?;
+        let engine = &mut *engine;
+        let same_history = engine.server.follows_history_of_primary();
+        let mode = if target == Target::Aside && same_history { LoadingMode::Aside } else { LoadingMode::Exclusive };
+        if target == Target::Aside {
+            let count = engine.keyspace.databases().len();
+            let aside = std::iter::repeat_with(Database::default).take(count).collect();
+            engine.server.primary_link.aside = aside;
+        }
+        engine.server.persistence.begin_receiving(total_bytes, mode, clock::unix_ms());
+        self.loading.set(Some(target));
+        Ok(())
+    }
+
+    /// Puts a batch where it belongs.
+    pub(super) fn put(&self, batch: Batch, transfer: &Transfer) -> Result<Result<(), LoadError>, Failure> {
+        let mut engine = self.engine()?;
+        let engine = &mut *engine;
+        engine.server.primary_link.last_io_ms = clock::unix_ms();
+        engine.server.primary_link.transfer_bytes = transfer.waiting_usage();
+        engine.server.persistence.note_received(&batch);
+        transfer.set_key_delay(engine.server.config.key_load_delay);
+        let names_keys = !engine.server.config.hide_user_data_from_log;
+        let databases = match self.loading.get() {
+            Some(Target::Aside) => engine.server.primary_link.aside.as_mut_slice(),
+            Some(Target::InPlace) => {
+                engine.server.leave_history();
+                engine.empty_data();
+                self.loading.set(Some(Target::InItsPlace));
+                engine.keyspace.databases_mut()
+            }
+            _ => engine.keyspace.databases_mut(),
+        };
+        Ok(batch.put_into(databases, names_keys))
+    }
+
+    /// The snapshot is whole.
+    pub(super) fn finish_load(&self, diskless: bool) -> Result<(), Failure> {
+        let mut engine = self.engine()?;
+        let engine = &mut *engine;
+        if self.loading.take() == Some(Target::Aside) {
+            engine.server.leave_history();
+            tracing::info!("PRIMARY <-> REPLICA sync: Swapping active DB with loaded DB");
+            engine.adopt_data_aside();
+            tracing::info!("PRIMARY <-> REPLICA sync: Discarding old DB in background");
+        }
+        if diskless {
+            // What is in memory is in no file.
+            engine.keyspace.counters.changes += 1;
+        }
+        engine.server.primary_link.transfer_bytes = 0;
+        engine.server.persistence.end_loading();
+        Ok(())
+    }
+
+    /// The load that is under way, if one is, will not be finished: half of a snapshot is of no use.
+    pub(super) fn abandon_load(&self) {
+        let Some(target) = self.loading.take() else { return };
+        let engine = &mut *self.shared.engine.borrow_mut();
+        engine.server.primary_link.transfer_bytes = 0;
+        engine.server.persistence.end_loading();
+        match target {
+            Target::Aside => {
+                tracing::info!("PRIMARY <-> REPLICA sync: Discarding temporary DB in background");
+                engine.discard_data_aside();
+            }
+            Target::InPlace => {
+                tracing::info!(
+                    "PRIMARY <-> REPLICA sync: RDB version or signature incompatible, old data preserved"
+                );
+            }
+            Target::InItsPlace => {
+                tracing::info!("PRIMARY <-> REPLICA sync: Discarding the half-loaded data");
+                engine.empty_data();
+            }
+        }
+    }
+}

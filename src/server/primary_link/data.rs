@@ -1,0 +1,73 @@
+//! The data on its way from one primary to the next: emptied, put aside, exchanged.
+
+use std::io;
+
+use crate::memory;
+use crate::server::{Engine, Server};
+use crate::sys::barrier::JobQueue;
+
+impl Engine {
+    /// Deletes every key of every database, as a replica does before new data comes (`replica-lazy-flush`).
+    pub fn empty_data(&mut self) {
+        let lazily = self.server.config.replica_lazy_flush;
+        for database in 0..self.keyspace.databases().len() {
+            self.tell_of_exchange(database);
+            let db = &mut self.keyspace.databases_mut()[database];
+            self.server.background.free_table(db.take(), lazily);
+        }
+    }
+
+    /// Puts the data that was loaded beside in the place of the old, which is freed.
+    pub fn adopt_data_aside(&mut self) {
+        let aside = std::mem::take(&mut self.server.primary_link.aside);
+        for (database, new) in aside.into_iter().enumerate() {
+            self.tell_of_exchange(database);
+            if let Some(db) = self.keyspace.databases_mut().get_mut(database) {
+                let mut old = std::mem::replace(db, new);
+                self.server.background.free_table(old.take(), true);
+            }
+        }
+        self.serve_blocked();
+    }
+
+    /// Frees data that was loaded beside and will not be used.
+    pub fn discard_data_aside(&mut self) {
+        for mut database in std::mem::take(&mut self.server.primary_link.aside) {
+            self.server.background.free_table(database.take(), true);
+        }
+    }
+
+    /// Every key of a database may become another one.
+    fn tell_of_exchange(&mut self, database: usize) {
+        let Server { watched, clients, blocked, .. } = &mut self.server;
+        watched.touch_database(clients, database, |_| true);
+        blocked.database_written(database);
+    }
+}
+
+impl Server {
+    /// The thread that receives snapshots and asks for addresses.
+    ///
+    /// # Errors
+    /// The system's, when it gives no more threads.
+    pub fn replication_helper(&mut self) -> io::Result<JobQueue> {
+        if let Some(queue) = &self.primary_link.helper {
+            return Ok(queue.clone());
+        }
+        let queue = self.background.threads.spawn("replication", memory::register_thread)?;
+        self.primary_link.helper = Some(queue.clone());
+        Ok(queue)
+    }
+
+    /// Whether the data is of the history that the primary has announced, at another time.
+    #[must_use]
+    pub fn follows_history_of_primary(&self) -> bool {
+        self.primary_link.announced == Some(self.replication.id)
+    }
+
+    /// Whether neither snapshots nor an append-only file are to be kept.
+    #[must_use]
+    pub fn keeps_no_files(&self) -> bool {
+        self.config.save.0.is_empty() && !self.config.appendonly
+    }
+}

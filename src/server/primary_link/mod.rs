@@ -1,0 +1,376 @@
+//! The link to the primary as the server knows it: how far it has come, what is kept to go on after a cut, and what
+//! becomes of the data's history when the server changes its role.
+//!
+//! The work (sockets, the snapshot) is done by a task of its own. Each attempt to connect has a number; what a task with
+//! an older number still does is of no effect. While the link is up the primary is a client like any other, with a
+//! [`PrimaryStream`] in its record.
+
+mod data;
+mod role;
+
+use super::client::{Client, ClientKey};
+use super::command::{TableEntry, flag};
+use super::{Server, Task};
+use crate::keyspace::{Database, ExpiredEntries};
+use crate::memory::MemoryUsage;
+use crate::replication::{CachedPrimary, PrimaryStream, ReplicationId};
+use crate::resp::Reply;
+use crate::sys::barrier::JobQueue;
+
+/// How much of the stream the log shows with an error that it brought about (Valkey: 256).
+const LOGGED_STREAM_BYTES: usize = 256;
+
+/// How far the link to the primary has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LinkState {
+    /// There is no primary.
+    #[default]
+    None,
+    /// The next turn of the cron connects.
+    Connect,
+    /// The connection is being made.
+    Connecting,
+    /// The two introduce themselves to each other.
+    Handshake,
+    /// A snapshot is received or loaded.
+    Transfer,
+    /// The stream is applied as it comes.
+    Connected,
+}
+
+impl LinkState {
+    /// The name that ROLE shows.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Connect => "connect",
+            Self::Connecting => "connecting",
+            Self::Handshake => "handshake",
+            Self::Transfer => "sync",
+            Self::Connected => "connected",
+        }
+    }
+
+    /// Whether a task is at work that has not finished the synchronization.
+    #[must_use]
+    pub const fn is_under_way(self) -> bool {
+        matches!(self, Self::Connecting | Self::Handshake | Self::Transfer)
+    }
+}
+
+/// What happens after a failed attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retry {
+    /// The next attempt begins at once.
+    AtOnce,
+    /// The cron begins it.
+    Later,
+}
+
+/// How much of a snapshot has come.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SnapshotProgress {
+    /// Its length in bytes; 0 while it is not known (it ends with a mark), -1 before it is announced.
+    pub total_bytes: i64,
+    /// Bytes received.
+    pub read_bytes: i64,
+}
+
+/// The link to the primary.
+#[derive(Default)]
+pub struct PrimaryLink {
+    /// How far it has come.
+    pub state: LinkState,
+    /// The number of the last attempt.
+    pub attempt: u64,
+    /// The primary's client, while it is connected.
+    pub client: Option<ClientKey>,
+    /// Where to go on after a cut.
+    cached: Option<CachedPrimary>,
+    /// Since when it has been down, Unix ms; 0 if it is up, or never was.
+    pub(super) down_since_ms: i64,
+    /// When something last came from the primary during an attempt, Unix ms.
+    pub last_io_ms: i64,
+    /// The snapshot that is received.
+    pub snapshot: SnapshotProgress,
+    /// Bytes of the stream that wait for the snapshot to be loaded (dual channel).
+    pub waiting_bytes: usize,
+    /// Most bytes that ever waited so.
+    pub waiting_peak: usize,
+    /// Bytes on their way between the socket and the keyspace.
+    pub transfer_bytes: usize,
+    /// The databases of a snapshot that is loaded beside the old data.
+    pub aside: Vec<Database>,
+    /// The history that the primary has announced for its snapshot.
+    pub announced: Option<ReplicationId>,
+    /// The thread that receives snapshots; there is none before the first one.
+    helper: Option<JobQueue>,
+}
+
+impl PrimaryLink {
+    /// Where to go on after a cut.
+    #[must_use]
+    pub fn cached(&self) -> Option<CachedPrimary> {
+        self.cached
+    }
+
+    /// Whether the link is up.
+    #[must_use]
+    pub fn is_up(&self) -> bool {
+        self.state == LinkState::Connected
+    }
+}
+
+impl MemoryUsage for PrimaryLink {
+    fn memory_usage(&self) -> usize {
+        self.waiting_bytes + self.transfer_bytes
+    }
+}
+
+impl Server {
+    /// Begins an attempt to connect to the primary.
+    pub fn connect_to_primary(&mut self) {
+        let link = &mut self.primary_link;
+        link.attempt += 1;
+        link.state = LinkState::Connecting;
+        link.last_io_ms = self.now_ms;
+        link.snapshot = SnapshotProgress { total_bytes: -1, read_bytes: 0 };
+        tracing::info!("PRIMARY <-> REPLICA sync started");
+        self.ask(Task::FollowPrimary);
+    }
+
+    /// Whether this is still the attempt that counts.
+    #[must_use]
+    pub fn is_current_attempt(&self, attempt: u64) -> bool {
+        self.primary_link.attempt == attempt && self.primary_link.state.is_under_way()
+    }
+
+    /// Ends the attempt that is under way, if one is; says whether one was.
+    pub fn cancel_attempt(&mut self, retry: Retry) -> bool {
+        if !self.primary_link.state.is_under_way() {
+            return false;
+        }
+        self.primary_link.attempt += 1;
+        self.primary_link.state = LinkState::Connect;
+        if let (Retry::AtOnce, Some(primary)) = (retry, &self.replication.primary) {
+            let host = String::from_utf8_lossy(&primary.host);
+            tracing::info!("Reconnecting to PRIMARY {host}:{} after failure", primary.port);
+            self.connect_to_primary();
+        } else {
+            // The task has to hear that it is of no use any more.
+            self.ask(Task::FollowPrimary);
+        }
+        true
+    }
+
+    /// Takes over a connection to the primary whose stream continues after `stream.applied`.
+    pub fn adopt_primary(&mut self, client: ClientKey, stream: PrimaryStream, database: usize) {
+        let now_ms = self.now_ms;
+        let Some(record) = self.clients.get_mut(client) else { return };
+        record.primary = Some(Box::new(stream));
+        record.database = database;
+        record.reply_mode = super::client::ReplyMode::Off;
+        record.authenticated = true;
+        record.last_interaction_ms = now_ms;
+        let link = &mut self.primary_link;
+        link.cached = None;
+        link.client = Some(client);
+        link.state = LinkState::Connected;
+        link.down_since_ms = 0;
+    }
+
+    /// A partial synchronization was granted: gives the stream to go on with. `new_id` is the primary's history, if it
+    /// said one.
+    pub fn continue_stream(&mut self, new_id: Option<ReplicationId>) -> Option<(PrimaryStream, usize)> {
+        tracing::info!("Successful partial resynchronization with primary.");
+        let cached = self.primary_link.cached?;
+        let mut id = cached.id;
+        if let Some(new_id) = new_id
+            && new_id != cached.id
+        {
+            tracing::info!("Primary replication ID changed to {new_id}");
+            self.replication.second_id = cached.id;
+            self.replication.second_offset = self.replication.offset() + 1;
+            self.replication.id = new_id;
+            id = new_id;
+            // They have to be told.
+            self.drop_replicas();
+        }
+        let size = self.config.repl_backlog_size;
+        self.replication.create_stream(size);
+        Some((PrimaryStream::new(id, cached.offset), cached.database))
+    }
+
+    /// The data is about to become another one than what the replicas of this server follow: they have to begin anew,
+    /// and so has this server if the new data does not come.
+    pub fn leave_history(&mut self) {
+        self.discard_cached_primary();
+        self.drop_replicas();
+        self.replication.free_stream();
+    }
+
+    /// The data is the primary's at `offset`: this server goes on with the primary's history from there.
+    pub fn enter_history(&mut self, id: ReplicationId, offset: i64) {
+        self.replication.id = id;
+        self.replication.set_offset(offset);
+        self.replication.clear_second_id();
+        let size = self.config.repl_backlog_size;
+        self.replication.create_stream(size);
+        self.propagation.set_replicas_listen(self.replication.listens());
+    }
+
+    /// A request of the primary was executed: its bytes count as applied and go on to this server's own replicas, those
+    /// of a transaction when it is over.
+    pub fn note_applied(&mut self, client: ClientKey, bytes: &[u8]) {
+        let Some(record) = self.clients.get_mut(client) else { return };
+        let in_transaction = record.transaction.is_some();
+        let Some(stream) = &mut record.primary else { return };
+        if in_transaction {
+            stream.unfinished.extend_from_slice(bytes);
+            return;
+        }
+        stream.applied += (stream.unfinished.len() + bytes.len()) as i64;
+        if !stream.unfinished.is_empty() {
+            self.replication.feed_raw(&stream.unfinished);
+            stream.unfinished = Vec::new();
+        }
+        self.replication.feed_raw(bytes);
+    }
+
+    /// What a command of a client does with expired entries that it comes across.
+    #[inline]
+    #[must_use]
+    pub fn expired_entries(&self, client: ClientKey, entry: &TableEntry) -> ExpiredEntries {
+        if !self.replication.is_replica() {
+            return ExpiredEntries::Delete;
+        }
+        if self.clients.get(client).is_some_and(Client::is_obeyed) {
+            ExpiredEntries::Find
+        } else if entry.command.has(flag::WRITE) {
+            // This server may be written to: what is in the way has to go.
+            ExpiredEntries::Delete
+        } else {
+            ExpiredEntries::Hide
+        }
+    }
+
+    /// A request of the primary was answered with an error: what it did there could not be done here.
+    pub(super) fn note_error_to_primary(&mut self, client: ClientKey, reply: &[u8]) {
+        self.stats.unexpected_error_replies += 1;
+        let text = String::from_utf8_lossy(reply.strip_prefix(b"-").unwrap_or(reply));
+        let last = self.clients.get(client).and_then(|record| record.last_command);
+        let name = last.map_or("(unknown)", |entry| entry.full_name.as_str());
+        tracing::warn!(
+            "== CRITICAL == This replica is sending an error to its primary: '{}' after processing the command '{name}'",
+            text.trim_end()
+        );
+        if let Some(stream) = self.replication.stream() {
+            let last = String::from_utf8_lossy(&crate::config::quote(&stream.last_bytes(LOGGED_STREAM_BYTES)))
+                .into_owned();
+            tracing::warn!("Latest backlog is: '{last}'");
+        }
+    }
+
+    /// The connection to the primary has ended; `stream` and `database` are where it was.
+    pub(super) fn primary_lost(&mut self, stream: &PrimaryStream, database: usize) {
+        tracing::info!("Connection with primary lost.");
+        if !stream.unusable && !stream.before_psync {
+            tracing::info!("Caching the disconnected primary state.");
+            self.primary_link.cached = Some(CachedPrimary { id: stream.id, offset: stream.applied, database });
+        }
+        let link = &mut self.primary_link;
+        link.client = None;
+        if link.state != LinkState::Connected {
+            return;
+        }
+        link.down_since_ms = self.now_ms;
+        let Some(primary) = &self.replication.primary else {
+            link.state = LinkState::None;
+            return;
+        };
+        link.state = LinkState::Connect;
+        tracing::info!("Reconnecting to PRIMARY {}:{}", String::from_utf8_lossy(&primary.host), primary.port);
+        self.connect_to_primary();
+    }
+
+    /// Forgets where the stream of the last primary was.
+    pub(super) fn discard_cached_primary(&mut self) {
+        if self.primary_link.cached.take().is_some() {
+            tracing::info!("Discarding previously cached primary state.");
+        }
+    }
+
+    /// Closes the connections of all replicas: they come back and are told of the new history.
+    pub fn drop_replicas(&mut self) {
+        for key in self.replication.replicas().to_vec() {
+            if let Some(mut replica) = self.clients.get_mut(key).and_then(|client| client.replica.take()) {
+                self.replication.detach(key, &mut replica, self.now_ms);
+            }
+            self.clients.close(key, None);
+        }
+    }
+
+    /// Writes what the primary is to know: how far its stream was applied.
+    pub fn write_acknowledgement(&self, client: ClientKey, reply: &mut Reply) {
+        let Some(stream) = self.clients.get(client).and_then(|record| record.primary.as_deref()) else { return };
+        reply.array(3);
+        reply.bulk(b"REPLCONF");
+        reply.bulk(b"ACK");
+        reply.bulk(itoa::Buffer::new().format(stream.applied).as_bytes());
+    }
+
+    /// Tells the primary how far its stream was applied.
+    pub fn acknowledge(&mut self) {
+        let Some(client) = self.primary_link.client else { return };
+        let Some(record) = self.clients.get_mut(client) else { return };
+        if record.primary.as_ref().is_none_or(|stream| stream.before_psync) {
+            return;
+        }
+        let mut output = std::mem::take(&mut record.output);
+        self.write_acknowledgement(client, &mut output);
+        if let Some(record) = self.clients.get_mut(client) {
+            record.output = output;
+        }
+        self.clients.needs_attention(client);
+    }
+
+    /// What happens to the link once a second: limits of time, the next attempt, acknowledgements.
+    pub fn tend_primary_link(&mut self) {
+        let Some(primary) = &self.replication.primary else { return };
+        let limit_ms = i64::from(self.config.repl_timeout) * 1000;
+        let link = &self.primary_link;
+        let silent = self.now_ms - link.last_io_ms > limit_ms;
+        match link.state {
+            LinkState::Connecting | LinkState::Handshake if silent => {
+                tracing::warn!("Timeout connecting to the PRIMARY...");
+                self.cancel_attempt(Retry::AtOnce);
+            }
+            LinkState::Transfer if silent => {
+                tracing::warn!(
+                    "Timeout receiving bulk data from PRIMARY... If the problem persists try to set the \
+                     'repl-timeout' parameter in valkey.conf to a larger value."
+                );
+                self.cancel_attempt(Retry::AtOnce);
+            }
+            LinkState::Connect => {
+                let host = String::from_utf8_lossy(&primary.host);
+                tracing::info!("Connecting to PRIMARY {host}:{}", primary.port);
+                self.connect_to_primary();
+            }
+            LinkState::Connected => {
+                let client = link.client.and_then(|key| self.clients.get(key));
+                let last_ms = client.map_or(self.now_ms, |client| client.last_interaction_ms);
+                if self.now_ms - last_ms > limit_ms {
+                    tracing::warn!("PRIMARY timeout: no data nor PING received...");
+                    if let Some(key) = self.primary_link.client {
+                        self.clients.close(key, None);
+                    }
+                } else {
+                    self.acknowledge();
+                }
+            }
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! Becoming a replica, and becoming a primary again.
+
+use super::LinkState;
+use super::Retry;
+use crate::config::{ReplicaOf, Text};
+use crate::log;
+use crate::replication::CachedPrimary;
+use crate::resp::CommandError;
+use crate::server::replication::PrimaryAddress;
+use crate::server::{ClientKey, Server};
+
+impl Server {
+    /// Makes this server a replica of another one. `running` is the client whose request asks for it.
+    pub fn follow(&mut self, host: &[u8], port: u16, running: Option<ClientKey>) {
+        let was_primary = self.replication.primary.take().is_none();
+        self.drop_primary_client();
+        self.replication.primary = Some(PrimaryAddress { host: host.to_vec(), port });
+        self.config.replicaof = ReplicaOf(Some((Text::new(host), port)));
+        self.end_waits_of_primary(running);
+        self.role_changed();
+        self.cancel_attempt(Retry::Later);
+        if was_primary {
+            self.discard_cached_primary();
+            tracing::info!(
+                "Before turning into a replica, using my own primary parameters to synthesize a cached primary: I may \
+                 be able to synchronize with the new primary with just a partial transfer."
+            );
+            let (id, offset) = (self.replication.id, self.replication.offset());
+            self.primary_link.cached = Some(CachedPrimary { id, offset, database: 0 });
+        }
+        self.primary_link.state = LinkState::Connect;
+        tracing::info!("Connecting to PRIMARY {}:{port}", String::from_utf8_lossy(host));
+        self.connect_to_primary();
+    }
+
+    /// Takes the primary that the configuration names: this server is its replica from its start, and connects when it
+    /// has loaded what it has.
+    pub fn follow_configured(&mut self) {
+        if let Some((host, port)) = &self.config.replicaof.0 {
+            self.replication.primary =
+                Some(PrimaryAddress { host: host.as_bytes().to_vec(), port: *port });
+            log::set_replica(true);
+        }
+    }
+
+    /// The data is loaded: the link to the primary may come up.
+    pub fn begin_following(&mut self) {
+        if self.replication.is_replica() && self.primary_link.state == LinkState::None {
+            self.primary_link.state = LinkState::Connect;
+        }
+    }
+
+    /// Makes this server a primary, if it is none.
+    pub fn unfollow(&mut self) {
+        if self.replication.primary.take().is_none() {
+            return;
+        }
+        self.config.replicaof = ReplicaOf(None);
+        self.drop_primary_client();
+        self.discard_cached_primary();
+        self.cancel_attempt(Retry::Later);
+        self.replication.shift_id();
+        // They have to be told of the new history, with which they can go on where they are.
+        self.drop_replicas();
+        self.primary_link.state = LinkState::None;
+        self.primary_link.down_since_ms = 0;
+        self.replication.begin_time_without_replicas(self.now_ms);
+        self.role_changed();
+    }
+
+    /// What the role decides elsewhere: who is fed by whom, the kernel's score, the letter in the log.
+    fn role_changed(&mut self) {
+        let is_replica = self.replication.is_replica();
+        log::set_replica(is_replica);
+        self.propagation.set_replicas_listen(self.replication.listens());
+        // A refusal is in the log.
+        let _ = self.oom_score.apply(&self.config, is_replica);
+    }
+
+    /// Ends the connection to the primary now, and keeps where its stream was.
+    fn drop_primary_client(&mut self) {
+        let Some(key) = self.primary_link.client.take() else { return };
+        let Some(record) = self.clients.get_mut(key) else { return };
+        let (stream, database) = (record.primary.take(), record.database);
+        record.discard_transaction();
+        self.clients.close(key, None);
+        if let Some(stream) = stream {
+            self.primary_lost(&stream, database);
+        }
+    }
+
+    /// Clients that wait for keys would wait for what only the new primary can bring: they are sent away.
+    fn end_waits_of_primary(&mut self, running: Option<ClientKey>) {
+        let waiting: Vec<ClientKey> = self
+            .clients
+            .iter()
+            .filter(|client| client.blocked.is_some() && Some(client.key) != running)
+            .map(|client| client.key)
+            .collect();
+        for key in waiting {
+            self.blocked.unblock(&mut self.clients, key);
+            let redirect = self.redirection(key);
+            let Some(record) = self.clients.get_mut(key) else { continue };
+            match redirect {
+                Some(error) => error.write(&mut record.output),
+                None => {
+                    CommandError::UnblockedForced.write(&mut record.output);
+                    record.close_after_reply = true;
+                }
+            }
+            self.clients.needs_attention(key);
+        }
+    }
+
+    /// Where a client that follows redirections has to go, if this server is a replica.
+    #[must_use]
+    pub fn redirection(&self, client: ClientKey) -> Option<CommandError> {
+        let primary = self.replication.primary.as_ref()?;
+        let follows = self.clients.get(client).is_some_and(|record| record.follows_redirects);
+        let host = String::from_utf8_lossy(&primary.host);
+        follows.then(|| CommandError::Redirect(format!("{host}:{}", primary.port).into()))
+    }
+}
