@@ -48,7 +48,8 @@ fn replicaof(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
         cx.reply.ok();
         return Ok(());
     }
-    if cx.client().is_some_and(|client| client.replica.as_ref().is_some_and(|replica| replica.is_attached())) {
+    if cx.client().is_some_and(|client| client.replica.as_ref().is_some_and(|replica| replica.is_attached()))
+    {
         return Err(CommandError::ReplicaCannotFollow);
     }
     let number = parse_i64(port).ok_or(CommandError::InvalidPrimaryPort)?;

@@ -72,7 +72,7 @@ options! {
     /// Most TLS connections accepted in one turn of the event loop.
     max_new_tls_connections_per_cycle: u32 = 1, "max-new-tls-connections-per-cycle", int(1, 1000), INERT;
     /// Address that outgoing connections start from.
-    bind_source_addr: Text = Text::default(), "bind-source-addr", optional(), INERT;
+    bind_source_addr: Text = Text::default(), "bind-source-addr", optional();
     /// Mark (`SO_MARK`) put on every socket; 0 puts none.
     socket_mark_id: u32 = 0, "socket-mark-id", int(0, UINT_MAX), IMMUTABLE | INERT;
     /// Accepts Multipath TCP.
@@ -205,7 +205,7 @@ options! {
     /// Whether snapshots of a newer format version are refused.
     rdb_version_check: RdbVersionCheck = RdbVersionCheck::Strict, "rdb-version-check", Kind::Enum(RdbVersionCheck::WORDS);
     /// Deletes snapshot files that were made for replication only.
-    rdb_del_sync_files: bool = false, "rdb-del-sync-files", yes_no(), INERT;
+    rdb_del_sync_files: bool = false, "rdb-del-sync-files", yes_no();
     /// Forces a snapshot to disk bit by bit while it is written.
     rdb_save_incremental_fsync: bool = true, "rdb-save-incremental-fsync", yes_no();
     /// Microseconds a save waits after each key; for tests.
@@ -358,27 +358,27 @@ options! {
     // ---- Replication ----
 
     /// Primary to replicate from: host and port.
-    replicaof: ReplicaOf = ReplicaOf(None), "replicaof" | "slaveof", Kind::Special, IMMUTABLE | MULTI | INERT;
+    replicaof: ReplicaOf = ReplicaOf(None), "replicaof" | "slaveof", Kind::Special, IMMUTABLE | MULTI;
     /// Password told to the primary.
-    primaryauth: Text = Text::default(), "primaryauth" | "masterauth", optional(), SENSITIVE | INERT;
+    primaryauth: Text = Text::default(), "primaryauth" | "masterauth", optional(), SENSITIVE;
     /// User told to the primary.
-    primaryuser: Text = Text::default(), "primaryuser" | "masteruser", optional(), SENSITIVE | INERT;
+    primaryuser: Text = Text::default(), "primaryuser" | "masteruser", optional(), SENSITIVE;
     /// Answers from old data while the link to the primary is down.
-    replica_serve_stale_data: bool = true, "replica-serve-stale-data" | "slave-serve-stale-data", yes_no(), INERT;
+    replica_serve_stale_data: bool = true, "replica-serve-stale-data" | "slave-serve-stale-data", yes_no();
     /// Refuses writes of clients on a replica.
-    replica_read_only: bool = true, "replica-read-only" | "slave-read-only", yes_no(), INERT;
+    replica_read_only: bool = true, "replica-read-only" | "slave-read-only", yes_no();
     /// Leaves eviction to the primary.
     replica_ignore_maxmemory: bool = true, "replica-ignore-maxmemory" | "slave-ignore-maxmemory", yes_no(), INERT;
     /// Frees a replica's old data in the background before a full synchronization.
-    replica_lazy_flush: bool = true, "replica-lazy-flush" | "slave-lazy-flush", yes_no(), INERT;
+    replica_lazy_flush: bool = true, "replica-lazy-flush" | "slave-lazy-flush", yes_no();
     /// Rank of a replica in a failover; 0 is never promoted.
-    replica_priority: u32 = 100, "replica-priority" | "slave-priority", int(0, INT_MAX), INERT;
+    replica_priority: u32 = 100, "replica-priority" | "slave-priority", int(0, INT_MAX);
     /// Shows the replica to monitors.
-    replica_announced: bool = true, "replica-announced", yes_no(), INERT;
+    replica_announced: bool = true, "replica-announced", yes_no();
     /// Address a replica tells its primary.
-    replica_announce_ip: Text = Text::default(), "replica-announce-ip" | "slave-announce-ip", optional(), INERT;
+    replica_announce_ip: Text = Text::default(), "replica-announce-ip" | "slave-announce-ip", optional();
     /// Port a replica tells its primary; 0 its own.
-    replica_announce_port: u16 = 0, "replica-announce-port" | "slave-announce-port", int(0, 65535), INERT;
+    replica_announce_port: u16 = 0, "replica-announce-port" | "slave-announce-port", int(0, 65535);
     /// Lets a replica go on when it cannot write to disk.
     replica_ignore_disk_write_errors: bool = false, "replica-ignore-disk-write-errors", yes_no(), INERT;
     /// Sends snapshots to replicas over the socket, without a file.
@@ -388,7 +388,7 @@ options! {
     /// Replicas at which waiting ends early; 0 none.
     repl_diskless_sync_max_replicas: u32 = 0, "repl-diskless-sync-max-replicas", int(0, INT_MAX), INERT;
     /// How a replica loads the snapshot it receives.
-    repl_diskless_load: ReplDisklessLoad = ReplDisklessLoad::Disabled, "repl-diskless-load", Kind::Enum(ReplDisklessLoad::WORDS), DENY_LOADING | INERT;
+    repl_diskless_load: ReplDisklessLoad = ReplDisklessLoad::Disabled, "repl-diskless-load", Kind::Enum(ReplDisklessLoad::WORDS), DENY_LOADING;
     /// Sends the snapshot and the stream over two connections.
     dual_channel_replication_enabled: bool = false, "dual-channel-replication-enabled", yes_no(), INERT;
     /// Collects small packets on the link, which costs latency.
@@ -398,9 +398,9 @@ options! {
     /// Seconds between pings to replicas.
     repl_ping_replica_period: u32 = 10, "repl-ping-replica-period" | "repl-ping-slave-period", int(1, INT_MAX), INERT;
     /// Seconds of silence after which the link counts as broken.
-    repl_timeout: u32 = 60, "repl-timeout", int(1, INT_MAX), INERT;
+    repl_timeout: u32 = 60, "repl-timeout", int(1, INT_MAX);
     /// Bytes of stream kept for replicas that come back.
-    repl_backlog_size: u64 = 10 << 20, "repl-backlog-size", memory(1, LONG_MAX), INERT;
+    repl_backlog_size: u64 = 10 << 20, "repl-backlog-size", memory(1, LONG_MAX);
     /// Seconds without replicas after which that is freed; 0 never.
     repl_backlog_ttl: i64 = 3600, "repl-backlog-ttl", int(0, LONG_MAX), INERT;
     /// Replicas that must be connected for writes to be accepted; 0 none.

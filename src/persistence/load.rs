@@ -8,8 +8,8 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use super::decode::{Decoder, Item, Loaded, Origin};
-use super::save::reason;
 use super::receive::Batch;
+use super::save::reason;
 use super::state::{LoadProgress, LoadingMode, State};
 use crate::algorithms::hash::hash;
 use crate::config::{Config, RdbVersionCheck};

@@ -185,9 +185,8 @@ impl Engine {
             .then(|| self.server.clients.get(client)?.transaction.as_deref())
             .flatten();
         command.has(flag)
-            && transaction.is_none_or(|transaction| {
-                transaction.queue.iter().all(|(entry, _)| entry.command.has(flag))
-            })
+            && transaction
+                .is_none_or(|transaction| transaction.queue.iter().all(|(entry, _)| entry.command.has(flag)))
     }
 
     /// Sends a client that follows redirections to the primary, unless it only reads and says that it may (READONLY).
@@ -370,7 +369,13 @@ impl Engine {
     }
 
     /// A primary wants no replies, except for acknowledgements that it asked for; an error means that the data differs.
-    fn drop_reply_to_primary(&mut self, client: ClientKey, prepared: Prepared, start: usize, reply: &mut Reply) {
+    fn drop_reply_to_primary(
+        &mut self,
+        client: ClientKey,
+        prepared: Prepared,
+        start: usize,
+        reply: &mut Reply,
+    ) {
         let bytes = reply.as_slice().get(start..).unwrap_or_default();
         if prepared.command.is_some_and(|entry| entry.command.name == "replconf") && bytes.starts_with(b"*") {
             return;

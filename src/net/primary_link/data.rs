@@ -38,7 +38,8 @@ impl Link {
         let mut engine = self.engine()?;
         let engine = &mut *engine;
         let same_history = engine.server.follows_history_of_primary();
-        let mode = if target == Target::Aside && same_history { LoadingMode::Aside } else { LoadingMode::Exclusive };
+        let mode =
+            if target == Target::Aside && same_history { LoadingMode::Aside } else { LoadingMode::Exclusive };
         if target == Target::Aside {
             let count = engine.keyspace.databases().len();
             let aside = std::iter::repeat_with(Database::default).take(count).collect();

@@ -50,7 +50,8 @@ impl Link {
         self.authenticate(wire).await?;
         let (port, address, dual_channel) = {
             let config = &self.engine()?.server.config;
-            let port = if config.replica_announce_port == 0 { config.port } else { config.replica_announce_port };
+            let port =
+                if config.replica_announce_port == 0 { config.port } else { config.replica_announce_port };
             (port.to_string(), config.replica_announce_ip.clone(), config.dual_channel_replication_enabled)
         };
         self.tell(wire, "listening-port", &[b"listening-port", port.as_bytes()]).await?;
@@ -95,10 +96,7 @@ impl Link {
         self.send(wire, &request).await?;
         let reply = self.reply(wire).await?;
         if reply.starts_with(b"-") {
-            tracing::info!(
-                "(Non critical) Primary does not understand REPLCONF {what}: {}",
-                text(&reply)
-            );
+            tracing::info!("(Non critical) Primary does not understand REPLCONF {what}: {}", text(&reply));
         }
         Ok(())
     }
@@ -171,16 +169,11 @@ impl Link {
             return Err(LATER);
         }
         if reply.starts_with(b"+DUALCHANNELSYNC") {
-            tracing::info!(
-                "Dual channel replication: PSYNC is not possible, initialize RDB channel."
-            );
+            tracing::info!("Dual channel replication: PSYNC is not possible, initialize RDB channel.");
             return Ok(Granted::OwnChannel);
         }
         if reply.starts_with(b"-ERR") {
-            tracing::info!(
-                "Primary does not support PSYNC or is in error state (reply: {})",
-                text(reply)
-            );
+            tracing::info!("Primary does not support PSYNC or is in error state (reply: {})", text(reply));
         } else {
             tracing::warn!("Unexpected reply to PSYNC from primary: {}", text(reply));
         }

@@ -177,7 +177,8 @@ impl Link {
     fn adopt(&self, wire: Wire, mut stream: PrimaryStream, database: usize) -> Result<(), Failure> {
         let mut engine = self.engine()?;
         let (socket, unread) = wire.into_parts();
-        let show = |address: io::Result<SocketAddr>| address.map_or_else(|_| String::new(), |a| a.to_string());
+        let show =
+            |address: io::Result<SocketAddr>| address.map_or_else(|_| String::new(), |a| a.to_string());
         let (address, local_address) = (show(socket.peer_addr()), show(socket.local_addr()));
         let (reader, writer) = stream::of_tcp(socket);
         stream.received += unread.len() as i64;

@@ -246,7 +246,10 @@ impl Link {
         match server.replication_helper() {
             Ok(queue) => Ok((queue, options)),
             Err(error) => {
-                tracing::warn!("No thread for the PRIMARY <-> REPLICA synchronization: {}", os_reason(&error));
+                tracing::warn!(
+                    "No thread for the PRIMARY <-> REPLICA synchronization: {}",
+                    os_reason(&error)
+                );
                 Err(AT_ONCE)
             }
         }

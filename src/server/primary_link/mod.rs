@@ -266,8 +266,9 @@ impl Server {
             text.trim_end()
         );
         if let Some(stream) = self.replication.stream() {
-            let last = String::from_utf8_lossy(&crate::config::quote(&stream.last_bytes(LOGGED_STREAM_BYTES)))
-                .into_owned();
+            let last =
+                String::from_utf8_lossy(&crate::config::quote(&stream.last_bytes(LOGGED_STREAM_BYTES)))
+                    .into_owned();
             tracing::warn!("Latest backlog is: '{last}'");
         }
     }
@@ -277,7 +278,8 @@ impl Server {
         tracing::info!("Connection with primary lost.");
         if !stream.unusable && !stream.before_psync {
             tracing::info!("Caching the disconnected primary state.");
-            self.primary_link.cached = Some(CachedPrimary { id: stream.id, offset: stream.applied, database });
+            self.primary_link.cached =
+                Some(CachedPrimary { id: stream.id, offset: stream.applied, database });
         }
         let link = &mut self.primary_link;
         link.client = None;
@@ -313,7 +315,9 @@ impl Server {
 
     /// Writes what the primary is to know: how far its stream was applied.
     pub fn write_acknowledgement(&self, client: ClientKey, reply: &mut Reply) {
-        let Some(stream) = self.clients.get(client).and_then(|record| record.primary.as_deref()) else { return };
+        let Some(stream) = self.clients.get(client).and_then(|record| record.primary.as_deref()) else {
+            return;
+        };
         reply.array(3);
         reply.bulk(b"REPLCONF");
         reply.bulk(b"ACK");

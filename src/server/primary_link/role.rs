@@ -37,8 +37,7 @@ impl Server {
     /// has loaded what it has.
     pub fn follow_configured(&mut self) {
         if let Some((host, port)) = &self.config.replicaof.0 {
-            self.replication.primary =
-                Some(PrimaryAddress { host: host.as_bytes().to_vec(), port: *port });
+            self.replication.primary = Some(PrimaryAddress { host: host.as_bytes().to_vec(), port: *port });
             log::set_replica(true);
         }
     }
