@@ -368,7 +368,7 @@ options! {
     /// Refuses writes of clients on a replica.
     replica_read_only: bool = true, "replica-read-only" | "slave-read-only", yes_no();
     /// Leaves eviction to the primary.
-    replica_ignore_maxmemory: bool = true, "replica-ignore-maxmemory" | "slave-ignore-maxmemory", yes_no(), INERT;
+    replica_ignore_maxmemory: bool = true, "replica-ignore-maxmemory" | "slave-ignore-maxmemory", yes_no();
     /// Frees a replica's old data in the background before a full synchronization.
     replica_lazy_flush: bool = true, "replica-lazy-flush" | "slave-lazy-flush", yes_no();
     /// Rank of a replica in a failover; 0 is never promoted.

@@ -130,9 +130,13 @@ impl Server {
         used.saturating_sub(self.uncounted_bytes()).saturating_sub(limit)
     }
 
-    /// Whether room may be made now: not while loading, and not while writes are held back.
+    /// Whether room may be made now: not while loading, not while writes are held back, and not on a replica that leaves
+    /// that to its primary (`replica-ignore-maxmemory`).
     fn may_evict(&self) -> bool {
-        !self.persistence.is_loading() && self.pause.is_none_or(|pause| pause.until_ms <= self.now_ms)
+        let leaves_it = self.replication.is_replica() && self.config.replica_ignore_maxmemory;
+        !leaves_it
+            && !self.persistence.is_loading()
+            && self.pause.is_none_or(|pause| pause.until_ms <= self.now_ms)
     }
 
     /// What a change of `maxmemory` brings about: the event loop makes room, and the log says if there is need.
