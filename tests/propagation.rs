@@ -18,7 +18,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use support::Server;
 use support::engine::InProcess;
 use support::reply::Conversation;
-use weighbridge::resp::{Parser, Progress};
+use support::stream::requests;
 
 /// How far from now a number may lie to be an instant, in milliseconds.
 const INSTANT_MS: i64 = 100_000_000;
@@ -94,23 +94,6 @@ impl Subject for WithFile {
         self.ask(1, &[b"FLUSHALL".to_vec()]);
         self.told();
     }
-}
-
-/// The words of each request of a stream.
-fn requests(mut bytes: &[u8]) -> Vec<Vec<Vec<u8>>> {
-    let mut requests = Vec::new();
-    while !bytes.is_empty() {
-        let mut args = Vec::new();
-        let limits =
-            weighbridge::resp::Limits { authenticated: true, max_bulk_len: 1 << 20, from_primary: true };
-        let mut request = bytes.to_vec();
-        let Progress::Request { consumed } = Parser::new().parse(&mut request, &limits, &mut args) else {
-            panic!("no whole request: {}", bytes.escape_ascii());
-        };
-        requests.push(args.iter().map(|arg| bytes[arg.start..arg.start + arg.len].to_vec()).collect());
-        bytes = &bytes[consumed..];
-    }
-    requests
 }
 
 /// A word as the files show it.

@@ -6,6 +6,8 @@ pub mod engine;
 pub mod info;
 pub mod reply;
 pub mod requests;
+pub mod stream;
+pub mod templates;
 
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};

@@ -121,7 +121,13 @@ fn geoadd(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
         request.push(itoa::Buffer::new().format(place.score()).as_bytes());
         request.push(places.at(first + 2));
     }
-    sorted_set::zadd(cx, request.args())
+    let changes = cx.keys.keyspace.counters.changes;
+    sorted_set::zadd(cx, request.args())?;
+    if cx.keys.keyspace.counters.changes > changes {
+        // By scores: who is told need not compute with the same floats.
+        cx.propagate_as(&request.args().iter().collect::<Vec<_>>());
+    }
+    Ok(())
 }
 
 const GEODIST: Command = Command {
