@@ -25,9 +25,12 @@ pub(super) fn deletion(lazily: bool) -> &'static [u8] {
 }
 
 /// Whether an instant is over, so that what is to expire then goes at once. While data is loaded, what the log says is
-/// taken as it is (Valkey: `checkAlreadyExpired`).
+/// taken as it is, and so is what a primary says (Valkey: `checkAlreadyExpired`).
 pub(super) fn is_over(cx: &Context<'_>, expiry_ms: i64) -> bool {
-    expiry_ms <= cx.now_ms() && !cx.server.persistence.is_loading() && !cx.server.config.import_mode
+    let server = &cx.server;
+    let is_told =
+        server.persistence.is_loading() || server.replication.is_replica() || server.config.import_mode;
+    expiry_ms <= cx.now_ms() && !is_told
 }
 
 /// An expiry as a client gives it.

@@ -8,6 +8,7 @@ use crate::algorithms::hash::hash;
 use crate::resp::CommandError;
 use crate::structures::hash_table::{Borrowed, BorrowedMut, Position};
 use crate::types::EntryValue;
+use crate::types::hash::IGNORE_EXPIRY;
 use crate::types::string::StringRef;
 
 /// A key whose hash was computed ahead, while the batch was prefetched.
@@ -65,6 +66,13 @@ impl Keys<'_> {
     /// The selected database, to change.
     pub fn db_mut(&mut self) -> &mut Database {
         &mut self.keyspace.databases[self.database]
+    }
+
+    /// The instant by which fields of hashes are expired: the command's, or none where expired ones are found
+    /// ([`ExpiredEntries::Find`]).
+    #[must_use]
+    pub fn fields_at_ms(&self) -> i64 {
+        if self.keyspace.expired == ExpiredEntries::Find { IGNORE_EXPIRY } else { self.now_ms }
     }
 
     /// Where a live entry is; an expired one is deleted.

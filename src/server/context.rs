@@ -48,6 +48,12 @@ impl Context<'_> {
         self.server.clients.get_mut(self.client)
     }
 
+    /// Whether the request is history that was made elsewhere: of the primary, or of a log that is being read.
+    #[must_use]
+    pub fn is_obeyed(&self) -> bool {
+        self.server.persistence.is_loading() || self.client().is_none_or(Client::is_obeyed)
+    }
+
     /// The instant of the command, Unix time in milliseconds.
     #[must_use]
     pub fn now_ms(&self) -> i64 {

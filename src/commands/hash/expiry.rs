@@ -158,14 +158,16 @@ fn expire(cx: &mut Context<'_>, args: Args<'_>, unit_ms: i64, relative: bool) ->
     let argument = ExpiryArgument { text: args.at(2), unit_ms, relative };
     let expiry_ms = argument.not_negative(now_ms, &cx.command.full_name)?;
     let over = is_over(cx, expiry_ms);
+    let fields_at_ms = cx.keys.fields_at_ms();
     let mut hash = cx.keys.write_as::<Hash>(key)?;
     let (mut set, mut gone) = (0, Vec::new());
     cx.reply.array(fields.len());
     for field in fields.iter() {
         let change = match &mut hash {
             None => ExpiryChange::Missing,
-            Some(hash) => hash
-                .set_expiry(field, expiry_ms, over, now_ms, |present| condition.allows(present, expiry_ms)),
+            Some(hash) => hash.set_expiry(field, expiry_ms, over, fields_at_ms, |present| {
+                condition.allows(present, expiry_ms)
+            }),
         };
         set += usize::from(change == ExpiryChange::Set);
         if change == ExpiryChange::Expired {
@@ -366,12 +368,12 @@ pub(super) const HPERSIST: Command = Command {
 
 fn hpersist(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let fields = fields_at(args, 2, CommandError::Numfields)?;
-    let (key, now_ms) = (args.at(1), cx.now_ms());
+    let (key, fields_at_ms) = (args.at(1), cx.keys.fields_at_ms());
     let mut hash = cx.keys.write_as::<Hash>(key)?;
     let mut changed = 0;
     cx.reply.array(fields.len());
     for field in fields.iter() {
-        let before = hash.as_mut().map_or(FieldTtl::Missing, |hash| hash.persist(field, now_ms));
+        let before = hash.as_mut().map_or(FieldTtl::Missing, |hash| hash.persist(field, fields_at_ms));
         cx.reply.int(match before {
             FieldTtl::Missing => -2,
             FieldTtl::Persistent => -1,

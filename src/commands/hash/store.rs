@@ -54,6 +54,7 @@ pub(super) const HSETEX: Command = Command {
 fn hsetex(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let (options, pairs) = parse_hsetex(args)?;
     let (key, now_ms) = (args.at(1), cx.now_ms());
+    let fields_at_ms = cx.keys.fields_at_ms();
     let fields = || pairs.iter().step_by(2);
     let hash = cx.keys.write_as::<Hash>(key)?;
     let exists = hash.is_some();
@@ -65,7 +66,7 @@ fn hsetex(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
         ExpiryOption::At(argument) => Some(argument.not_negative(now_ms, &cx.command.full_name)?),
         _ => None,
     };
-    let has = |field| hash.as_ref().is_some_and(|hash| hash.contains(field, now_ms));
+    let has = |field| hash.as_ref().is_some_and(|hash| hash.contains(field, fields_at_ms));
     if !fields().all(|field| holds(options.field_condition, has(field))) {
         cx.reply.int(0);
         return Ok(());
@@ -112,14 +113,14 @@ fn set_pairs(
     expiry_ms: Option<i64>,
     keep: bool,
 ) -> Outcome {
-    let (limits, now_ms) = (cx.server.limits.hash, cx.now_ms());
+    let (limits, fields_at_ms) = (cx.server.limits.hash, cx.keys.fields_at_ms());
     let expiry = if keep { NewExpiry::Keep } else { NewExpiry::Set(expiry_ms) };
     let mut hash = cx.keys.write_or_create(key, Hash::new)?;
     let count = pairs.len() / 2;
     let mut expired = Vec::new();
     for pair in 0..count {
         let field = pairs.at(2 * pair);
-        if hash.set(field, pairs.at(2 * pair + 1), expiry, now_ms, limits) == Written::ReplacedExpired {
+        if hash.set(field, pairs.at(2 * pair + 1), expiry, fields_at_ms, limits) == Written::ReplacedExpired {
             expired.push(field);
         }
     }
@@ -314,7 +315,7 @@ pub(super) const HGETDEL: Command = Command {
 
 fn hgetdel(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let fields = fields_at(args, 2, CommandError::Numfields)?;
-    let (key, now_ms) = (args.at(1), cx.now_ms());
+    let (key, fields_at_ms) = (args.at(1), cx.keys.fields_at_ms());
     let mut hash = cx.keys.write_as::<Hash>(key)?;
     let mut deleted = 0;
     cx.reply.array(fields.len());
@@ -323,8 +324,8 @@ fn hgetdel(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
             cx.reply.null();
             continue;
         };
-        reply_value(cx.reply, hash.get(field, now_ms));
-        deleted += usize::from(hash.remove(field, now_ms));
+        reply_value(cx.reply, hash.get(field, fields_at_ms));
+        deleted += usize::from(hash.remove(field, fields_at_ms));
     }
     let emptied = hash.as_ref().is_some_and(|hash| hash.is_empty());
     drop(hash);

@@ -66,13 +66,13 @@ fn set_pairs(cx: &mut Context<'_>, args: Args<'_>) -> Result<i64, CommandError> 
     }
     let (key, pairs) = (args.at(1), args.from(2));
     let count = pairs.len() / 2;
-    let (limits, now_ms) = (cx.server.limits.hash, cx.now_ms());
+    let (limits, fields_at_ms) = (cx.server.limits.hash, cx.keys.fields_at_ms());
     let mut hash = cx.keys.write_or_create(key, Hash::new)?;
     prepare(&mut hash, pairs, limits);
     let (mut created, mut expired) = (0, 0);
     for pair in 0..count {
         let (field, value) = (pairs.at(2 * pair), pairs.at(2 * pair + 1));
-        match hash.set(field, value, NewExpiry::Set(None), now_ms, limits) {
+        match hash.set(field, value, NewExpiry::Set(None), fields_at_ms, limits) {
             Written::Updated => {}
             Written::Created => created += 1,
             Written::ReplacedExpired => {
@@ -110,15 +110,15 @@ pub(super) const HSETNX: Command = Command {
 
 fn hsetnx(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let (key, field, value) = (args.at(1), args.at(2), args.at(3));
-    let (limits, now_ms) = (cx.server.limits.hash, cx.now_ms());
+    let (limits, fields_at_ms) = (cx.server.limits.hash, cx.keys.fields_at_ms());
     let mut hash = cx.keys.write_or_create(key, Hash::new)?;
-    if hash.contains(field, now_ms) {
+    if hash.contains(field, fields_at_ms) {
         drop(hash);
         cx.reply.int(0);
         return Ok(());
     }
     let volatile = hash.has_volatile_fields();
-    let written = hash.set(field, value, NewExpiry::Set(None), now_ms, limits);
+    let written = hash.set(field, value, NewExpiry::Set(None), fields_at_ms, limits);
     drop(hash);
     fields_changed(cx, key, "hset", 1, usize::from(written == Written::ReplacedExpired));
     if volatile {
@@ -147,14 +147,14 @@ pub(super) const HDEL: Command = Command {
 
 fn hdel(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let key = args.at(1);
-    let now_ms = cx.now_ms();
+    let fields_at_ms = cx.keys.fields_at_ms();
     let Some(mut hash) = cx.keys.write_as::<Hash>(key)? else {
         cx.reply.int(0);
         return Ok(());
     };
     let mut deleted = 0;
     for field in args.from(2).iter() {
-        deleted += usize::from(hash.remove(field, now_ms));
+        deleted += usize::from(hash.remove(field, fields_at_ms));
         if hash.is_empty() {
             break;
         }
@@ -196,17 +196,17 @@ pub(super) const HINCRBY: Command = Command {
 fn hincrby(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let (key, field) = (args.at(1), args.at(2));
     let increment = integer(args.at(3))?;
-    let (limits, now_ms) = (cx.server.limits.hash, cx.now_ms());
+    let (limits, fields_at_ms) = (cx.server.limits.hash, cx.keys.fields_at_ms());
     let mut hash = cx.keys.write_or_create(key, Hash::new)?;
-    let old = match hash.get(field, now_ms) {
+    let old = match hash.get(field, fields_at_ms) {
         None => 0,
         Some(value) => value.as_integer().ok_or(CommandError::HashNotAnInteger)?,
     };
     let new = old.checked_add(increment).ok_or(CommandError::IncrementOverflow)?;
     let text = itoa::Buffer::new().format(new).to_owned();
     let volatile = hash.has_volatile_fields();
-    let written = hash.set(field, text.as_bytes(), NewExpiry::Keep, now_ms, limits);
-    let ttl = hash.ttl(field, now_ms);
+    let written = hash.set(field, text.as_bytes(), NewExpiry::Keep, fields_at_ms, limits);
+    let ttl = hash.ttl(field, fields_at_ms);
     drop(hash);
     if volatile {
         tell_sum(cx, key, field, text.as_bytes(), ttl);
@@ -237,16 +237,16 @@ fn hincrbyfloat(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     if !increment.is_finite() {
         return Err(CommandError::NanOrInfinity);
     }
-    let (limits, now_ms) = (cx.server.limits.hash, cx.now_ms());
+    let (limits, fields_at_ms) = (cx.server.limits.hash, cx.keys.fields_at_ms());
     let mut hash = cx.keys.write_or_create(key, Hash::new)?;
-    let old = match hash.get(field, now_ms) {
+    let old = match hash.get(field, fields_at_ms) {
         None => LongDouble::from_i64(0),
         Some(Text::Int(value)) => LongDouble::from_i64(value),
         Some(Text::Bytes(text)) => LongDouble::parse(text).ok_or(CommandError::HashNotAFloat)?,
     };
     let text = old.checked_add(increment).ok_or(CommandError::IncrementNan)?.to_text();
-    let written = hash.set(field, &text, NewExpiry::Keep, now_ms, limits);
-    let ttl = hash.ttl(field, now_ms);
+    let written = hash.set(field, &text, NewExpiry::Keep, fields_at_ms, limits);
+    let ttl = hash.ttl(field, fields_at_ms);
     drop(hash);
     // Who is told need not compute with the same floats.
     tell_sum(cx, key, field, &text, ttl);

@@ -131,6 +131,8 @@ impl TrimOptions {
             };
         };
         let limit = match self.limit {
+            // Where the request comes from, it removed what it could; here all of it has to go.
+            _ if cx.is_obeyed() => 0,
             Some(_) if !self.approximate => return Err(CommandError::LimitWithoutTilde),
             Some(limit) => limit,
             None if !self.approximate => 0,

@@ -238,14 +238,17 @@ impl Server {
         self.replication.feed_raw(bytes);
     }
 
-    /// What a command of a client does with expired entries that it comes across.
+    /// What a command of a client does with expired entries that it comes across (Valkey:
+    /// `getExpirationPolicyWithFlags`).
     #[inline]
     #[must_use]
     pub fn expired_entries(&self, client: ClientKey, entry: &TableEntry) -> ExpiredEntries {
-        if !self.replication.is_replica() {
+        if self.deletes_what_expired() {
             return ExpiredEntries::Delete;
         }
-        if self.clients.get(client).is_some_and(Client::is_obeyed) {
+        let client = self.clients.get(client);
+        let imports = self.config.import_mode && client.is_some_and(|client| client.import_source);
+        if imports || self.persistence.is_loading() || client.is_some_and(Client::is_obeyed) {
             ExpiredEntries::Find
         } else if entry.command.has(flag::WRITE) {
             // This server may be written to: what is in the way has to go.
@@ -253,6 +256,14 @@ impl Server {
         } else {
             ExpiredEntries::Hide
         }
+    }
+
+    /// Whether time alone decides what is expired here: no primary, no log of the past, no import, no pause.
+    #[inline]
+    fn deletes_what_expired(&self) -> bool {
+        let elsewhere =
+            self.replication.is_replica() | self.persistence.is_loading() | self.config.import_mode;
+        !elsewhere && self.pause.is_none()
     }
 
     /// A request of the primary was answered with an error: what it did there could not be done here.
