@@ -115,7 +115,7 @@ fn holders(figures: &MemoryFigures) -> [(&'static str, usize); 13] {
         ("peak.allocated", figures.peak),
         ("total.allocated", figures.used),
         ("startup.allocated", figures.startup),
-        ("replication.backlog", 0),
+        ("replication.backlog", figures.backlog),
         ("replicas.repl.buffer", 0),
         ("clients.slaves", figures.replicas),
         ("clients.normal", figures.clients),

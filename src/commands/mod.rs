@@ -23,6 +23,7 @@ mod memory;
 mod persistence;
 mod pubsub;
 mod replicaof;
+mod replication;
 mod scan;
 mod server;
 mod set;
@@ -58,6 +59,7 @@ pub fn table() -> CommandTable {
         persistence::COMMANDS,
         pubsub::COMMANDS,
         replicaof::COMMANDS,
+        replication::COMMANDS,
         server::COMMANDS,
         set::COMMANDS,
         shutdown::COMMANDS,

@@ -382,31 +382,31 @@ options! {
     /// Lets a replica go on when it cannot write to disk.
     replica_ignore_disk_write_errors: bool = false, "replica-ignore-disk-write-errors", yes_no(), INERT;
     /// Sends snapshots to replicas over the socket, without a file.
-    repl_diskless_sync: bool = true, "repl-diskless-sync", yes_no(), INERT;
+    repl_diskless_sync: bool = true, "repl-diskless-sync", yes_no();
     /// Seconds to wait for more replicas before that.
-    repl_diskless_sync_delay: u32 = 5, "repl-diskless-sync-delay", int(0, INT_MAX), INERT;
+    repl_diskless_sync_delay: u32 = 5, "repl-diskless-sync-delay", int(0, INT_MAX);
     /// Replicas at which waiting ends early; 0 none.
-    repl_diskless_sync_max_replicas: u32 = 0, "repl-diskless-sync-max-replicas", int(0, INT_MAX), INERT;
+    repl_diskless_sync_max_replicas: u32 = 0, "repl-diskless-sync-max-replicas", int(0, INT_MAX);
     /// How a replica loads the snapshot it receives.
     repl_diskless_load: ReplDisklessLoad = ReplDisklessLoad::Disabled, "repl-diskless-load", Kind::Enum(ReplDisklessLoad::WORDS), DENY_LOADING;
     /// Sends the snapshot and the stream over two connections.
-    dual_channel_replication_enabled: bool = false, "dual-channel-replication-enabled", yes_no(), INERT;
+    dual_channel_replication_enabled: bool = false, "dual-channel-replication-enabled", yes_no();
     /// Collects small packets on the link, which costs latency.
     repl_disable_tcp_nodelay: bool = false, "repl-disable-tcp-nodelay", yes_no(), INERT;
     /// Uses Multipath TCP on the link.
     repl_mptcp: bool = false, "repl-mptcp", only_no(MPTCP), IMMUTABLE | INERT;
     /// Seconds between pings to replicas.
-    repl_ping_replica_period: u32 = 10, "repl-ping-replica-period" | "repl-ping-slave-period", int(1, INT_MAX), INERT;
+    repl_ping_replica_period: u32 = 10, "repl-ping-replica-period" | "repl-ping-slave-period", int(1, INT_MAX);
     /// Seconds of silence after which the link counts as broken.
     repl_timeout: u32 = 60, "repl-timeout", int(1, INT_MAX);
     /// Bytes of stream kept for replicas that come back.
     repl_backlog_size: u64 = 10 << 20, "repl-backlog-size", memory(1, LONG_MAX);
     /// Seconds without replicas after which that is freed; 0 never.
-    repl_backlog_ttl: i64 = 3600, "repl-backlog-ttl", int(0, LONG_MAX), INERT;
+    repl_backlog_ttl: i64 = 3600, "repl-backlog-ttl", int(0, LONG_MAX);
     /// Replicas that must be connected for writes to be accepted; 0 none.
-    min_replicas_to_write: u32 = 0, "min-replicas-to-write" | "min-slaves-to-write", int(0, INT_MAX), INERT;
+    min_replicas_to_write: u32 = 0, "min-replicas-to-write" | "min-slaves-to-write", int(0, INT_MAX);
     /// Seconds of lag up to which a replica counts for that.
-    min_replicas_max_lag: u32 = 10, "min-replicas-max-lag" | "min-slaves-max-lag", int(0, INT_MAX), INERT;
+    min_replicas_max_lag: u32 = 10, "min-replicas-max-lag" | "min-slaves-max-lag", int(0, INT_MAX);
     /// What happens when a replicated command fails.
     propagation_error_behavior: PropagationErrorBehavior = PropagationErrorBehavior::Ignore, "propagation-error-behavior", Kind::Enum(PropagationErrorBehavior::WORDS), INERT;
 

@@ -125,6 +125,7 @@ pub(super) async fn serve(shared: Rc<Shared>, connection: Rc<Connection>, mut re
     }
     shared.unregister(connection.key);
     shared.engine.borrow_mut().server.disconnect(connection.key);
+    shared.taken.notify_one();
 }
 
 /// Has what was read run with the next batch; `true` when the connection is to end.

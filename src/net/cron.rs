@@ -20,9 +20,7 @@ pub fn run_cron(shared: &Shared) -> u64 {
         engine.server.config.hz.max(1)
     };
     check_connections(shared, hz as usize);
-    if shared.engine.borrow().server.clients.has_attention() {
-        shared.wake_executor();
-    }
+    shared.wake_if_needed();
     1000 / u64::from(hz)
 }
 

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use super::Shared;
 use super::connection::{Connection, Input};
+use super::replicas;
 use crate::algorithms::hash::hash;
 use crate::keyspace::{Entry, KeyHash};
 use crate::memory::{MemoryUsage, vec_usage};
@@ -229,7 +230,7 @@ impl Batch {
             client.query = figures;
             client.output = reply;
         }
-        let _ = write_output(engine, connection);
+        let _ = write_output(shared, engine, connection);
         if turn.more && !stopped {
             shared.enqueue(connection);
         }
@@ -379,9 +380,10 @@ fn protocol_failure(
 
 /// Connections whose records changed outside of their own turn: output to send, a wait that is over, an order to close.
 fn attend(shared: &Shared, engine: &mut Engine) {
+    replicas::follow_batch(shared, engine);
     for key in engine.server.clients.take_attention() {
         let Some(connection) = shared.connection(key) else { continue };
-        let _ = write_output(engine, &connection);
+        let _ = write_output(shared, engine, &connection);
         let waits = engine.server.clients.get(key).is_none_or(|client| client.blocked.is_some());
         if !waits && !connection.input.borrow().query.is_empty() {
             shared.enqueue(&connection);
@@ -391,10 +393,10 @@ fn attend(shared: &Shared, engine: &mut Engine) {
 
 /// Sends what the socket takes of the output; `false` when the connection is to end.
 pub(super) fn flush(shared: &Shared, connection: &Connection) -> bool {
-    write_output(&mut shared.engine.borrow_mut(), connection)
+    write_output(shared, &mut shared.engine.borrow_mut(), connection)
 }
 
-fn write_output(engine: &mut Engine, connection: &Connection) -> bool {
+pub(super) fn write_output(shared: &Shared, engine: &mut Engine, connection: &Connection) -> bool {
     let server = &mut engine.server;
     if server.closes_for_output(connection.key) {
         return close(connection);
@@ -418,14 +420,17 @@ fn write_output(engine: &mut Engine, connection: &Connection) -> bool {
         }
     }
     client.output.shrink_to(OUTPUT_KEPT);
+    let closing = client.close_after_reply;
+    if client.replica.is_some() && !closing {
+        return replicas::feed(shared, engine, connection);
+    }
     client.over_soft_limit_since_ms = None;
     connection.wants_write.set(false);
-    let ends = client.close_after_reply;
     server.weigh_client(connection.key, 0);
-    if ends { close(connection) } else { true }
+    if closing { close(connection) } else { true }
 }
 
-fn close(connection: &Connection) -> bool {
+pub(super) fn close(connection: &Connection) -> bool {
     connection.closing.set(true);
     connection.alert();
     false

@@ -8,11 +8,13 @@ mod cron;
 mod executor;
 mod listener;
 mod primary_link;
+mod replicas;
 mod stream;
 
 pub use cron::run_cron;
 pub use executor::run as run_executor;
 pub use listener::Listeners;
+pub use replicas::send_snapshot;
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -34,6 +36,8 @@ pub struct Shared {
     ready: RefCell<Vec<Rc<Connection>>>,
     /// Wakes the executor.
     wake: Notify,
+    /// Wakes the task that passes a snapshot on: a replica has taken what it was sent, or is gone.
+    taken: Notify,
     /// Where the cron goes on with its round over the connections.
     next_checked: Cell<usize>,
     /// The task that follows the primary.
@@ -50,6 +54,7 @@ impl Shared {
             connections: RefCell::default(),
             ready: RefCell::default(),
             wake: Notify::new(),
+            taken: Notify::new(),
             next_checked: Cell::new(0),
             following: primary_link::Following::default(),
         })
@@ -58,6 +63,14 @@ impl Shared {
     /// Has the executor look at attention, pauses and deadlines, though nothing was read.
     pub fn wake_executor(&self) {
         self.wake.notify_one();
+    }
+
+    /// The same if something of that has come up outside of a batch.
+    pub fn wake_if_needed(&self) {
+        let server = &self.engine.borrow().server;
+        if server.clients.has_attention() || server.replication.has_fed() {
+            self.wake.notify_one();
+        }
     }
 
     /// The connection's requests are run with the next batch.

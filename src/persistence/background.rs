@@ -10,8 +10,9 @@ use std::path::Path;
 
 use super::child::{self, ChildKind, Job, PendingUsage, RunningChild, temporary_path};
 use super::frames::Frame;
-use super::save::{NoObserver, SaveError, SaveOptions, reason, save_file};
+use super::save::{History, NoObserver, SaveError, SaveOptions, reason, save_file};
 use super::state::State;
+use super::streams::Streams;
 use crate::config::Config;
 use crate::keyspace::Keyspace;
 use crate::log::ChildLog;
@@ -36,8 +37,30 @@ pub struct Start<'a> {
     pub title: &'a str,
     /// The child's `oom_score_adj`; `None` leaves the parent's.
     pub oom_score_adj: Option<i32>,
+    /// Where in a replication history the data stands, if it is part of one.
+    pub history: Option<History>,
     /// The parent's figures at this instant, and what gives the bytes that wait to be freed, if a profile is wanted.
     pub weigh: Option<(Figures, PendingUsage<'a>)>,
+}
+
+/// A snapshot that goes to replicas.
+#[derive(Debug, Clone, Copy)]
+pub struct TransferPlan<'a> {
+    /// How it reaches them.
+    pub streams: &'a Streams,
+    /// The version of the format.
+    pub version: u16,
+    /// No entries.
+    pub without_data: bool,
+}
+
+/// How a child that made a snapshot has ended, for who waits for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EndedSnapshot {
+    /// It went to replicas.
+    pub to_replicas: bool,
+    /// It is whole.
+    pub succeeded: bool,
 }
 
 /// A rewrite of the append-only file whose child has ended.
@@ -71,9 +94,10 @@ impl State {
         &mut self,
         keyspace: &mut Keyspace,
         config: &Config,
+        history: Option<History>,
         now_ms: i64,
     ) -> Result<Option<File>, SaveError> {
-        let options = SaveOptions::new(config, keyspace.access_policy, now_ms);
+        let options = SaveOptions { history, ..SaveOptions::new(config, keyspace.access_policy, now_ms) };
         let temporary = temporary_path(process::id());
         let target = config.dbfilename.as_path();
         match save_file(keyspace, &options, &temporary, target, &mut NoObserver) {
@@ -109,7 +133,7 @@ impl State {
         self.saves += 1;
         self.last_try = start.now_ms / 1000;
         let weighs = start.weigh.is_some();
-        match self.fork(keyspace, still, start, ChildKind::Snapshot) {
+        match self.fork(keyspace, still, start, ChildKind::Snapshot, None) {
             Ok(pid) => {
                 tracing::info!("Background saving started by pid {pid}");
                 if weighs {
@@ -139,7 +163,7 @@ impl State {
         start: Start<'_>,
         snapshot: bool,
     ) -> io::Result<()> {
-        match self.fork(keyspace, still, start, ChildKind::AofBase { snapshot }) {
+        match self.fork(keyspace, still, start, ChildKind::AofBase { snapshot }, None) {
             Ok(pid) => {
                 tracing::info!("Background append only file rewriting started by pid {pid}");
                 Ok(())
@@ -152,6 +176,29 @@ impl State {
         }
     }
 
+    /// Forks a child that sends a snapshot to replicas.
+    ///
+    /// # Errors
+    /// The system refused the fork, which is logged. Nothing else has changed.
+    pub fn start_transfer(
+        &mut self,
+        keyspace: &mut Keyspace,
+        still: &Quiet<'_>,
+        start: Start<'_>,
+        plan: TransferPlan<'_>,
+    ) -> io::Result<()> {
+        match self.fork(keyspace, still, start, ChildKind::Transfer, Some(plan)) {
+            Ok(pid) => {
+                tracing::info!("Background RDB transfer started by pid {pid} to {}", plan.streams.way());
+                Ok(())
+            }
+            Err(error) => {
+                tracing::warn!("Can't save in background: fork: {}", reason(&error));
+                Err(error)
+            }
+        }
+    }
+
     /// Forks a child; gives its process id.
     fn fork(
         &mut self,
@@ -159,18 +206,25 @@ impl State {
         still: &Quiet<'_>,
         start: Start<'_>,
         kind: ChildKind,
+        transfer: Option<TransferPlan<'_>>,
     ) -> io::Result<i32> {
-        let Start { config, now_ms, log, title, oom_score_adj, weigh } = start;
+        let Start { config, now_ms, log, title, oom_score_adj, history, weigh } = start;
         let mut options = SaveOptions::new(config, keyspace.access_policy, now_ms);
-        if kind != ChildKind::Snapshot {
+        options.history = history;
+        if matches!(kind, ChildKind::AofBase { .. }) {
             options.aof_base = true;
             options.incremental_sync = config.aof_rewrite_incremental_fsync;
+        }
+        if let Some(transfer) = transfer {
+            options.writer.version = transfer.version;
+            options.without_data = transfer.without_data;
         }
         let job = Job {
             kind,
             options,
             timestamp: config.aof_timestamp_enabled,
             target: config.dbfilename.as_path(),
+            streams: transfer.map(|transfer| transfer.streams),
             title,
             oom_score_adj,
             log,
@@ -259,18 +313,33 @@ impl State {
             return true;
         }
         self.last_duration = now_ms / 1000 - running.started_ms / 1000;
+        let (to_replicas, succeeded) = (running.kind == ChildKind::Transfer, exit == ChildExit::Exited(0));
+        self.ended_snapshot = Some(EndedSnapshot { to_replicas, succeeded });
+        if to_replicas {
+            log_end_of_transfer(exit);
+        } else {
+            self.end_save(&running, keyspace, exit, now_ms);
+        }
+        self.settle_profile(running, succeeded, now_ms);
+        true
+    }
+
+    /// How the child that made a snapshot ended, once.
+    pub fn take_ended_snapshot(&mut self) -> Option<EndedSnapshot> {
+        self.ended_snapshot.take()
+    }
+
+    fn end_save(&mut self, running: &RunningChild, keyspace: &mut Keyspace, exit: ChildExit, now_ms: i64) {
         match exit {
-            ChildExit::Exited(0) => self.succeeded(&running, keyspace, now_ms),
-            ChildExit::Exited(NO_ERROR_EXIT) => self.terminated(&running, Signal::SIGUSR1 as i32),
+            ChildExit::Exited(0) => self.succeeded(running, keyspace, now_ms),
+            ChildExit::Exited(NO_ERROR_EXIT) => self.terminated(running, Signal::SIGUSR1 as i32),
             ChildExit::Exited(_) => {
                 tracing::warn!("Background saving error");
                 self.last_save_ok = false;
-                remove_temporary(&running);
+                remove_temporary(running);
             }
-            ChildExit::Signalled(signal) => self.terminated(&running, signal),
+            ChildExit::Signalled(signal) => self.terminated(running, signal),
         }
-        self.settle_profile(running, exit == ChildExit::Exited(0), now_ms);
-        true
     }
 
     fn succeeded(&mut self, running: &RunningChild, keyspace: &mut Keyspace, now_ms: i64) {
@@ -318,7 +387,7 @@ impl State {
         self.ended_rewrite.take()
     }
 
-    /// Ends a child that saves: no failure, its file and its profile are dropped. It is judged when it is gone.
+    /// Ends a child that saves or sends a snapshot: no failure, its file and its profile are dropped. It is judged when it is gone.
     pub fn kill_child(&mut self) {
         if self.is_saving() {
             self.kill("Killing running RDB child");
@@ -393,6 +462,16 @@ impl RunningChild {
             self.cow_bytes = bytes;
             self.cow_ms = now_ms;
             self.peak_cow_bytes = self.peak_cow_bytes.max(bytes);
+        }
+    }
+}
+
+fn log_end_of_transfer(exit: ChildExit) {
+    match exit {
+        ChildExit::Exited(0) => tracing::info!("Background RDB transfer terminated with success"),
+        ChildExit::Exited(_) => tracing::warn!("Background RDB transfer error"),
+        ChildExit::Signalled(signal) => {
+            tracing::warn!("Background RDB transfer terminated by signal {signal}");
         }
     }
 }

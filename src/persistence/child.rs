@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 
 use super::aof;
 use super::frames::{Decoder, Frame};
-use super::save::{Observer, SaveError, SaveOptions, save_file};
+use super::save::{Observer, SaveError, SaveOptions, reason, save_file, write_snapshot};
+use super::streams::Streams;
 use crate::keyspace::{Entry, Keyspace};
 use crate::log::{ChildLog, Importance};
 use crate::profile::{Census, Figures};
@@ -34,6 +35,8 @@ pub type PendingUsage<'a> = &'a dyn Fn() -> usize;
 pub enum ChildKind {
     /// It saves a snapshot.
     Snapshot,
+    /// It sends a snapshot to replicas.
+    Transfer,
     /// It writes the base of an append-only file.
     AofBase {
         /// As a snapshot, not as commands.
@@ -45,7 +48,7 @@ impl ChildKind {
     /// The name in the log.
     fn name(self) -> &'static str {
         match self {
-            Self::Snapshot => "RDB",
+            Self::Snapshot | Self::Transfer => "RDB",
             Self::AofBase { .. } => "AOF rewrite",
         }
     }
@@ -54,6 +57,7 @@ impl ChildKind {
     pub(super) fn leftovers(self, pid: u32) -> Vec<PathBuf> {
         match self {
             Self::Snapshot => vec![temporary_path(pid)],
+            Self::Transfer => Vec::new(),
             Self::AofBase { .. } => vec![aof::unfinished_base(pid), aof::finished_base(pid)],
         }
     }
@@ -66,6 +70,8 @@ pub(super) struct Job<'a> {
     /// Begin a base of commands with a timestamp.
     pub(super) timestamp: bool,
     pub(super) target: &'a Path,
+    /// The way to the replicas, if the snapshot goes to them.
+    pub(super) streams: Option<&'a Streams>,
     pub(super) title: &'a str,
     pub(super) oom_score_adj: Option<i32>,
     pub(super) log: File,
@@ -108,10 +114,11 @@ pub(super) fn temporary_path(pid: u32) -> PathBuf {
 /// # Errors
 /// The system's, when it refuses the fork; nothing is left of the attempt.
 pub(super) fn start(still: &Quiet<'_>, keyspace: &Keyspace, job: &Job<'_>) -> io::Result<Child> {
+    let keep = job.streams.map(Streams::descriptors).unwrap_or_default();
     let plan = fork::Plan {
         title: job.title,
         oom_score_adj: job.oom_score_adj,
-        keep: &[],
+        keep: &keep,
         log: Some(job.log.as_fd()),
     };
     fork::fork(still, &plan, |end| run(keyspace, job, end))
@@ -127,7 +134,11 @@ fn run(keyspace: &Keyspace, job: &Job<'_>, end: ChildEnd) -> i32 {
     if let (Some(census), Some(pending_usage)) = (&mut reporter.census, job.weigh) {
         census.pending_bytes = pending_usage() as u64;
     }
-    match reporter.finish() {
+    let reported = reporter.finish();
+    if let Some(streams) = job.streams {
+        streams.await_leave();
+    }
+    match reported {
         Ok(()) => 0,
         Err(error) => {
             let line = format!("Child failed reporting info to parent, exiting. {error}");
@@ -145,6 +156,9 @@ fn write(keyspace: &Keyspace, job: &Job<'_>, reporter: &mut Reporter<'_>) -> Res
             save_file(keyspace, &job.options, &temporary_path(pid), job.target, reporter)?;
             reporter.log(Importance::Notice, "DB saved on disk");
         }
+        ChildKind::Transfer => send(keyspace, job, reporter).map_err(|error| SaveError {
+            line: format!("Write error sending DB to replicas: {}", reason(&error)),
+        })?,
         ChildKind::AofBase { snapshot } => {
             let target = aof::finished_base(pid);
             aof::write_base(keyspace, &job.options, snapshot, job.timestamp, &target, reporter)?;
@@ -153,6 +167,12 @@ fn write(keyspace: &Keyspace, job: &Job<'_>, reporter: &mut Reporter<'_>) -> Res
         }
     }
     Ok(())
+}
+
+/// Sends a snapshot to replicas.
+fn send(keyspace: &Keyspace, job: &Job<'_>, reporter: &mut Reporter<'_>) -> io::Result<()> {
+    let Some(streams) = job.streams else { return Ok(()) };
+    streams.write(streams.open()?, |sink| write_snapshot(keyspace, &job.options, sink, reporter))
 }
 
 /// Tells the parent how far the child has come, and weighs the entries if that was asked for.

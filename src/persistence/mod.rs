@@ -14,17 +14,21 @@ mod load;
 mod receive;
 mod save;
 mod state;
+mod streams;
 #[cfg(test)]
 mod tests;
 mod watch;
 
-pub use background::{EndedRewrite, Start, WatchedChild, sweep_stale_files};
+pub use background::{EndedRewrite, EndedSnapshot, Start, TransferPlan, WatchedChild, sweep_stale_files};
 pub use child::{ChildKind, PendingUsage};
 pub use codec::{stored_form, write_value};
 pub use decode::{Decoder, Item, Loaded, Origin};
 pub use frames::warm_up;
 pub use load::{LoadError, LoadOptions, Loader};
 pub use receive::{Batch, Finished, Outcome, Transfer, create_temporary};
-pub use save::{LastUsePolicy, NoObserver, Observer, SaveError, SaveOptions, save_file, write_snapshot};
+pub use save::{
+    History, LastUsePolicy, NoObserver, Observer, SaveError, SaveOptions, save_file, write_snapshot,
+};
 pub use state::{Due, LoadProgress, LoadingMode, Scheduled, State};
+pub use streams::{Receiver, Streams};
 pub use watch::{News, watch};

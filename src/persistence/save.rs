@@ -36,6 +36,21 @@ pub struct SaveOptions {
     pub used_bytes: usize,
     /// The snapshot begins an append-only file.
     pub aof_base: bool,
+    /// Where in a replication history the snapshot stands, if it is part of one.
+    pub history: Option<History>,
+    /// No entries: a replica that asked for less (`REPLCONF rdb-filter-only`).
+    pub without_data: bool,
+}
+
+/// A place in a replication history; what a snapshot says of it is [`Origin`](super::Origin) when it is read.
+#[derive(Debug, Clone, Copy)]
+pub struct History {
+    /// The history's id (`repl-id`).
+    pub id: [u8; 40],
+    /// The last byte of its stream that the snapshot holds (`repl-offset`).
+    pub offset: i64,
+    /// The database that the stream has selected there (`repl-stream-db`).
+    pub stream_database: usize,
 }
 
 /// Which of the two meanings of the access clock is stored; neither unless `maxmemory-policy` needs it.
@@ -85,6 +100,8 @@ impl SaveOptions {
             now_ms,
             used_bytes: crate::memory::allocated_bytes(),
             aof_base: false,
+            history: None,
+            without_data: false,
         }
     }
 }
@@ -130,10 +147,15 @@ pub fn write_snapshot<W: Write>(
     writer.write_aux_integer(b"redis-bits", i64::from(usize::BITS))?;
     writer.write_aux_integer(b"ctime", options.now_ms / 1000)?;
     writer.write_aux_integer(b"used-mem", options.used_bytes as i64)?;
+    if let Some(history) = &options.history {
+        writer.write_aux_integer(b"repl-stream-db", history.stream_database as i64)?;
+        writer.write_aux(b"repl-id", &history.id)?;
+        writer.write_aux_integer(b"repl-offset", history.offset)?;
+    }
     writer.write_aux_integer(b"aof-base", i64::from(options.aof_base))?;
     let mut keys = 0;
     for (number, database) in keyspace.databases().iter().enumerate() {
-        if !database.is_empty() {
+        if !database.is_empty() && !options.without_data {
             writer.write_database(number as u64, database.len() as u64, database.expires() as u64)?;
             write_entries(database, options, &mut writer, &mut keys, observer)?;
         }

@@ -1,6 +1,6 @@
 //! What is known of saving and loading: the running child, what the last ones did, and the fields of INFO persistence.
 
-use super::background::EndedRewrite;
+use super::background::{EndedRewrite, EndedSnapshot};
 use super::child::{ChildKind, RunningChild};
 use crate::config::{Config, SavePoint};
 use crate::profile::{Profile, Profiles};
@@ -72,6 +72,7 @@ pub struct State {
     pub(super) keys_loaded: u64,
     pub(super) child: Option<RunningChild>,
     pub(super) ended_rewrite: Option<EndedRewrite>,
+    pub(super) ended_snapshot: Option<EndedSnapshot>,
     pub(super) scheduled: Option<Scheduled>,
     /// Memory profiles.
     pub profiles: Profiles,
@@ -99,6 +100,7 @@ impl State {
             keys_loaded: 0,
             child: None,
             ended_rewrite: None,
+            ended_snapshot: None,
             scheduled: None,
             profiles: Profiles::default(),
         }
@@ -128,10 +130,18 @@ impl State {
         self.child.is_some()
     }
 
-    /// Whether a child is saving a snapshot.
+    /// Whether a child is saving a snapshot, or sending one to replicas.
     #[must_use]
     pub fn is_saving(&self) -> bool {
-        self.child.as_ref().is_some_and(|running| running.kind == ChildKind::Snapshot)
+        self.child
+            .as_ref()
+            .is_some_and(|running| matches!(running.kind, ChildKind::Snapshot | ChildKind::Transfer))
+    }
+
+    /// Whether a child is sending a snapshot to replicas.
+    #[must_use]
+    pub fn is_sending(&self) -> bool {
+        self.child.as_ref().is_some_and(|running| running.kind == ChildKind::Transfer)
     }
 
     /// Whether a child is writing the base of an append-only file.

@@ -30,6 +30,12 @@ impl ReplicationId {
         text.try_into().ok().map(Self)
     }
 
+    /// Its characters, by value.
+    #[must_use]
+    pub fn bytes(self) -> [u8; DIGITS] {
+        self.0
+    }
+
     /// Its characters.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {

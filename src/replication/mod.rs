@@ -12,5 +12,5 @@ mod stream;
 
 pub use id::ReplicationId;
 pub use primary::{CachedPrimary, PrimaryStream};
-pub use replica::{Capabilities, Replica, ReplicaState, SnapshotFilter};
+pub use replica::{Capabilities, Replica, ReplicaState, SnapshotFile, SnapshotFilter};
 pub use stream::{Cursor, Stream};

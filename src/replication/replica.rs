@@ -1,5 +1,7 @@
 //! What a primary knows of one replica, from its first REPLCONF until its connection ends.
 
+use std::fs::File;
+
 use super::Cursor;
 use crate::memory::{MemoryUsage, vec_usage};
 
@@ -108,11 +110,21 @@ pub struct Replica {
     pub starts_on_acknowledgement: bool,
     /// The number of the client that loads the snapshot for this one.
     pub snapshot_client: u64,
-    /// This connection's snapshot is awaited by another connection, which asks for the stream from here on: it is not
-    /// dropped before that has asked.
-    pub protected: bool,
-    /// What comes next for it; `None` while it is not fed.
+    /// The file of its snapshot, while that is sent.
+    pub file: Option<SnapshotFile>,
+    /// What comes next for it; `None` while nothing is kept for it.
     pub cursor: Option<Cursor>,
+}
+
+/// A snapshot's file on its way to a replica.
+#[derive(Debug)]
+pub struct SnapshotFile {
+    /// The file. Closing it may take long.
+    pub file: File,
+    /// Bytes sent.
+    pub sent: u64,
+    /// Bytes in all.
+    pub size: u64,
 }
 
 impl Replica {

@@ -350,6 +350,10 @@ command_errors! {
         FailoverOnReplica = "ERR FAILOVER is not valid when server is a replica.",
         FailoverNoReplicas = "ERR FAILOVER requires connected replicas.",
         FailoverTimeout = "ERR FAILOVER timeout must be greater than 0",
+        SyncFilterWithoutEof = "ERR Filtered replica requires EOF capability",
+        PsyncFailoverToPrimary = "ERR PSYNC FAILOVER can't be sent to a master.",
+        PsyncFailoverId = "ERR PSYNC FAILOVER replid must match my replid.",
+        ReplconfFilterMissing = "ERR Missing rdb-filter-only values",
         SyncPendingOutput = "ERR SYNC and PSYNC are invalid with pending output",
         // Access control and scripts.
         NoPermKey = "NOPERM No permissions to access a key",
@@ -414,6 +418,16 @@ command_errors! {
         OutOfLimits(i64, i64),
         /// An option that EXPIRE and its kin do not have.
         UnsupportedOption(Box<[u8]>),
+        /// An option that REPLCONF does not know.
+        ReplconfOption(Box<[u8]>),
+        /// An address of so many bytes in REPLCONF.
+        ReplconfAddress(usize),
+        /// A part of snapshots that cannot be asked for.
+        ReplconfFilter(Box<[u8]>),
+        /// A version that is none.
+        ReplconfVersion(Box<[u8]>),
+        /// No client of this number gets a snapshot.
+        ReplconfClient(i64),
         /// The TYPE of a SCAN.
         UnknownTypeName(Box<[u8]>),
         /// A HELLO option.
@@ -592,6 +606,14 @@ impl CommandError {
                 text
             }
             Self::ConfigRewrite(reason) => around("ERR Rewriting config file: ", reason.as_bytes(), ""),
+            Self::ReplconfOption(option) => around("ERR Unrecognized REPLCONF option: ", option, ""),
+            Self::ReplconfAddress(length) => {
+                format!("ERR REPLCONF ip-address provided by replica instance is too long: {length} bytes")
+                    .into_bytes()
+            }
+            Self::ReplconfFilter(part) => around("ERR Unsupported rdb-filter-only option: ", part, ""),
+            Self::ReplconfVersion(text) => around("ERR Unrecognized version format: ", text, ""),
+            Self::ReplconfClient(id) => format!("ERR Unrecognized RDB client id {id}").into_bytes(),
             Self::UnsupportedOption(option) => around("ERR Unsupported option ", option, ""),
             Self::UnknownTypeName(name) => around("ERR unknown type name '", name, "'"),
             Self::HelloSyntax(option) => around("ERR Syntax error in HELLO option '", option, "'"),

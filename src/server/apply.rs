@@ -59,6 +59,8 @@ fn apply(server: &mut Server, name: &str) -> Result<(), String> {
         "maxmemory-clients" => server.apply_maxmemory_clients(),
         "maxmemory" => server.apply_maxmemory(),
         "proc-title-template" => process_title::show(server),
+        "repl-backlog-size" => server.resize_stream(),
+        "min-replicas-to-write" | "min-replicas-max-lag" => server.refresh_good_replicas(),
         "jemalloc-bg-thread" => memory::set_background_purge(server.config.jemalloc_bg_thread),
         _ => {}
     }

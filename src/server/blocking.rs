@@ -12,6 +12,7 @@ use hashbrown::HashMap;
 
 use super::client::{ClientKey, Clients};
 use super::command::{Request, TableEntry};
+use super::replication::ReplicaWait;
 use crate::memory::{MemoryUsage, vec_usage};
 
 /// What a blocked client replies when its time is over.
@@ -21,8 +22,19 @@ pub enum TimeoutReply {
     NullArray,
     /// `$-1` / `_`.
     Null,
-    /// `:n`: what was reached until then (WAIT).
-    Integer(i64),
+    /// `:n`, or two of them: what was reached until then (WAIT, WAITAOF).
+    Replicas(ReplicaWait),
+}
+
+impl TimeoutReply {
+    /// What is waited for, if it is replicas.
+    #[must_use]
+    pub fn replica_wait(self) -> Option<ReplicaWait> {
+        match self {
+            Self::Replicas(wait) => Some(wait),
+            _ => None,
+        }
+    }
 }
 
 /// How a wait ends that no key ended.

@@ -138,6 +138,8 @@ pub struct Client {
     pub watched_bytes: usize,
     /// A watched key was changed: EXEC will fail.
     pub watch_broken: bool,
+    /// The offset of the stream after its last write.
+    pub write_offset: i64,
     /// What is known of it as a replica, once it has introduced itself as one.
     pub replica: Option<Box<Replica>>,
     /// It is this server's primary: its stream.
@@ -209,6 +211,7 @@ impl Client {
             watched: Vec::new(),
             watched_bytes: 0,
             watch_broken: false,
+            write_offset: 0,
             replica: None,
             primary: None,
             output: Reply::new(Protocol::Resp2),

@@ -1,6 +1,7 @@
 //! What the engine does at intervals, `hz` times a second: samples, expiry, limits of clients, snapshots that are due.
 
 use super::client::{Client, ClientClass};
+use super::replication::Replication;
 use super::{ClientKey, Engine, Server, events, shutdown};
 use crate::config::{Config, OutputBufferLimit, quote};
 use crate::keyspace::ExpiryBudget;
@@ -78,6 +79,7 @@ impl Engine {
         self.server.end_pause_when_over();
         self.expire_keys();
         self.server.publish_events(None);
+        self.server.run_replication_cron(&mut self.keyspace);
         self.server.save_when_due(&mut self.keyspace);
     }
 
@@ -169,13 +171,14 @@ impl Server {
     /// The same of a client whose requests are running: its replies so far have `bytes`.
     pub fn closes_for_replies(&mut self, key: ClientKey, bytes: usize) -> bool {
         let Some(client) = self.clients.get_mut(key) else { return false };
+        let bytes = bytes as u64 + unsent_stream(&self.replication, client);
         if client.close_now || bytes == 0 {
             client.over_soft_limit_since_ms = None;
             return client.close_now;
         }
         let limit = output_limit(&self.config, client.class());
-        let stranger = !client.authenticated && bytes > STRANGERS_OUTPUT_MAX;
-        if !stranger && !is_over(client, bytes as u64, limit, self.now_ms) {
+        let stranger = !client.authenticated && bytes > STRANGERS_OUTPUT_MAX as u64;
+        if !stranger && !is_over(client, bytes, limit, self.now_ms) {
             return false;
         }
         let description = client.describe(self.now_ms, self.config.hide_user_data_from_log);
@@ -237,7 +240,7 @@ pub(super) fn output_limit(config: &Config, class: ClientClass) -> OutputBufferL
     let limits = &config.client_output_buffer_limit;
     match class {
         ClientClass::Normal | ClientClass::Primary => limits.normal,
-        ClientClass::Replica => limits.replica,
+        ClientClass::Replica => above_backlog(limits.replica, config.repl_backlog_size),
         ClientClass::Pubsub => limits.pubsub,
     }
 }
@@ -253,4 +256,15 @@ fn is_over(client: &mut Client, bytes: u64, limit: OutputBufferLimit, now_ms: i6
     }
     let since_ms = *client.over_soft_limit_since_ms.get_or_insert(now_ms);
     now_ms - since_ms > i64::from(limit.soft_seconds) * 1000
+}
+
+/// Bytes of the stream that wait for a replica.
+fn unsent_stream(replication: &Replication, client: &Client) -> u64 {
+    client.replica.as_ref().map_or(0, |replica| replication.unsent_bytes(replica))
+}
+
+/// A limit below the backlog would close replicas that have just gone on from it.
+fn above_backlog(limit: OutputBufferLimit, backlog: u64) -> OutputBufferLimit {
+    let raised = |bytes: u64| if bytes == 0 { 0 } else { bytes.max(backlog) };
+    OutputBufferLimit { hard_bytes: raised(limit.hard_bytes), soft_bytes: raised(limit.soft_bytes), ..limit }
 }

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use super::client::{Client, DEFAULT_USER};
+use super::client::{Client, ClientClass, DEFAULT_USER};
 use super::pubsub::Kind;
 use crate::memory::MemoryUsage;
 use crate::resp::Protocol;
@@ -21,6 +21,7 @@ impl Client {
         let letters = [
             (self.monitor, 'O'),
             (self.primary.is_some(), 'M'),
+            (self.class() == ClientClass::Replica && !self.monitor, 'S'),
             (self.subscriptions.is_some(), 'P'),
             (self.transaction.is_some(), 'x'),
             (self.blocked.is_some(), 'b'),

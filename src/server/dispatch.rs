@@ -96,10 +96,8 @@ impl Engine {
             return Executed::Done;
         }
         let block = self.call(client, entry, prepared.hint, args, reply, false);
-        if entry.command.has(flag::TOUCHES_ARBITRARY_KEYS) {
-            self.server.end_unit_of_independent();
-        } else {
-            self.server.end_unit();
+        if self.server.propagation.is_pending() {
+            self.end_unit_of(client, entry);
         }
         let executed = match block {
             Some(request) => {
@@ -110,6 +108,19 @@ impl Engine {
         };
         self.serve_blocked();
         executed
+    }
+
+    /// Hands out what a command has done, and notes how far the stream is then: the client may wait for replicas.
+    fn end_unit_of(&mut self, client: ClientKey, entry: &TableEntry) {
+        if entry.command.has(flag::TOUCHES_ARBITRARY_KEYS) {
+            self.server.end_unit_of_independent();
+        } else {
+            self.server.end_unit();
+        }
+        let offset = self.server.replication.offset();
+        if let Some(record) = self.server.clients.get_mut(client) {
+            record.write_offset = offset;
+        }
     }
 
     /// What forbids a command, whatever its arguments.
@@ -142,12 +153,13 @@ impl Engine {
         {
             return Err(CommandError::MisconfSnapshot(self.server.title()));
         }
-        if self.server.replication.is_replica()
-            && self.server.config.replica_read_only
-            && flags & flag::WRITE != 0
-            && !obeyed
-        {
-            return Err(CommandError::ReadOnly);
+        if flags & flag::WRITE != 0 && !obeyed {
+            if self.server.lacks_replicas() {
+                return Err(CommandError::NoReplicas);
+            }
+            if self.server.replication.is_replica() && self.server.config.replica_read_only {
+                return Err(CommandError::ReadOnly);
+            }
         }
         if protocol == Protocol::Resp2
             && record.is_some_and(|record| record.subscriptions.is_some())

@@ -9,7 +9,6 @@ use super::{Engine, Server, events};
 use crate::config::{Config, MaxmemoryPolicy};
 use crate::keyspace::{EvictionOrder, EvictionPolicy};
 use crate::memory::allocated_bytes;
-use crate::replication::Stream;
 use crate::sys::clock;
 
 /// Keys that go between two looks at the time and at what other threads have freed.
@@ -115,7 +114,7 @@ impl Server {
     /// yet to be sent beyond the backlog, and what the append-only file has yet to be written.
     #[must_use]
     pub fn uncounted_bytes(&self) -> usize {
-        self.replication.stream().map_or(0, Stream::usage_beyond_backlog)
+        self.replication.usage_beyond_backlog()
     }
 
     /// Bytes over `maxmemory`; 0 if it is kept or there is none.

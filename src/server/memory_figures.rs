@@ -22,6 +22,10 @@ pub struct MemoryFigures {
     pub clients: usize,
     /// Held by replicas.
     pub replicas: usize,
+    /// The replication backlog.
+    pub backlog: usize,
+    /// The stream that replicas are fed, of which the backlog is a part.
+    pub stream: usize,
     /// Tables of the databases, entries not included.
     pub tables: usize,
     /// All that is not data.
@@ -65,6 +69,7 @@ impl MemoryFigures {
             + clients
             + replicas
             + tables
+            + server.replication.memory_usage()
             + waiting
             + lists
             + server.observation_usage()
@@ -74,7 +79,9 @@ impl MemoryFigures {
             peak: server.stats.peak_allocated,
             startup,
             clients,
-            replicas,
+            replicas: replicas + server.replication.usage_beyond_backlog(),
+            backlog: server.replication.backlog_usage(),
+            stream: server.replication.stream().map_or(0, MemoryUsage::memory_usage),
             tables,
             overhead,
             dataset: used.saturating_sub(overhead),

@@ -86,6 +86,8 @@ pub enum Task {
     WatchChild,
     /// There is another attempt to follow a primary, or none any more: see [`PrimaryLink::attempt`].
     FollowPrimary,
+    /// Pass what comes from this pipe, a snapshot, on to the replicas that wait for it.
+    SendSnapshot(std::os::fd::OwnedFd),
     /// Accept TCP connections from these sockets, and from no others any more (CONFIG SET port, bind).
     Listen(Vec<socket2::Socket>),
 }
@@ -237,8 +239,8 @@ impl Server {
     pub fn disconnect(&mut self, key: ClientKey) {
         if let Some(mut client) = self.clients.remove(key) {
             self.forget_weight(client.weighed);
-            if let Some(replica) = &mut client.replica {
-                self.replication.detach(key, replica, self.now_ms);
+            if let Some(replica) = client.replica.take() {
+                self.drop_replica(key, client.id, *replica);
             }
             if let Some(stream) = client.primary.take() {
                 self.primary_lost(&stream, client.database);
@@ -277,12 +279,17 @@ impl Server {
     pub fn end_wait(&mut self, client: ClientKey, end: WaitEnd) -> bool {
         let Some(blocked) = self.blocked.unblock(&mut self.clients, client) else { return false };
         self.count(client, blocked.command, 0, false);
+        let reached = blocked.timeout_reply.replica_wait().map(|wait| (wait, self.reached(wait)));
         if let Some(record) = self.clients.get_mut(client) {
             match (end, blocked.timeout_reply) {
                 (WaitEnd::Error, _) => CommandError::Unblocked.write(&mut record.output),
                 (WaitEnd::Timeout, TimeoutReply::NullArray) => record.output.null_array(),
                 (WaitEnd::Timeout, TimeoutReply::Null) => record.output.null(),
-                (WaitEnd::Timeout, TimeoutReply::Integer(value)) => record.output.int(value),
+                (WaitEnd::Timeout, TimeoutReply::Replicas(_)) => {
+                    if let Some((wait, reached)) = reached {
+                        reached.write(wait, &mut record.output);
+                    }
+                }
             }
             self.clients.needs_attention(client);
         }

@@ -6,13 +6,13 @@ use super::{Server, Task};
 use crate::config::os_reason;
 use crate::keyspace::Keyspace;
 use crate::log;
-use crate::persistence::{Due, News, PendingUsage, Start};
+use crate::persistence::{Due, News, PendingUsage, Start, TransferPlan};
 use crate::sys::clock;
 
 impl Server {
     /// Saves now, while everybody waits; says whether that succeeded. The reason of a failure is in the log.
     pub fn save(&mut self, keyspace: &mut Keyspace) -> bool {
-        match self.persistence.save(keyspace, &self.config, clock::unix_ms()) {
+        match self.persistence.save(keyspace, &self.config, self.history(), clock::unix_ms()) {
             Ok(replaced) => {
                 // Giving a large file's space back takes far longer than the rename did.
                 self.background.close_later(replaced);
@@ -25,9 +25,20 @@ impl Server {
     /// Starts a child that saves; says whether that succeeded. With `profile` it also weighs every entry; `in_flight` is
     /// what the running command holds of a reply that its client's record does not show.
     pub fn save_in_background(&mut self, keyspace: &mut Keyspace, profile: bool, in_flight: usize) -> bool {
+        self.fork_child(keyspace, None, profile.then_some(in_flight))
+    }
+
+    /// Forks a child that makes a snapshot, to the file or to replicas; says whether that succeeded. `weigh` asks for a profile, see
+    /// [`Server::save_in_background`].
+    pub(super) fn fork_child(
+        &mut self,
+        keyspace: &mut Keyspace,
+        transfer: Option<TransferPlan<'_>>,
+        weigh: Option<usize>,
+    ) -> bool {
         let still = self.background.threads.quiesce();
         // Before anything of the child's is prepared: what follows is not the server's own.
-        let figures = profile.then(|| self.weigh(keyspace, in_flight));
+        let figures = weigh.map(|in_flight| self.weigh(keyspace, in_flight));
         let log = match log::descriptor() {
             Ok(log) => log,
             Err(error) => {
@@ -40,11 +51,16 @@ impl Server {
             config: &self.config,
             now_ms: clock::unix_ms(),
             log,
-            title: self.child_title(),
+            title: self.child_title(transfer.is_some()),
             oom_score_adj: self.oom_score.of_child(&self.config),
+            history: self.history(),
             weigh: figures.map(|figures| (figures, pending_usage)),
         };
-        let started = self.persistence.start_background(keyspace, &still, start).is_ok();
+        let started = match transfer {
+            None => self.persistence.start_background(keyspace, &still, start),
+            Some(plan) => self.persistence.start_transfer(keyspace, &still, start, plan),
+        }
+        .is_ok();
         drop(still);
         if let Some(fork_us) = self.persistence.fork_us() {
             self.stats.forks += 1;
@@ -56,12 +72,15 @@ impl Server {
     }
 
     /// What `ps` shows of a child that saves.
-    fn child_title(&self) -> &'static str {
+    fn child_title(&self, to_replicas: bool) -> &'static str {
         // Tools look for the names that Valkey and Redis give theirs.
-        match self.identity.program.rsplit('/').next() {
-            Some(name) if name.contains("redis-server") => "redis-rdb-bgsave",
-            Some(name) if name.contains("valkey-server") => "valkey-rdb-bgsave",
-            _ => "weighbridge-rdb-bgsave",
+        match (self.identity.program.rsplit('/').next(), to_replicas) {
+            (Some(name), false) if name.contains("redis-server") => "redis-rdb-bgsave",
+            (Some(name), true) if name.contains("redis-server") => "redis-rdb-to-slaves",
+            (Some(name), false) if name.contains("valkey-server") => "valkey-rdb-bgsave",
+            (Some(name), true) if name.contains("valkey-server") => "valkey-rdb-to-replicas",
+            (_, false) => "weighbridge-rdb-bgsave",
+            (_, true) => "weighbridge-rdb-to-replicas",
         }
     }
 
@@ -88,7 +107,13 @@ impl Server {
         match news {
             News::Bytes(bytes) => self.persistence.receive(bytes, now_ms),
             News::Silence(seconds) => self.persistence.kill_stuck_child(*seconds),
-            News::Ended => return self.persistence.finish(keyspace, now_ms),
+            News::Ended => {
+                let gone = self.persistence.finish(keyspace, now_ms);
+                if let Some(ended) = self.persistence.take_ended_snapshot() {
+                    self.snapshot_ended(ended);
+                }
+                return gone;
+            }
         }
         false
     }

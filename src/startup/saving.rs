@@ -83,8 +83,12 @@ pub(super) fn watch_child(shared: &Rc<Shared>) {
     let shared = Rc::clone(shared);
     tokio::task::spawn_local(async move {
         watch(child, |news| {
-            let Engine { keyspace, server } = &mut *shared.engine.borrow_mut();
-            server.hear_of_child(keyspace, &news)
+            let gone = {
+                let Engine { keyspace, server } = &mut *shared.engine.borrow_mut();
+                server.hear_of_child(keyspace, &news)
+            };
+            shared.wake_if_needed();
+            gone
         })
         .await;
     });

@@ -219,6 +219,9 @@ fn perform(shared: &Rc<Shared>, listeners: &mut Listeners, task: Task) {
         }
         Task::WatchChild => saving::watch_child(shared),
         Task::FollowPrimary => shared.follow_primary(),
+        Task::SendSnapshot(pipe) => {
+            tokio::task::spawn_local(net::send_snapshot(Rc::clone(shared), pipe));
+        }
     }
 }
 

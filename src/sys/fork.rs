@@ -281,6 +281,13 @@ fn close_range(first: libc::c_uint, last: libc::c_uint) {
     let _ = unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
 }
 
+/// For the child: closes a descriptor whose owner it will neither use again nor drop, so that whoever waits for its end
+/// sees it while the child goes on.
+pub fn close_early(descriptor: &OwnedFd) {
+    // SAFETY: takes a number only; in a child the owner is never dropped, since it leaves by `_exit`.
+    let _ = unsafe { libc::close(descriptor.as_raw_fd()) };
+}
+
 /// Registers a child's pidfd with the event loop: it becomes readable when the child has ended.
 ///
 /// # Errors

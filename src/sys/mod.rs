@@ -10,4 +10,5 @@ pub mod fork;
 pub mod listen;
 pub mod process;
 pub mod signals;
+pub mod streams;
 pub mod supervisor;

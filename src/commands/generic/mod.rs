@@ -8,7 +8,6 @@ mod flush;
 mod list;
 mod object;
 mod sort;
-mod wait;
 
 pub(super) use flush::flush_all;
 
@@ -47,7 +46,6 @@ pub(super) const COMMANDS: &[Command] = &[
     flush::FLUSHDB,
     flush::FLUSHALL,
     flush::SWAPDB,
-    wait::WAIT,
 ];
 
 const EXISTS: Command = Command {

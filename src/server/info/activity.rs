@@ -16,17 +16,19 @@ pub(super) fn stats(fields: &mut Fields, keyspace: &Keyspace, server: &mut Serve
         ("total_net_output_bytes", &stats.bytes_out),
     ]);
     fields.field("total_net_repl_input_bytes", stats.primary_bytes_in);
-    fields.zeros(&[
-        "total_net_repl_output_bytes",
-        "total_net_cluster_slot_import_bytes",
-        "total_net_cluster_slot_export_bytes",
-    ]);
+    fields.field("total_net_repl_output_bytes", server.replication.bytes_out);
+    fields.zeros(&["total_net_cluster_slot_import_bytes", "total_net_cluster_slot_export_bytes"]);
     fields.ratio("instantaneous_input_kbps", stats.rates.bytes_in() as f64 / 1024.0);
     fields.ratio("instantaneous_output_kbps", stats.rates.bytes_out() as f64 / 1024.0);
     fields.ratio("instantaneous_input_repl_kbps", 0.0);
     fields.ratio("instantaneous_output_repl_kbps", 0.0);
     fields.field("rejected_connections", stats.connections_rejected);
-    fields.zeros(&["sync_full", "sync_partial_ok", "sync_partial_err"]);
+    let syncs = server.replication.syncs;
+    fields.fields(&[
+        ("sync_full", &syncs.full),
+        ("sync_partial_ok", &syncs.partial),
+        ("sync_partial_err", &syncs.partial_refused),
+    ]);
     fields.field("expired_keys", counters.expired);
     fields.field("expired_fields", counters.expired_fields);
     fields.ratio("expired_stale_perc", counters.expired_stale_percent);
@@ -107,24 +109,6 @@ pub(super) fn debug(fields: &mut Fields, _: &Keyspace, server: &mut Server) {
     fields.field("eventloop_duration_max", event_loop.longest_ns / 1000);
     fields.field("eventloop_cmd_per_cycle_max", event_loop.most_commands);
     fields.zeros(&["io_threaded_reads_pending", "io_threaded_writes_pending"]);
-}
-
-pub(super) fn replication(fields: &mut Fields, _: &Keyspace, server: &mut Server) {
-    fields.field("role", if server.replication.is_replica() { "slave" } else { "master" });
-    super::replica::replica(fields, server);
-    fields.zeros(&["connected_slaves"]);
-    if server.config.min_replicas_to_write > 0 && server.config.min_replicas_max_lag > 0 {
-        fields.zeros(&["min_slaves_good_slaves"]);
-    }
-    fields.zeros(&["replicas_waiting_psync"]);
-    fields.field("master_failover_state", "no-failover");
-    fields.field("master_replid", server.replication.id);
-    fields.field("master_replid2", server.replication.second_id);
-    fields.field("master_repl_offset", server.replication.offset());
-    fields.field("second_repl_offset", server.replication.second_offset);
-    fields.zeros(&["repl_backlog_active"]);
-    fields.field("repl_backlog_size", server.config.repl_backlog_size);
-    fields.zeros(&["repl_backlog_first_byte_offset", "repl_backlog_histlen"]);
 }
 
 pub(super) fn scripting_engines(fields: &mut Fields, _: &Keyspace, _: &mut Server) {

@@ -6,6 +6,7 @@
 mod activity;
 mod process;
 mod replica;
+mod replication;
 
 use std::fmt::{Display, Write};
 
@@ -38,7 +39,7 @@ const SECTIONS: &[Section] = &[
     section("persistence", "Persistence", true, process::persistence),
     section("rdb_stats", "Rdb_stats", false, process::memory_profile),
     section("stats", "Stats", true, activity::stats),
-    section("replication", "Replication", true, activity::replication),
+    section("replication", "Replication", true, replication::replication),
     section("cpu", "CPU", true, process::cpu),
     section("module_list", "Modules", true, |_, _, _| ()),
     section("commandstats", "Commandstats", false, activity::command_stats),

@@ -317,11 +317,14 @@ impl Server {
     /// Closes the connections of all replicas: they come back and are told of the new history.
     pub fn drop_replicas(&mut self) {
         for key in self.replication.replicas().to_vec() {
-            if let Some(mut replica) = self.clients.get_mut(key).and_then(|client| client.replica.take()) {
-                self.replication.detach(key, &mut replica, self.now_ms);
+            let record = self.clients.get_mut(key);
+            let taken = record.and_then(|client| Some((client.id, client.replica.take()?)));
+            if let Some((id, replica)) = taken {
+                self.drop_replica(key, id, *replica);
             }
             self.clients.close(key, None);
         }
+        self.replication.drop_awaited_psyncs();
     }
 
     /// Writes what the primary is to know: how far its stream was applied.
@@ -333,6 +336,21 @@ impl Server {
         reply.bulk(b"REPLCONF");
         reply.bulk(b"ACK");
         reply.bulk(itoa::Buffer::new().format(stream.applied).as_bytes());
+    }
+
+    /// The database that the primary's stream has selected, connected or cut.
+    pub(super) fn stream_database(&self) -> Option<usize> {
+        let connected = self.primary_link.client.and_then(|key| self.clients.get(key));
+        connected
+            .map(|client| client.database)
+            .or_else(|| self.primary_link.cached.map(|cached| cached.database))
+    }
+
+    /// How much of the primary's stream was applied, while the link is up.
+    #[must_use]
+    pub fn applied_offset(&self) -> Option<i64> {
+        let client = self.primary_link.client.and_then(|key| self.clients.get(key))?;
+        client.primary.as_ref().map(|stream| stream.applied)
     }
 
     /// Tells the primary how far its stream was applied.

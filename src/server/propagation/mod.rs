@@ -70,6 +70,12 @@ pub struct Stream {
 }
 
 impl Stream {
+    /// The database that is selected where the stream ends.
+    #[must_use]
+    pub fn database(&self) -> Option<usize> {
+        self.database
+    }
+
     /// The stream begins anew (another file, another replica): its next effect is preceded by SELECT.
     pub fn reset_database(&mut self) {
         self.database = None;
@@ -260,7 +266,10 @@ impl Server {
             let mut database = propagation.replicas.database;
             let unit = propagation.write_unit(&mut database, |targets| targets.replicas, wrapped);
             propagation.replicas.database = database;
-            propagation.replicas.fed.extend_from_slice(&unit);
+            self.replication.feed(&unit);
+        } else {
+            // WAITAOF tells writes apart by the offset, whether there are replicas or not.
+            self.replication.count_unfed();
         }
         propagation.forget_unit();
     }

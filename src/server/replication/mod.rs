@@ -4,9 +4,23 @@
 //! until `repl-backlog-ttl` has passed without any. What is fed here is written to the replicas' sockets after the
 //! batch that fed it. A replica's own record is with its client ([`super::Client::replica`]).
 
+mod acknowledgements;
+mod cron;
+mod feed;
+mod sync;
+
+pub use acknowledgements::ReplicaWait;
+pub use feed::Fed;
+pub use sync::{replica_address, replica_name};
+
+use std::os::fd::OwnedFd;
+
 use super::client::ClientKey;
 use crate::memory::{MemoryUsage, vec_usage};
 use crate::replication::{Cursor, Replica, ReplicationId, Stream};
+
+/// Seconds that an awaited PSYNC may take at first (Valkey: `DEFAULT_WAIT_BEFORE_RDB_CLIENT_FREE`).
+const PSYNC_GRACE_SECONDS: i64 = 60;
 
 /// The server that this one is a replica of.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,6 +29,50 @@ pub struct PrimaryAddress {
     pub host: Vec<u8>,
     /// Port.
     pub port: u16,
+}
+
+/// A snapshot on its way from the child's pipe to replicas.
+#[derive(Debug)]
+pub struct Transfer {
+    /// Who gets it.
+    pub members: Vec<ClientKey>,
+    /// The child stays until this is closed.
+    hold: Option<OwnedFd>,
+}
+
+impl Transfer {
+    /// All of the snapshot was read: the child may go.
+    pub fn let_child_go(&mut self) {
+        self.hold = None;
+    }
+
+    fn forget(&mut self, client: ClientKey) -> bool {
+        let members = self.members.len();
+        self.members.retain(|member| *member != client);
+        self.members.len() < members
+    }
+}
+
+/// A replica that loads its snapshot from a connection of its own: what was written since the snapshot is kept until
+/// its main connection asks for it.
+#[derive(Debug)]
+pub struct AwaitedPsync {
+    /// The number of the client that gets the snapshot.
+    client: u64,
+    cursor: Option<Cursor>,
+    /// When that client went, Unix ms.
+    gone_ms: Option<i64>,
+}
+
+/// How often replicas synchronized (INFO stats).
+#[derive(Debug, Default, Clone, Copy)]
+pub struct SyncCounts {
+    /// With a snapshot.
+    pub full: u64,
+    /// By going on where they were.
+    pub partial: u64,
+    /// Those that asked for the latter in vain.
+    pub partial_refused: u64,
 }
 
 /// The state of replication.
@@ -37,6 +95,30 @@ pub struct Replication {
     pub(super) no_replicas_since_ms: i64,
     /// Something was fed since [`Replication::take_fed`].
     fed: bool,
+    /// A snapshot is to be begun for replicas that wait for one, as soon as the batch is done.
+    start_asked: bool,
+    /// The snapshot that is passed on from a child's pipe.
+    pub transfer: Option<Transfer>,
+    awaited_psyncs: Vec<AwaitedPsync>,
+    /// Seconds that an awaited PSYNC may take once its snapshot's connection is gone (`DEBUG
+    /// DELAY-RDB-CLIENT-FREE-SECONDS`).
+    pub psync_grace_seconds: i64,
+    /// The snapshot file was made for replicas only (`rdb-del-sync-files`).
+    file_for_replicas: bool,
+    /// How often replicas synchronized.
+    pub syncs: SyncCounts,
+    /// Bytes sent to replicas.
+    pub bytes_out: u64,
+    /// Clients in WAIT or WAITAOF.
+    waiting: Vec<ClientKey>,
+    /// The replicas are to be asked how far they are, as soon as the batch is done.
+    asks_acknowledgement: bool,
+    /// A replica has acknowledged something since clients in WAIT were looked at.
+    acknowledged: bool,
+    /// Replicas that are online and do not lag (`min-replicas-max-lag`).
+    good_replicas: usize,
+    cron_due_ms: i64,
+    cron_turns: u64,
 }
 
 impl Default for Replication {
@@ -51,6 +133,19 @@ impl Default for Replication {
             replicas: Vec::new(),
             no_replicas_since_ms: 0,
             fed: false,
+            start_asked: false,
+            transfer: None,
+            awaited_psyncs: Vec::new(),
+            psync_grace_seconds: PSYNC_GRACE_SECONDS,
+            file_for_replicas: false,
+            syncs: SyncCounts::default(),
+            bytes_out: 0,
+            waiting: Vec::new(),
+            asks_acknowledgement: false,
+            acknowledged: false,
+            good_replicas: 0,
+            cron_due_ms: 0,
+            cron_turns: 0,
         }
     }
 }
@@ -204,6 +299,41 @@ impl Replication {
         }
     }
 
+    /// Replicas whose snapshot has a connection of its own and whose main connection has not asked for the stream yet.
+    #[must_use]
+    pub fn awaited_psyncs(&self) -> usize {
+        self.awaited_psyncs.len()
+    }
+
+    /// Whether the stream is kept for a replica whose snapshot this client gets.
+    #[must_use]
+    pub fn awaits_psync_for(&self, client: u64) -> bool {
+        self.awaited_psyncs.iter().any(|awaited| awaited.client == client)
+    }
+
+    /// The PSYNC that was awaited has come, or will not come any more; says whether it was awaited.
+    fn end_psync_wait(&mut self, client: u64) -> bool {
+        let Some(index) = self.awaited_psyncs.iter().position(|awaited| awaited.client == client) else {
+            return false;
+        };
+        let awaited = self.awaited_psyncs.swap_remove(index);
+        self.release(awaited.cursor);
+        true
+    }
+
+    pub(super) fn drop_awaited_psyncs(&mut self) {
+        for awaited in std::mem::take(&mut self.awaited_psyncs) {
+            self.release(awaited.cursor);
+        }
+    }
+
+    /// A client that gets a snapshot for another connection is gone.
+    fn note_gone(&mut self, client: u64, now_ms: i64) {
+        if let Some(awaited) = self.awaited_psyncs.iter_mut().find(|awaited| awaited.client == client) {
+            awaited.gone_ms.get_or_insert(now_ms);
+        }
+    }
+
     /// Takes a place in the stream back.
     pub fn release(&mut self, cursor: Option<Cursor>) {
         if let (Some(stream), Some(cursor)) = (&mut self.stream, cursor) {
@@ -212,9 +342,29 @@ impl Replication {
     }
 }
 
+impl Replication {
+    /// Bytes of the stream that are held for replicas only, beyond what the backlog may hold.
+    #[must_use]
+    pub fn usage_beyond_backlog(&self) -> usize {
+        self.stream.as_ref().map_or(0, Stream::usage_beyond_backlog)
+    }
+
+    /// Bytes of the backlog, and of the lists that belong to replication.
+    #[must_use]
+    pub fn backlog_usage(&self) -> usize {
+        self.memory_usage() - self.usage_beyond_backlog()
+    }
+}
+
 impl MemoryUsage for Replication {
     fn memory_usage(&self) -> usize {
         let host = self.primary.as_ref().map_or(0, |primary| vec_usage(&primary.host));
-        self.stream.as_ref().map_or(0, MemoryUsage::memory_usage) + vec_usage(&self.replicas) + host
+        let members = self.transfer.as_ref().map_or(0, |transfer| vec_usage(&transfer.members));
+        self.stream.as_ref().map_or(0, MemoryUsage::memory_usage)
+            + vec_usage(&self.replicas)
+            + vec_usage(&self.awaited_psyncs)
+            + vec_usage(&self.waiting)
+            + members
+            + host
     }
 }
