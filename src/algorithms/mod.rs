@@ -10,3 +10,4 @@ pub mod glob;
 pub mod hash;
 pub mod lzf;
 pub mod numbers;
+pub mod slot;

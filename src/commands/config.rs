@@ -135,6 +135,9 @@ fn resetstat(cx: &mut Context<'_>, _: Args<'_>) -> Outcome {
     cx.server.stats.reset();
     cx.server.background.reset_freed_objects();
     cx.server.eviction.reset_durations();
+    if let Some(cluster) = &mut cx.server.cluster {
+        cluster.reset_statistics();
+    }
     let counters = &mut cx.keys.keyspace.counters;
     *counters = Counters { changes: counters.changes, ..Counters::default() };
     cx.reply.ok();

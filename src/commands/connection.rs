@@ -247,6 +247,7 @@ fn introduce(cx: &mut Context<'_>) {
     let redis = cx.server.config.extended_redis_compatibility;
     let zone = cx.server.config.availability_zone.as_bytes();
     let id = cx.client().map_or(0, |client| client.id);
+    let mode = cx.server.mode();
     let reply = &mut *cx.reply;
     reply.map(7 + usize::from(!zone.is_empty()));
     reply.bulk(b"server");
@@ -261,7 +262,7 @@ fn introduce(cx: &mut Context<'_>) {
     reply.bulk(b"id");
     reply.int(id.cast_signed());
     reply.bulk(b"mode");
-    reply.bulk(b"standalone");
+    reply.bulk(mode.as_bytes());
     reply.bulk(b"role");
     reply.bulk(b"master");
     reply.bulk(b"modules");

@@ -5,6 +5,7 @@
 mod arguments;
 mod bitmap;
 mod client;
+mod cluster;
 mod command;
 mod command_log;
 mod config;
@@ -43,6 +44,7 @@ pub fn table() -> CommandTable {
         // One a line.
         bitmap::COMMANDS,
         client::COMMANDS,
+        cluster::COMMANDS,
         command::COMMANDS,
         command_log::COMMANDS,
         config::COMMANDS,

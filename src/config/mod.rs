@@ -32,5 +32,13 @@ pub use text::{Text, os_reason, quote, split_arguments};
 pub use value::Reason;
 pub use words::*;
 
+impl Config {
+    /// How many databases there are: a cluster has a number of its own.
+    #[must_use]
+    pub fn database_count(&self) -> usize {
+        (if self.cluster_enabled { self.cluster_databases } else { self.databases }) as usize
+    }
+}
+
 #[cfg(test)]
 mod tests;

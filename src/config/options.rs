@@ -413,17 +413,17 @@ options! {
     // ---- Cluster ----
 
     /// Runs as a node of a cluster.
-    cluster_enabled: bool = false, "cluster-enabled", yes_no(), IMMUTABLE | INERT;
+    cluster_enabled: bool = false, "cluster-enabled", yes_no(), IMMUTABLE;
     /// File in which the node keeps what it knows of the cluster.
-    cluster_config_file: Text = Text::new("nodes.conf"), "cluster-config-file", checked(check::cluster_config_file), IMMUTABLE | INERT;
+    cluster_config_file: Text = Text::new("nodes.conf"), "cluster-config-file", checked(check::cluster_config_file), IMMUTABLE;
     /// What happens when that file cannot be saved.
     cluster_config_save_behavior: ClusterConfigSaveBehavior = ClusterConfigSaveBehavior::Sync, "cluster-config-save-behavior", Kind::Enum(ClusterConfigSaveBehavior::WORDS), INERT;
     /// Number of databases in a cluster.
-    cluster_databases: u32 = 1, "cluster-databases", int(1, INT_MAX), IMMUTABLE | INERT;
+    cluster_databases: u32 = 1, "cluster-databases", int(1, INT_MAX), IMMUTABLE;
     /// Milliseconds without an answer after which a node counts as down.
     cluster_node_timeout: i64 = 15000, "cluster-node-timeout", int(0, LONG_MAX), INERT;
     /// Port of the cluster bus; 0 is the client port + 10000.
-    cluster_port: u16 = 0, "cluster-port", int(0, 65535), IMMUTABLE | INERT;
+    cluster_port: u16 = 0, "cluster-port", int(0, 65535), IMMUTABLE;
     /// Milliseconds between pings; for tests, 0 derives it from the timeout.
     cluster_ping_interval: i64 = 0, "cluster-ping-interval", int(0, LONG_MAX), HIDDEN | INERT;
     /// Percentage of the nodes that a message tells about.
@@ -435,45 +435,45 @@ options! {
     /// Age of a replica's data, in timeouts, from which it is not promoted; 0 no limit.
     cluster_replica_validity_factor: u32 = 10, "cluster-replica-validity-factor" | "cluster-slave-validity-factor", int(0, INT_MAX), INERT;
     /// Never promotes this replica by itself.
-    cluster_replica_no_failover: bool = false, "cluster-replica-no-failover" | "cluster-slave-no-failover", yes_no(), INERT;
+    cluster_replica_no_failover: bool = false, "cluster-replica-no-failover" | "cluster-slave-no-failover", yes_no();
     /// Milliseconds a failover by hand may take.
     cluster_manual_failover_timeout: i64 = 5000, "cluster-manual-failover-timeout", int(1, INT_MAX), INERT;
     /// Refuses everything while a slot has no node.
-    cluster_require_full_coverage: bool = true, "cluster-require-full-coverage", yes_no(), INERT;
+    cluster_require_full_coverage: bool = true, "cluster-require-full-coverage", yes_no();
     /// Serves reads while the cluster is down.
-    cluster_allow_reads_when_down: bool = false, "cluster-allow-reads-when-down", yes_no(), INERT;
+    cluster_allow_reads_when_down: bool = false, "cluster-allow-reads-when-down", yes_no();
     /// Serves sharded channels while the cluster is down.
-    cluster_allow_pubsubshard_when_down: bool = true, "cluster-allow-pubsubshard-when-down", yes_no(), INERT;
+    cluster_allow_pubsubshard_when_down: bool = true, "cluster-allow-pubsubshard-when-down", yes_no();
     /// Most bytes queued on a link between nodes; 0 no limit.
     cluster_link_sendbuf_limit: u64 = 0, "cluster-link-sendbuf-limit", memory(0, u64::MAX), INERT;
     /// Address told to other nodes.
-    cluster_announce_ip: Text = Text::default(), "cluster-announce-ip", optional_checked(check::announced_ip), INERT;
+    cluster_announce_ip: Text = Text::default(), "cluster-announce-ip", optional_checked(check::announced_ip);
     /// Client port told to other nodes; 0 its own.
-    cluster_announce_port: u16 = 0, "cluster-announce-port", int(0, 65535), INERT;
+    cluster_announce_port: u16 = 0, "cluster-announce-port", int(0, 65535);
     /// TLS port told to other nodes; 0 its own.
     cluster_announce_tls_port: u16 = 0, "cluster-announce-tls-port", int(0, 65535), INERT;
     /// Bus port told to other nodes; 0 its own.
-    cluster_announce_bus_port: u16 = 0, "cluster-announce-bus-port", int(0, 65535), INERT;
+    cluster_announce_bus_port: u16 = 0, "cluster-announce-bus-port", int(0, 65535);
     /// Host name told to other nodes.
-    cluster_announce_hostname: Text = Text::default(), "cluster-announce-hostname", optional_checked(check::announced_hostname), INERT;
+    cluster_announce_hostname: Text = Text::default(), "cluster-announce-hostname", optional_checked(check::announced_hostname);
     /// Name of the node for people.
-    cluster_announce_human_nodename: Text = Text::default(), "cluster-announce-human-nodename", optional_checked(check::announced_node_name), INERT;
+    cluster_announce_human_nodename: Text = Text::default(), "cluster-announce-human-nodename", optional_checked(check::announced_node_name);
     /// IPv4 address told to clients.
-    cluster_announce_client_ipv4: Text = Text::default(), "cluster-announce-client-ipv4", optional_checked(check::ipv4), INERT;
+    cluster_announce_client_ipv4: Text = Text::default(), "cluster-announce-client-ipv4", optional_checked(check::ipv4);
     /// IPv6 address told to clients.
-    cluster_announce_client_ipv6: Text = Text::default(), "cluster-announce-client-ipv6", optional_checked(check::ipv6), INERT;
+    cluster_announce_client_ipv6: Text = Text::default(), "cluster-announce-client-ipv6", optional_checked(check::ipv6);
     /// Port told to clients; 0 its own.
-    cluster_announce_client_port: u16 = 0, "cluster-announce-client-port", int(0, 65535), INERT;
+    cluster_announce_client_port: u16 = 0, "cluster-announce-client-port", int(0, 65535);
     /// TLS port told to clients; 0 its own.
     cluster_announce_client_tls_port: u16 = 0, "cluster-announce-client-tls-port", int(0, 65535), INERT;
     /// What clients are told to connect to.
-    cluster_preferred_endpoint_type: ClusterPreferredEndpointType = ClusterPreferredEndpointType::Ip, "cluster-preferred-endpoint-type", Kind::Enum(ClusterPreferredEndpointType::WORDS), INERT;
+    cluster_preferred_endpoint_type: ClusterPreferredEndpointType = ClusterPreferredEndpointType::Ip, "cluster-preferred-endpoint-type", Kind::Enum(ClusterPreferredEndpointType::WORDS);
     /// Seconds a forgotten node may not come back.
     cluster_blacklist_ttl: u64 = 60, "cluster-blacklist-ttl", int(0, u64::MAX), INERT;
     /// Most entries of the log of slot migrations.
     cluster_slot_migration_log_max_len: u64 = 1000, "cluster-slot-migration-log-max-len", int(0, LONG_MAX), INERT;
     /// Counts use by slot.
-    cluster_slot_stats_enabled: bool = false, "cluster-slot-stats-enabled", yes_no(), INERT;
+    cluster_slot_stats_enabled: bool = false, "cluster-slot-stats-enabled", yes_no();
     /// Bytes still to send up to which a slot migration may finish; -1 no limit.
     slot_migration_max_failover_repl_bytes: i64 = 0, "slot-migration-max-failover-repl-bytes", number(Form::SignedMemory, -1, LONG_MAX), INERT;
 

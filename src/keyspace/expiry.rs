@@ -94,9 +94,9 @@ impl Keyspace {
     }
 
     fn expire_key(&mut self, database: usize, key: &[u8], budget: &mut ExpiryBudget<'_>) {
-        let table = self.databases[database].table_mut();
-        if let Some(position) = table.find(hash(key), key) {
-            let entry = table.remove(position);
+        let entries = &mut self.databases[database];
+        if let Some(position) = entries.table().find(hash(key), key) {
+            let entry = entries.remove(position);
             self.counters.expired += 1;
             self.note(database, Happening::Expired, key);
             (budget.free)(entry);
@@ -115,7 +115,7 @@ impl Keyspace {
             self.note_expired_fields(database, key, expired);
         }
         if emptied {
-            let entry = self.databases[database].table_mut().remove(position);
+            let entry = self.databases[database].remove(position);
             self.note(database, Happening::Emptied, key);
             (budget.free)(entry);
         }

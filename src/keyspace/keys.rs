@@ -98,7 +98,7 @@ impl Keys<'_> {
     /// Deletes an entry whose time has come, and leaves a note of it for whoever runs the command.
     #[cold]
     fn expire_at(&mut self, position: Position) {
-        let entry = self.db_mut().table_mut().remove(position);
+        let entry = self.db_mut().remove(position);
         self.keyspace.counters.expired += 1;
         self.keyspace.note(self.database, Happening::Expired, entry.key());
         self.keyspace.discard(entry);
@@ -254,7 +254,7 @@ impl Keys<'_> {
         if self.keyspace.reports.new_keys {
             self.keyspace.note(self.database, Happening::New, entry.key());
         }
-        self.db_mut().table_mut().insert(hash, entry)
+        self.db_mut().insert(hash, entry)
     }
 
     /// Makes a key hold this string, whatever it held; gives back an entry that had to make room.
@@ -324,7 +324,7 @@ impl Keys<'_> {
     /// Takes a live entry out.
     pub fn remove(&mut self, key: &[u8]) -> Option<Entry> {
         let position = self.find(key)?;
-        Some(self.db_mut().table_mut().remove(position))
+        Some(self.db_mut().remove(position))
     }
 
     /// Deletes a live entry; says whether there was one.

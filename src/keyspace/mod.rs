@@ -132,6 +132,23 @@ impl Keyspace {
         self.databases.swap(first, second);
     }
 
+    /// Begins to count the keys of each hash slot: this is a node of a cluster. The databases must be empty.
+    pub fn count_slots(&mut self) {
+        self.databases.iter_mut().for_each(Database::count_slots);
+    }
+
+    /// How many keys a hash slot has, over all databases.
+    #[must_use]
+    pub fn keys_in_slot(&self, slot: u16) -> usize {
+        self.databases.iter().map(|database| database.keys_in_slot(slot)).sum()
+    }
+
+    /// Bytes of the counts of slots.
+    #[must_use]
+    pub fn slots_usage(&self) -> usize {
+        self.databases.iter().map(Database::slots_usage).sum()
+    }
+
     /// Keys over all databases.
     #[must_use]
     pub fn len(&self) -> usize {

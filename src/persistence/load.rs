@@ -58,7 +58,7 @@ impl LoadOptions {
             access,
             key_delay_us: config.key_load_delay,
             names_keys: !config.hide_user_data_from_log,
-            databases: config.databases as usize,
+            databases: config.database_count(),
         }
     }
 }
@@ -254,15 +254,15 @@ impl<R: Read> Loader<R> {
 
     fn put(&self, keyspace: &mut Keyspace, database: usize, entry: Entry) -> Result<(), LoadError> {
         let options = self.decoder.options();
-        let Some(table) = keyspace.databases_mut().get_mut(database) else {
+        let Some(entries) = keyspace.databases_mut().get_mut(database) else {
             return Err(LoadError::Databases(database));
         };
-        let (table, hash) = (table.table_mut(), hash(entry.key()));
-        match table.find(hash, entry.key()) {
+        let hash = hash(entry.key());
+        match entries.table().find(hash, entry.key()) {
             None => {
-                table.insert(hash, entry);
+                entries.insert(hash, entry);
             }
-            Some(position) if options.replace => drop(table.replace(position, entry)),
+            Some(position) if options.replace => drop(entries.table_mut().replace(position, entry)),
             Some(_) => {
                 let key = options.names_keys.then(|| entry.key().to_vec());
                 return Err(LoadError::DuplicateKey { key, database, offset: self.decoder.offset() });

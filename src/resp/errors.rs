@@ -174,6 +174,10 @@ command_errors! {
         KeysBeyondArguments = "ERR Number of keys can't be greater than number of args",
         NegativeKeys = "ERR Number of keys can't be negative",
         TransientMemory = "ERR Insufficient memory, failed allocating transient memory, too many args.",
+        CrossSlot = "CROSSSLOT Keys in request don't hash to the same slot",
+        SlotNotServed = "CLUSTERDOWN Hash slot not served",
+        ClusterDown = "CLUSTERDOWN The cluster is down",
+        ClusterDownReads = "CLUSTERDOWN The cluster is down and only accepts read commands",
         ClusterDisabled = "ERR This instance has cluster support disabled",
         BusyKey = "BUSYKEY Target key name already exists.",
         InvalidTtl = "ERR Invalid TTL value, must be >= 0",
@@ -501,6 +505,12 @@ command_errors! {
 const REPEATED: usize = 128;
 
 impl CommandError {
+    /// Whether a cluster does not serve the keys; such an error is what it is even where EXEC gets it.
+    #[must_use]
+    pub fn is_redirection(&self) -> bool {
+        matches!(self, Self::CrossSlot | Self::SlotNotServed | Self::ClusterDown | Self::ClusterDownReads)
+    }
+
     /// An error of any text, which begins with its code (`ERR ...`).
     #[must_use]
     pub fn custom(text: impl Into<Vec<u8>>) -> Self {

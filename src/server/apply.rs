@@ -62,6 +62,9 @@ fn apply(server: &mut Server, name: &str) -> Result<(), String> {
         "repl-backlog-size" => server.resize_stream(),
         "min-replicas-to-write" | "min-replicas-max-lag" => server.refresh_good_replicas(),
         "jemalloc-bg-thread" => memory::set_background_purge(server.config.jemalloc_bg_thread),
+        name if name.starts_with("cluster-announce") || name == "cluster-require-full-coverage" => {
+            server.cluster_changed();
+        }
         _ => {}
     }
     Ok(())

@@ -2,6 +2,7 @@
 
 use super::blocking::BlockRequest;
 use super::client::ClientKey;
+use super::cluster::SlotStatistics;
 use super::command::{Args, TableEntry, flag};
 use super::command_log::{CommandCost, CommandLog};
 use super::propagation::OwnRequest;
@@ -92,6 +93,10 @@ impl Call {
             return block;
         }
         server.count(client, entry, nanoseconds, failed);
+        if !in_transaction {
+            let bytes_out = reply.len().saturating_sub(start) as u64;
+            server.count_slot(SlotStatistics { cpu_us: nanoseconds / 1000, bytes_in: 0, bytes_out });
+        }
         let cost = CommandCost {
             microseconds: nanoseconds / 1000,
             request_bytes: args.request_bytes() as u64,

@@ -9,6 +9,7 @@ use super::call::Call;
 use super::client::{Client, ClientKey};
 use super::command::{Args, Command, Group, TableEntry, flag};
 use super::cron::STRANGERS_OUTPUT_MAX;
+use crate::algorithms::slot::slot_of;
 use crate::keyspace::{KeyHash, Keys};
 use crate::memory::MemoryUsage;
 use crate::persistence::LoadingMode;
@@ -59,7 +60,11 @@ impl Engine {
             return Executed::Done;
         }
         let start = reply.len();
+        self.server.begin_slot(None);
         let executed = self.run(client, prepared, args, reply);
+        if executed == Executed::Done {
+            self.server.count_slot_request(args, prepared.command);
+        }
         if executed != Executed::Paused {
             self.apply_reply_mode(client, prepared, start, reply);
             self.server.publish_events(Some((client, reply.protocol())));
@@ -85,7 +90,7 @@ impl Engine {
                 }
             },
         };
-        if let Err(error) = self.check(client, entry, reply.protocol()) {
+        if let Err(error) = self.check(client, entry, args, reply.protocol()) {
             self.refuse(client, Some(entry), &error, reply);
             return Executed::Done;
         }
@@ -123,11 +128,12 @@ impl Engine {
         }
     }
 
-    /// What forbids a command, whatever its arguments.
+    /// What forbids a command, whatever it is asked to do.
     fn check(
         &mut self,
         client: ClientKey,
         entry: &TableEntry,
+        args: Args<'_>,
         protocol: Protocol,
     ) -> Result<(), CommandError> {
         let command = entry.command;
@@ -138,8 +144,12 @@ impl Engine {
         if command.has(flag::NO_MULTI) && record.is_some_and(|record| record.transaction.is_some()) {
             return Err(CommandError::NotInTransaction(entry.full_name.as_str().into()));
         }
-        let flags = command.flags | self.queued_flags(client, command);
         let obeyed = record.is_some_and(Client::is_obeyed);
+        if self.server.cluster.is_some() && !obeyed {
+            let slot = self.server.check_slot(client, entry, args)?;
+            self.server.begin_slot(slot);
+        }
+        let flags = command.flags | self.queued_flags(client, command);
         if self.server.replication.is_replica() && !obeyed {
             self.check_redirection(client, flags)?;
         }
@@ -231,7 +241,8 @@ impl Engine {
         if let Some(entry) = entry {
             self.server.stats.commands[entry.id].rejected += 1;
         }
-        let abort = in_exec.then(|| CommandError::ExecAbortBecause(Box::new(error.clone())));
+        let abort = (in_exec && !error.is_redirection())
+            .then(|| CommandError::ExecAbortBecause(Box::new(error.clone())));
         let error = abort.as_ref().unwrap_or(error);
         self.server.stats.count_error(&error.code());
         error.write(reply);
@@ -348,6 +359,9 @@ impl Engine {
         let Some(record) = self.server.clients.get_mut(client) else { return };
         let mut reply = std::mem::take(&mut record.output);
         // Monitors saw the request when it began to wait.
+        if self.server.cluster.is_some() {
+            self.server.begin_slot(Some(slot_of(key)));
+        }
         let call = Call { client, entry: blocked.command, hint: None, in_transaction: false };
         let again = call.invoke(&mut self.keyspace, &mut self.server, blocked.request.args(), &mut reply);
         self.server.end_unit();
@@ -357,7 +371,10 @@ impl Engine {
         match again {
             // The deadline stays the one of the first attempt.
             Some(_) => self.server.blocked.block(&mut self.server.clients, client, *blocked),
-            None => self.server.clients.needs_attention(client),
+            None => {
+                self.server.count_slot_wait(&blocked.request);
+                self.server.clients.needs_attention(client);
+            }
         }
     }
 

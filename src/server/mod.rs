@@ -6,6 +6,7 @@ pub mod blocking;
 mod call;
 pub mod client;
 pub mod client_eviction;
+pub mod cluster;
 pub mod command;
 pub mod command_log;
 mod context;
@@ -205,6 +206,8 @@ pub struct Server {
     pub identity: Identity,
     /// What the memory limit has led to.
     pub eviction: Eviction,
+    /// What this is as a node of a cluster; `None` when it is none.
+    pub cluster: Option<Box<cluster::Cluster>>,
     /// CLIENT PAUSE.
     pub pause: Option<Pause>,
     /// A signal has asked for the end; SHUTDOWN ABORT takes it back.
@@ -326,6 +329,12 @@ impl Server {
     #[must_use]
     pub fn title(&self) -> ServerTitle {
         if self.config.extended_redis_compatibility { ServerTitle::Redis } else { ServerTitle::Valkey }
+    }
+
+    /// The mode that INFO and HELLO show.
+    #[must_use]
+    pub fn mode(&self) -> &'static str {
+        if self.cluster.is_some() { "cluster" } else { "standalone" }
     }
 
     /// Bytes allocated now, noted for the peak.

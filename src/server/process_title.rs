@@ -42,6 +42,7 @@ fn variable(server: &Server, name: &str) -> String {
         "config-file" => server.identity.config_file.clone(),
         "port" => config.port.to_string(),
         "tls-port" => config.tls_port.to_string(),
+        "server-mode" if server.cluster.is_some() => "[cluster]".to_owned(),
         "unixsocket" => config.unixsocket.as_str().into_owned(),
         _ => String::new(),
     }

@@ -28,9 +28,10 @@ pub(super) fn first_lines(call: &Call) {
 /// The logo on a terminal or where it is asked for, else one line with the same facts.
 pub(super) fn logo(config: &Config) {
     let port = config.port;
+    let mode = if config.cluster_enabled { "cluster" } else { "standalone" };
     let on_terminal = !config.syslog_enabled && config.logfile.is_empty() && std::io::stdout().is_terminal();
     if !on_terminal && !config.always_show_logo {
-        tracing::info!("Running mode=standalone, port={port}.");
+        tracing::info!("Running mode={mode}, port={port}.");
         return;
     }
     let own = env!("CARGO_PKG_VERSION");
@@ -40,7 +41,7 @@ pub(super) fn logo(config: &Config) {
               _______
              |  kg   |
              |_______|            Weighbridge {own}, compatible with Valkey {VALKEY_VERSION}
-                 |                Running in standalone mode, 64 bit
+                 |                Running in {mode} mode, 64 bit
       ___________|___________     Port: {port}
      /_______________________\\    PID: {pid}
     [_________________________]

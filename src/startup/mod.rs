@@ -1,6 +1,7 @@
 //! From the command line to a running server: configuration, checks, the process's surroundings, the event loop.
 
 mod banner;
+mod cluster;
 mod process;
 mod saving;
 mod serve;

@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use tokio::task::LocalSet;
 use tokio::time::Instant;
 
-use super::{banner, saving, system_checks};
+use super::{banner, cluster, saving, system_checks};
 use crate::commands;
 use crate::config::Config;
 use crate::keyspace::Keyspace;
@@ -70,7 +70,7 @@ pub fn build(
     tasks: mpsc::UnboundedSender<Task>,
 ) -> std::io::Result<Engine> {
     let commands = Box::leak(Box::new(commands::table()));
-    let mut keyspace = Keyspace::new(config.databases as usize);
+    let mut keyspace = Keyspace::new(config.database_count());
     let mut server = Server {
         limits: server::limits(&config),
         config,
@@ -92,6 +92,7 @@ pub fn build(
         primary_link: Default::default(),
         identity,
         eviction: Default::default(),
+        cluster: None,
         pause: None,
         shutdown_asked: None,
         held: Vec::new(),
@@ -115,6 +116,7 @@ async fn serve(
     shared: Rc<Shared>,
     mut requests: mpsc::UnboundedReceiver<Task>,
 ) -> Result<Infallible, Stopped> {
+    cluster::open(&mut shared.engine.borrow_mut()).map_err(stop_for)?;
     let mut listeners = open_listeners(&shared)?;
     let mut interrupts = signal(SignalKind::interrupt()).map_err(stop_for)?;
     let mut terminations = signal(SignalKind::terminate()).map_err(stop_for)?;
@@ -136,6 +138,7 @@ async fn serve(
             result = &mut load, if !is_loaded => {
                 result.map_err(|_| Stopped)?;
                 is_loaded = true;
+                cluster::take_slots(&mut shared.engine.borrow_mut());
                 say_ready(&shared);
             }
             Some(task) = requests.recv() => perform(&shared, &mut listeners, task),

@@ -146,6 +146,9 @@ pub(super) const SWAPDB: Command = Command {
 };
 
 fn swapdb(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
+    if cx.server.cluster.is_some() {
+        return Err(CommandError::custom("ERR SWAPDB is not allowed in cluster mode"));
+    }
     let count = cx.keys.keyspace.databases().len();
     let first = database_number(args.at(1), CommandError::InvalidFirstDb)?;
     let second = database_number(args.at(2), CommandError::InvalidSecondDb)?;

@@ -4,6 +4,7 @@ use std::cmp::Ordering;
 
 use super::super::arguments::{integer, is_word};
 use crate::algorithms::numbers::parse_f64;
+use crate::algorithms::slot::{slot_of, slot_of_pattern};
 use crate::config::EventClasses;
 use crate::keyspace::{Entry, Keys, StringRef, ValueRef};
 use crate::resp::CommandError;
@@ -62,6 +63,24 @@ impl<'a> Plan<'a> {
             }
         }
         Ok(plan)
+    }
+
+    /// A node of a cluster can only read keys of the slot that it was asked for: patterns must stand for no others.
+    fn check_slot(&self, key: &[u8]) -> Result<(), CommandError> {
+        let denied = |option: &str| {
+            CommandError::custom(format!(
+                "ERR {option} option of SORT denied in Cluster mode when keys formed by the pattern may be in different slots."
+            ))
+        };
+        let slot = Some(slot_of(key));
+        let elsewhere = |pattern: &[u8]| slot_of_pattern(pattern) != slot;
+        if self.by.is_some_and(|pattern| pattern.contains(&b'*') && elsewhere(pattern)) {
+            return Err(denied("BY"));
+        }
+        if self.get.iter().any(|pattern| *pattern != b"#" && elsewhere(pattern)) {
+            return Err(denied("GET"));
+        }
+        Ok(())
     }
 
     /// Which of `len` elements LIMIT leaves.
@@ -152,6 +171,9 @@ fn sort_ro(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
 
 fn sort_key(cx: &mut Context<'_>, args: Args<'_>, may_store: bool) -> Outcome {
     let mut plan = Plan::parse(args, may_store)?;
+    if cx.server.cluster.is_some() {
+        plan.check_slot(args.at(1))?;
+    }
     let (mut elements, is_set) = elements(&mut cx.keys, args.at(1))?;
     // BY a pattern without a star asks for no order. A set has none of its own, and what is stored must not depend
     // on chance.

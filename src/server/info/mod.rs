@@ -45,8 +45,13 @@ const SECTIONS: &[Section] = &[
     section("commandstats", "Commandstats", false, activity::command_stats),
     section("errorstats", "Errorstats", true, activity::error_stats),
     section("latencystats", "Latencystats", false, activity::latency_stats),
-    section("cluster", "Cluster", true, |fields, _, _| fields.field("cluster_enabled", 0)),
-    section("cluster_info", "Cluster Info", false, |_, _, _| ()),
+    section("cluster", "Cluster", true, |fields, _, server| {
+        fields.field("cluster_enabled", u8::from(server.cluster.is_some()));
+    }),
+    section("cluster_info", "Cluster Info", false, |fields, _, server| {
+        let info = server.cluster.as_ref().map(|cluster| cluster.info(&server.config)).unwrap_or_default();
+        info.iter().for_each(|(name, value)| fields.field(name, value));
+    }),
     section("scriptingengines", "Scripting Engines", false, activity::scripting_engines),
     section("keyspace", "Keyspace", true, activity::keyspace),
 ];

@@ -21,7 +21,7 @@ pub(super) fn server(fields: &mut Fields, _: &Keyspace, server: &mut Server) {
         ("redis_git_sha1", &"00000000"),
         ("redis_git_dirty", &0),
         ("redis_build_id", &format_args!("{:x}", crate::algorithms::crc64::checksum(BUILD))),
-        (mode, &"standalone"),
+        (mode, &server.mode()),
         ("os", &process::os_description()),
         ("arch_bits", &usize::BITS),
         ("monotonic_clock", &"POSIX clock_gettime"),

@@ -1,0 +1,324 @@
+//! What gives slots to this node and takes them away, and what looks at their keys.
+
+use super::{ADMIN_COMMAND, CLUSTER_COMMAND, enabled, expect_own_id, slot, subcommand_syntax};
+use crate::algorithms::slot::{SLOTS, slot_of};
+use crate::commands::arguments::{integer, is_word};
+use crate::commands::timeout::deadline_of_ms;
+use crate::config::EventClasses;
+use crate::keyspace::Keys;
+use crate::resp::CommandError;
+use crate::server::Context;
+use crate::server::command::{Arg, Args, Command, Outcome, category, flag};
+
+/// What happens to the slots of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Change {
+    Assign,
+    Unassign,
+}
+
+/// `start-slot end-slot` in a command's documented syntax.
+const RANGE: Arg = Arg::block("range", &[Arg::integer("start-slot"), Arg::integer("end-slot")]).multiple();
+
+pub(super) const ADDSLOTS: Command = Command {
+    name: "addslots",
+    arity: -3,
+    complexity: "O(N), N slots.",
+    summary: "Gives slots to this node.",
+    arguments: &[Arg::integer("slot").multiple()],
+    handler: |cx, args| change_slots(cx, args, Change::Assign),
+    ..ADMIN_COMMAND
+};
+
+pub(super) const DELSLOTS: Command = Command {
+    name: "delslots",
+    arity: -3,
+    complexity: "O(N), N slots.",
+    summary: "Takes slots away from this node.",
+    arguments: &[Arg::integer("slot").multiple()],
+    handler: |cx, args| change_slots(cx, args, Change::Unassign),
+    ..ADMIN_COMMAND
+};
+
+fn change_slots(cx: &mut Context<'_>, args: Args<'_>, change: Change) -> Outcome {
+    enabled(cx)?;
+    let slots: Result<Vec<u16>, _> = args.from(2).iter().map(slot).collect();
+    apply(cx, slots?.into_iter().map(|slot| Ok((slot, slot))), change)
+}
+
+pub(super) const ADDSLOTSRANGE: Command = Command {
+    name: "addslotsrange",
+    arity: -4,
+    since: "7.0.0",
+    complexity: "O(N), N slots in the ranges.",
+    summary: "Gives ranges of slots to this node.",
+    arguments: &[RANGE],
+    handler: |cx, args| change_ranges(cx, args, Change::Assign),
+    ..ADMIN_COMMAND
+};
+
+pub(super) const DELSLOTSRANGE: Command = Command {
+    name: "delslotsrange",
+    arity: -4,
+    since: "7.0.0",
+    complexity: "O(N), N slots in the ranges.",
+    summary: "Takes ranges of slots away from this node.",
+    arguments: &[RANGE],
+    handler: |cx, args| change_ranges(cx, args, Change::Unassign),
+    ..ADMIN_COMMAND
+};
+
+fn change_ranges(cx: &mut Context<'_>, args: Args<'_>, change: Change) -> Outcome {
+    enabled(cx)?;
+    if !args.len().is_multiple_of(2) {
+        return Err(CommandError::WrongArity(cx.command.full_name.as_str().into()));
+    }
+    let ends = args.from(2);
+    let ranges = (0..ends.len()).step_by(2).map(|first| {
+        let (start, end) = (slot(ends.at(first))?, slot(ends.at(first + 1))?);
+        if start > end {
+            let text = format!("ERR start slot number {start} is greater than end slot number {end}");
+            return Err(CommandError::custom(text));
+        }
+        Ok((start, end))
+    });
+    apply(cx, ranges, change)
+}
+
+/// Checks all ranges, each in its turn, before any of them changes anything.
+fn apply(
+    cx: &mut Context<'_>,
+    ranges: impl Iterator<Item = Result<(u16, u16), CommandError>>,
+    change: Change,
+) -> Outcome {
+    let cluster = enabled(cx)?;
+    let mut named = vec![false; SLOTS];
+    for range in ranges {
+        let (start, end) = range?;
+        for slot in start..=end {
+            let refusal = match change {
+                Change::Unassign if !cluster.serves(slot) => Some("is already unassigned"),
+                Change::Assign if cluster.serves(slot) => Some("is already busy"),
+                _ => named
+                    .get_mut(usize::from(slot))
+                    .is_some_and(|named| std::mem::replace(named, true))
+                    .then_some("specified multiple times"),
+            };
+            if let Some(refusal) = refusal {
+                return Err(CommandError::custom(format!("ERR Slot {slot} {refusal}")));
+            }
+        }
+    }
+    for slot in (0..SLOTS as u16).filter(|slot| named.get(usize::from(*slot)) == Some(&true)) {
+        match change {
+            Change::Assign => cluster.assign(slot),
+            Change::Unassign => cluster.unassign(slot),
+        }
+    }
+    cx.server.cluster_changed();
+    cx.reply.ok();
+    Ok(())
+}
+
+pub(super) const FLUSHSLOTS: Command = Command {
+    name: "flushslots",
+    arity: 2,
+    summary: "Takes every slot away from this node.",
+    handler: flushslots,
+    ..ADMIN_COMMAND
+};
+
+fn flushslots(cx: &mut Context<'_>, _: Args<'_>) -> Outcome {
+    enabled(cx)?;
+    if !cx.keys.keyspace.is_empty() {
+        return Err(CommandError::custom("ERR DB must be empty to perform CLUSTER FLUSHSLOTS."));
+    }
+    let cluster = enabled(cx)?;
+    (0..SLOTS as u16).for_each(|slot| cluster.unassign(slot));
+    cx.server.cluster_changed();
+    cx.reply.ok();
+    Ok(())
+}
+
+pub(super) const SETSLOT: Command = Command {
+    name: "setslot",
+    arity: -4,
+    summary: "Says where a slot is, or that it is on its way.",
+    arguments: &[
+        Arg::integer("slot"),
+        Arg::one_of(
+            "subcommand",
+            &[
+                Arg::string("importing").token("IMPORTING"),
+                Arg::string("migrating").token("MIGRATING"),
+                Arg::string("node").token("NODE"),
+                Arg::flag("stable", "STABLE"),
+            ],
+        ),
+        Arg::integer("timeout").token("TIMEOUT").since("8.0.0").optional(),
+    ],
+    history: &[("8.0.0", "New option: `TIMEOUT`.")],
+    handler: setslot,
+    ..ADMIN_COMMAND
+};
+
+fn setslot(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
+    enabled(cx)?;
+    let (slot, action, node) = (slot(args.at(2))?, args.at(3), args.get(4));
+    let serves = enabled(cx)?.serves(slot);
+    let options_at = match node {
+        _ if is_word(action, "stable") => 4,
+        Some(id) if is_word(action, "node") => {
+            expect_own_id(cx, id)?;
+            5
+        }
+        Some(id) if is_word(action, "migrating") || is_word(action, "importing") => {
+            let owned = is_word(action, "importing");
+            if serves == owned {
+                let what = if owned { "I'm already the owner" } else { "I'm not the owner" };
+                return Err(CommandError::custom(format!("ERR {what} of hash slot {slot}")));
+            }
+            if enabled(cx)?.id.as_bytes() == id {
+                return Err(CommandError::custom("ERR Target node is myself"));
+            }
+            return Err(CommandError::custom([b"ERR I don't know about node ".as_slice(), id].concat()));
+        }
+        _ => {
+            let text = "ERR Invalid CLUSTER SETSLOT action or number of arguments. Try CLUSTER HELP";
+            return Err(CommandError::custom(text));
+        }
+    };
+    let options = args.from(options_at);
+    for (index, word) in options.iter().enumerate() {
+        if is_word(word, "timeout") {
+            let value =
+                options.get(index + 1).ok_or_else(|| CommandError::custom("ERR Missing timeout value"))?;
+            deadline_of_ms(value, cx.now_ms())?;
+        }
+    }
+    if options_at == 5 {
+        enabled(cx)?.assign(slot);
+    }
+    cx.server.cluster_changed();
+    cx.reply.ok();
+    Ok(())
+}
+
+pub(super) const KEYSLOT: Command = Command {
+    name: "keyslot",
+    arity: 3,
+    flags: flag::STALE,
+    complexity: "O(N), N bytes of the key.",
+    summary: "Gives the slot of a key.",
+    arguments: &[Arg::string("key")],
+    handler: keyslot,
+    ..CLUSTER_COMMAND
+};
+
+fn keyslot(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
+    enabled(cx)?;
+    cx.reply.int(slot_of(args.at(2)).into());
+    Ok(())
+}
+
+/// A slot as COUNTKEYSINSLOT and GETKEYSINSLOT take it.
+fn slot_to_look_at(number: i64) -> Option<u16> {
+    u16::try_from(number).ok().filter(|slot| usize::from(*slot) < SLOTS)
+}
+
+pub(super) const COUNTKEYSINSLOT: Command = Command {
+    name: "countkeysinslot",
+    arity: 3,
+    flags: flag::STALE,
+    summary: "Tells how many keys of the selected database are in a slot.",
+    arguments: &[Arg::integer("slot")],
+    handler: countkeysinslot,
+    ..CLUSTER_COMMAND
+};
+
+fn countkeysinslot(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
+    enabled(cx)?;
+    let slot =
+        slot_to_look_at(integer(args.at(2))?).ok_or_else(|| CommandError::custom("ERR Invalid slot"))?;
+    cx.reply.int(cx.keys.db().keys_in_slot(slot) as i64);
+    Ok(())
+}
+
+pub(super) const GETKEYSINSLOT: Command = Command {
+    name: "getkeysinslot",
+    arity: 4,
+    flags: flag::STALE,
+    complexity: "O(N), N keys of the database.",
+    summary: "Gives keys of the selected database that are in a slot.",
+    arguments: &[Arg::integer("slot"), Arg::integer("count")],
+    tips: &["nondeterministic_output"],
+    handler: getkeysinslot,
+    ..CLUSTER_COMMAND
+};
+
+fn getkeysinslot(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
+    enabled(cx)?;
+    let (number, count) = (integer(args.at(2))?, integer(args.at(3))?);
+    let wanted = slot_to_look_at(number).zip(usize::try_from(count).ok());
+    let (slot, count) = wanted.ok_or_else(|| CommandError::custom("ERR Invalid slot or number of keys"))?;
+    let keys = keys_in_slot(&cx.keys, slot, count);
+    cx.reply.array(keys.len());
+    keys.iter().for_each(|key| cx.reply.bulk(key));
+    Ok(())
+}
+
+/// Keys of the selected database in a slot, `most` at most; looks no further than it has to.
+fn keys_in_slot(keys: &Keys<'_>, slot: u16, most: usize) -> Vec<Vec<u8>> {
+    let count = keys.db().keys_in_slot(slot).min(most);
+    let mut found = Vec::with_capacity(count);
+    if count > 0 {
+        let entries = keys.db().table().iter();
+        found.extend(
+            entries.filter(|entry| slot_of(entry.key()) == slot).take(count).map(|e| e.key().to_vec()),
+        );
+    }
+    found
+}
+
+pub(super) const FLUSHSLOT: Command = Command {
+    name: "flushslot",
+    arity: -3,
+    flags: flag::ADMIN | flag::NO_ASYNC_LOADING | flag::WRITE,
+    categories: category::KEYSPACE,
+    since: "9.0.0",
+    complexity: "O(N), N keys of the databases.",
+    summary: "Deletes every key of a slot.",
+    arguments: &[
+        Arg::integer("slot"),
+        Arg::one_of("flush-type", &[Arg::flag("async", "ASYNC"), Arg::flag("sync", "SYNC")]).optional(),
+    ],
+    handler: flushslot,
+    ..CLUSTER_COMMAND
+};
+
+fn flushslot(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
+    enabled(cx)?;
+    let slot = slot(args.at(2))?;
+    let lazily = match args.get(3) {
+        _ if args.len() > 4 => return Err(subcommand_syntax(args)),
+        None => cx.server.config.lazyfree_lazy_user_flush,
+        Some(word) if is_word(word, "async") => true,
+        Some(word) if is_word(word, "sync") => false,
+        Some(_) => {
+            return Err(CommandError::custom("ERR CLUSTER FLUSHSLOT only supports SYNC|ASYNC option"));
+        }
+    };
+    let own = cx.keys.database;
+    for database in 0..cx.keys.keyspace.databases().len() {
+        cx.keys.database = database;
+        for key in keys_in_slot(&cx.keys, slot, usize::MAX) {
+            if let Some(entry) = cx.keys.remove(&key) {
+                cx.changed(EventClasses::GENERIC, "del", &key);
+                cx.server.background.free_entry(entry, lazily);
+            }
+        }
+    }
+    cx.keys.database = own;
+    cx.reply.ok();
+    Ok(())
+}
