@@ -112,7 +112,7 @@ impl Keyspace {
     /// Takes a victim out.
     pub fn evict(&mut self, victim: Victim) -> Entry {
         self.counters.evicted += 1;
-        self.databases[victim.database].table_mut().remove(victim.position)
+        self.databases[victim.database].remove(victim.position)
     }
 
     fn best_victim(&mut self, policy: EvictionPolicy, now_ms: i64) -> Option<Victim> {
