@@ -62,14 +62,14 @@ impl Batch {
     /// A key is there already, or its database is not.
     pub fn put_into(self, databases: &mut [Database], names_keys: bool) -> Result<(), LoadError> {
         for (database, hash, entry) in self.entries {
-            let Some(table) = databases.get_mut(database).map(Database::table_mut) else {
+            let Some(entries) = databases.get_mut(database) else {
                 return Err(LoadError::Databases(database));
             };
-            if table.find(hash, entry.key()).is_some() {
+            if entries.table().find(hash, entry.key()).is_some() {
                 let key = names_keys.then(|| entry.key().to_vec());
                 return Err(LoadError::DuplicateKey { key, database, offset: self.offset });
             }
-            table.insert(hash, entry);
+            entries.insert(hash, entry);
         }
         Ok(())
     }
