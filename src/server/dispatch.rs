@@ -378,10 +378,12 @@ impl Engine {
         }
     }
 
+    /// The type of what is under a key and has not expired. An expired entry stays: it goes, and is told to have gone,
+    /// when a command comes across it.
     fn type_of(&mut self, database: usize, key: &[u8]) -> Option<ValueType> {
         let now_ms = self.server.now_ms;
-        let mut keys = Keys { keyspace: &mut self.keyspace, database, now_ms, hint: None, touches: false };
-        keys.peek(key).map(|entry| entry.value_type())
+        let keys = Keys { keyspace: &mut self.keyspace, database, now_ms, hint: None, touches: false };
+        keys.raw(key).filter(|entry| !entry.is_expired(now_ms)).map(|entry| entry.value_type())
     }
 
     /// Replies to blocked clients whose time is over.

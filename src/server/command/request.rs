@@ -35,6 +35,19 @@ impl<'a> Args<'a> {
         self.buffer.len()
     }
 
+    /// The request as it came over the wire, if it came as an array of bulk strings with no digit too many: the very
+    /// bytes by which it would be encoded again.
+    #[must_use]
+    pub fn encoded(&self) -> Option<&'a [u8]> {
+        /// A mark before a number and the end of line after it.
+        const HEADER: usize = 3;
+        let digits = |number: usize| number.checked_ilog10().map_or(1, |log| log as usize + 1);
+        let arguments: usize =
+            self.ranges.iter().map(|range| HEADER + digits(range.len) + range.len + 2).sum();
+        let length = HEADER + digits(self.ranges.len()) + arguments;
+        (self.buffer.len() == length && self.buffer.starts_with(b"*")).then_some(self.buffer)
+    }
+
     /// The argument at `index`; empty when there is none (handlers run after the arity check).
     #[inline]
     #[must_use]
@@ -96,5 +109,32 @@ impl Request {
     #[must_use]
     pub fn memory_usage(&self) -> usize {
         vec_usage(&self.buffer) + vec_usage(&self.ranges)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::resp::{Limits, Parser, Progress};
+
+    fn is_canonical(request: &[u8]) -> bool {
+        let limits = Limits { authenticated: true, max_bulk_len: 1000, from_primary: false };
+        let (mut bytes, mut ranges) = (request.to_vec(), Vec::new());
+        let parsed = Parser::new().parse(&mut bytes, &limits, &mut ranges);
+        let Progress::Request { consumed } = parsed else { return false };
+        Args::new(bytes.get(..consumed).unwrap(), &ranges).encoded() == Some(request)
+    }
+
+    #[test]
+    fn only_canonical_requests_are_passed_on_as_they_came() {
+        assert!(is_canonical(b"*1\r\n$4\r\nPING\r\n"));
+        assert!(is_canonical(b"*2\r\n$10\r\n0123456789\r\n$0\r\n\r\n"));
+        assert!(!is_canonical(b"*01\r\n$4\r\nPING\r\n"));
+        assert!(!is_canonical(b"*1\r\n$04\r\nPING\r\n"));
+        assert!(!is_canonical(b"PING a\r\n"));
+        let mut owned = Request::default();
+        owned.push(b"SET");
+        assert_eq!(owned.args().encoded(), None);
     }
 }

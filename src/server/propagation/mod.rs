@@ -174,6 +174,17 @@ impl Propagation {
         }
     }
 
+    /// The same of a request that may stand encoded already.
+    fn push_request(&mut self, database: usize, targets: Targets, args: Args<'_>) {
+        let targets = targets.and(self.listeners);
+        if let (true, Some(encoded)) = (targets.any(), args.encoded()) {
+            self.bytes.extend_from_slice(encoded);
+            self.effects.push(Effect { database, targets, end: self.bytes.len() });
+        } else {
+            self.push(database, targets, args.iter());
+        }
+    }
+
     /// Writes what one stream gets of the unit.
     fn write_unit(
         &self,
@@ -342,7 +353,7 @@ impl Context<'_> {
         let targets = if changed { Targets::ALL } else { forced };
         if !replaced && targets.any() {
             let propagation = &mut self.server.propagation;
-            propagation.push(self.keys.database, targets.and(propagation.allowed), args.iter());
+            propagation.push_request(self.keys.database, targets.and(propagation.allowed), args);
         }
     }
 }
