@@ -365,15 +365,22 @@ fn protocol_failure(
     failure: &ProtocolError,
     reply: &mut Reply,
 ) {
-    failure.write(reply);
     engine.server.stats.count_error("ERR");
     if let Some(client) = engine.server.clients.get_mut(connection.key) {
-        let reason = failure.log_reason();
-        tracing::debug!("Protocol error ({reason}) from client: id={} addr={}", client.id, client.address);
+        let line = format!(
+            "Protocol error ({}) from client: id={} addr={}",
+            failure.log_reason(),
+            client.id,
+            client.address
+        );
         client.close_after_reply = true;
         if let Some(stream) = &mut client.primary {
             // Where such a stream was cannot be trusted.
             stream.unusable = true;
+            tracing::warn!("{line}");
+        } else {
+            failure.write(reply);
+            tracing::debug!("{line}");
         }
     }
 }
