@@ -237,7 +237,7 @@ impl Subject for Inside {
     }
 
     fn told(&mut self) -> Vec<u8> {
-        self.inner.engine.server.propagation.aof.take()
+        std::mem::take(self.inner.engine.server.aof.begin_feed(None))
     }
 
     fn begin(&mut self) {
@@ -250,6 +250,7 @@ impl Subject for Inside {
 #[test]
 fn this_server_tells_what_the_files_say() {
     let mut inner = InProcess::start();
+    inner.engine.server.expect_aof();
     inner.engine.server.propagation.set_aof_listens(true);
     check(&mut Inside { inner });
 }

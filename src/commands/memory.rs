@@ -122,7 +122,7 @@ fn holders(figures: &MemoryFigures) -> [(&'static str, usize); 13] {
         ("cluster.links", 0),
         ("cluster.slot_import", 0),
         ("cluster.slot_export", 0),
-        ("aof.buffer", 0),
+        ("aof.buffer", figures.aof_buffer),
         ("lua.caches", 0),
         ("functions.caches", 0),
     ]

@@ -1,4 +1,4 @@
-//! Snapshots at a client's word: SAVE, BGSAVE, LASTSAVE.
+//! Snapshots and rewrites at a client's word: SAVE, BGSAVE, BGREWRITEAOF, LASTSAVE.
 
 use crate::memory::MemoryUsage;
 use crate::resp::CommandError;
@@ -6,7 +6,7 @@ use crate::server::Context;
 use crate::server::command::{Arg, Args, Command, Group, Outcome, flag};
 
 /// The family.
-pub(super) const COMMANDS: &[Command] = &[SAVE, BGSAVE, LASTSAVE];
+pub(super) const COMMANDS: &[Command] = &[SAVE, BGSAVE, BGREWRITEAOF, LASTSAVE];
 
 const SAVE: Command = Command {
     name: "save",
@@ -120,6 +120,35 @@ fn cancel(cx: &mut Context<'_>) -> Outcome {
     } else {
         return Err(CommandError::SaveNotInProgress);
     }
+    Ok(())
+}
+
+const BGREWRITEAOF: Command = Command {
+    name: "bgrewriteaof",
+    arity: 1,
+    flags: flag::NO_ASYNC_LOADING | flag::ADMIN | flag::NOSCRIPT,
+    group: Group::Server,
+    since: "1.0.0",
+    complexity: "O(1)",
+    summary: "Rewrites the append-only file in a child process, so that it is no longer than the data need.",
+    handler: bgrewriteaof,
+    ..Command::DEFAULT
+};
+
+fn bgrewriteaof(cx: &mut Context<'_>, _: Args<'_>) -> Outcome {
+    if cx.server.aof.is_rewriting() {
+        return Err(CommandError::RewriteInProgress);
+    }
+    if cx.server.persistence.has_child() || cx.in_transaction {
+        cx.server.aof.schedule_rewrite();
+        tracing::info!("Background append only file rewriting scheduled.");
+        cx.reply.simple("Background append only file rewriting scheduled");
+        return Ok(());
+    }
+    if !cx.server.rewrite_aof(cx.keys.keyspace) {
+        return Err(CommandError::RewriteFailed);
+    }
+    cx.reply.simple("Background append only file rewriting started");
     Ok(())
 }
 

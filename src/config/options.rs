@@ -331,29 +331,29 @@ options! {
     // ---- Append-only file ----
 
     /// Logs every write to a file that is replayed at start.
-    appendonly: bool = false, "appendonly", yes_no(), DENY_LOADING | INERT;
+    appendonly: bool = false, "appendonly", yes_no(), DENY_LOADING;
     /// Base name of the append-only files.
-    appendfilename: Text = Text::new("appendonly.aof"), "appendfilename", checked(check::appendfilename), IMMUTABLE | INERT;
+    appendfilename: Text = Text::new("appendonly.aof"), "appendfilename", checked(check::appendfilename), IMMUTABLE;
     /// Directory of the append-only files.
-    appenddirname: Text = Text::new("appendonlydir"), "appenddirname", checked(check::appenddirname), IMMUTABLE | INERT;
+    appenddirname: Text = Text::new("appendonlydir"), "appenddirname", checked(check::appenddirname), IMMUTABLE;
     /// When the append-only file is forced to disk.
-    appendfsync: AppendFsync = AppendFsync::Everysec, "appendfsync", Kind::Enum(AppendFsync::WORDS), INERT;
+    appendfsync: AppendFsync = AppendFsync::Everysec, "appendfsync", Kind::Enum(AppendFsync::WORDS);
     /// Does not force it to disk while a child is saving.
-    no_appendfsync_on_rewrite: bool = false, "no-appendfsync-on-rewrite", yes_no(), INERT;
+    no_appendfsync_on_rewrite: bool = false, "no-appendfsync-on-rewrite", yes_no();
     /// Growth in percent at which it is rewritten; 0 never.
-    auto_aof_rewrite_percentage: u32 = 100, "auto-aof-rewrite-percentage", int(0, INT_MAX), INERT;
+    auto_aof_rewrite_percentage: u32 = 100, "auto-aof-rewrite-percentage", int(0, INT_MAX);
     /// Size below which it is not rewritten.
-    auto_aof_rewrite_min_size: u64 = 64 << 20, "auto-aof-rewrite-min-size", memory(0, LONG_MAX), INERT;
+    auto_aof_rewrite_min_size: u64 = 64 << 20, "auto-aof-rewrite-min-size", memory(0, LONG_MAX);
     /// Loads a file that ends in the middle of a command.
-    aof_load_truncated: bool = true, "aof-load-truncated", yes_no(), INERT;
+    aof_load_truncated: bool = true, "aof-load-truncated", yes_no();
     /// Starts the rewritten file with a snapshot.
-    aof_use_rdb_preamble: bool = true, "aof-use-rdb-preamble", yes_no(), INERT;
+    aof_use_rdb_preamble: bool = true, "aof-use-rdb-preamble", yes_no();
     /// Adds times to the file, to restore up to one of them.
-    aof_timestamp_enabled: bool = false, "aof-timestamp-enabled", yes_no(), INERT;
+    aof_timestamp_enabled: bool = false, "aof-timestamp-enabled", yes_no();
     /// Forces the rewritten file to disk bit by bit.
-    aof_rewrite_incremental_fsync: bool = true, "aof-rewrite-incremental-fsync", yes_no(), INERT;
+    aof_rewrite_incremental_fsync: bool = true, "aof-rewrite-incremental-fsync", yes_no();
     /// Keeps files that a rewrite replaced; for tests.
-    aof_disable_auto_gc: bool = false, "aof-disable-auto-gc", yes_no(), HIDDEN | INERT;
+    aof_disable_auto_gc: bool = false, "aof-disable-auto-gc", yes_no(), HIDDEN;
 
     // ---- Replication ----
 

@@ -20,6 +20,7 @@ pub fn run_cron(shared: &Shared) -> u64 {
         engine.server.config.hz.max(1)
     };
     check_connections(shared, hz as usize);
+    shared.engine.borrow_mut().server.flush_aof(false);
     shared.wake_if_needed();
     1000 / u64::from(hz)
 }

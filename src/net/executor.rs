@@ -74,6 +74,8 @@ struct Batch {
     keys: Vec<KeyHash>,
     /// The command looked up last: requests of a pipeline are mostly alike.
     last: Option<&'static TableEntry>,
+    /// Connections with replies that are sent once the append-only file is written.
+    unsent: Vec<Rc<Connection>>,
     /// Bytes of the list of ready connections that the batch was made from.
     ready_bytes: usize,
 }
@@ -91,6 +93,8 @@ pub async fn run(shared: Rc<Shared>) {
         let mut engine = shared.engine.borrow_mut();
         let commands_before = engine.server.stats.commands_processed;
         engine.server.now_ms = clock::unix_ms();
+        engine.server.hear_of_aof();
+        release(&shared, &mut engine);
         engine.expire_blocked();
         for connection in ready.drain(..) {
             connection.queued.set(false);
@@ -101,6 +105,7 @@ pub async fn run(shared: Rc<Shared>) {
         }
         batch.execute(&shared, &mut engine);
         engine.continue_eviction();
+        engine.server.flush_aof(false);
         attend(&shared, &mut engine);
         engine.server.evict_clients();
         attend(&shared, &mut engine);
@@ -197,10 +202,19 @@ impl Batch {
         engine.server.connection_lists_bytes = shared.lists_usage() + self.memory_usage();
         let turns = std::mem::take(&mut self.turns);
         let mut ahead = Ahead::of(&self.keys);
+        let mut unsent = std::mem::take(&mut self.unsent);
         for turn in &turns {
-            self.run_turn(shared, engine, turn, &mut ahead);
+            if self.run_turn(shared, engine, turn, &mut ahead) {
+                unsent.push(Rc::clone(&turn.connection));
+            }
         }
-        self.turns = turns;
+        if !unsent.is_empty() {
+            engine.server.flush_aof(false);
+        }
+        for connection in unsent.drain(..) {
+            let _ = write_output(shared, engine, &connection);
+        }
+        (self.turns, self.unsent) = (turns, unsent);
         self.turns.clear();
         self.requests.clear();
         self.args.clear();
@@ -208,9 +222,10 @@ impl Batch {
         self.keys.clear();
     }
 
-    fn run_turn(&self, shared: &Shared, engine: &mut Engine, turn: &Turn, ahead: &mut Ahead<'_>) {
+    /// Runs a connection's requests and sends the replies; `true` when the append-only file has to be written before.
+    fn run_turn(&self, shared: &Shared, engine: &mut Engine, turn: &Turn, ahead: &mut Ahead<'_>) -> bool {
         let connection = &turn.connection;
-        let Some(client) = engine.server.clients.get_mut(connection.key) else { return };
+        let Some(client) = engine.server.clients.get_mut(connection.key) else { return false };
         let mut reply = std::mem::take(&mut client.output);
         reply.begin(OUTPUT_MIN);
         let mut input = connection.input.borrow_mut();
@@ -230,10 +245,14 @@ impl Batch {
             client.query = figures;
             client.output = reply;
         }
-        let _ = write_output(shared, engine, connection);
+        let writes_first = engine.server.aof.writes_first();
+        if !writes_first {
+            let _ = write_output(shared, engine, connection);
+        }
         if turn.more && !stopped {
             shared.enqueue(connection);
         }
+        writes_first
     }
 
     /// Runs a connection's requests in order; gives the bytes that are done with, and whether it stopped early.
@@ -283,6 +302,7 @@ impl MemoryUsage for Batch {
             + vec_usage(&self.requests)
             + vec_usage(&self.args)
             + vec_usage(&self.keys)
+            + vec_usage(&self.unsent)
             + self.ready_bytes
     }
 }
@@ -398,6 +418,15 @@ fn attend(shared: &Shared, engine: &mut Engine) {
     }
 }
 
+/// Sends replies that waited for a sync of the append-only file which has ended.
+fn release(shared: &Shared, engine: &mut Engine) {
+    for key in engine.server.take_held() {
+        if let Some(connection) = shared.connection(key) {
+            let _ = write_output(shared, engine, &connection);
+        }
+    }
+}
+
 /// Sends what the socket takes of the output; `false` when the connection is to end.
 pub(super) fn flush(shared: &Shared, connection: &Connection) -> bool {
     write_output(shared, &mut shared.engine.borrow_mut(), connection)
@@ -408,10 +437,12 @@ pub(super) fn write_output(shared: &Shared, engine: &mut Engine, connection: &Co
     if server.closes_for_output(connection.key) {
         return close(connection);
     }
+    let mut sendable = server.sendable(connection.key);
     let Some(client) = server.clients.get_mut(connection.key) else { return close(connection) };
-    while !client.output.is_empty() {
-        match connection.writer.try_write(client.output.as_slice()) {
+    while sendable > 0 {
+        match connection.writer.try_write(client.output.as_slice().get(..sendable).unwrap_or_default()) {
             Ok(count) => {
+                sendable -= count;
                 server.stats.writes += 1;
                 server.stats.bytes_out += count as u64;
                 client.bytes_out += count as u64;
@@ -425,6 +456,11 @@ pub(super) fn write_output(shared: &Shared, engine: &mut Engine, connection: &Co
             }
             Err(_) => return close(connection),
         }
+    }
+    if !client.output.is_empty() {
+        // The rest waits for the append-only file.
+        connection.wants_write.set(false);
+        return true;
     }
     client.output.shrink_to(OUTPUT_KEPT);
     let closing = client.close_after_reply;

@@ -18,6 +18,7 @@ pub use replicas::send_snapshot;
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::sync::Arc;
 
 use tokio::sync::Notify;
 
@@ -35,7 +36,7 @@ pub struct Shared {
     /// Connections that have read something since the last batch.
     ready: RefCell<Vec<Rc<Connection>>>,
     /// Wakes the executor.
-    wake: Notify,
+    wake: Arc<Notify>,
     /// Wakes the task that passes a snapshot on: a replica has taken what it was sent, or is gone.
     taken: Notify,
     /// Where the cron goes on with its round over the connections.
@@ -49,11 +50,12 @@ impl Shared {
     #[must_use]
     pub fn new(engine: Engine) -> Rc<Self> {
         connection::prepare();
+        let wake = engine.server.aof.wake();
         Rc::new(Self {
             engine: RefCell::new(engine),
             connections: RefCell::default(),
             ready: RefCell::default(),
-            wake: Notify::new(),
+            wake,
             taken: Notify::new(),
             next_checked: Cell::new(0),
             following: primary_link::Following::default(),
@@ -68,7 +70,7 @@ impl Shared {
     /// The same if something of that has come up outside of a batch.
     pub fn wake_if_needed(&self) {
         let server = &self.engine.borrow().server;
-        if server.clients.has_attention() || server.replication.has_fed() {
+        if server.clients.has_attention() || server.replication.has_fed() || server.holds_replies() {
             self.wake.notify_one();
         }
     }

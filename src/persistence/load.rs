@@ -318,6 +318,20 @@ impl State {
         self.keys_loaded = loader.counts().keys;
     }
 
+    /// The load of an append-only file of so many bytes begins, see [`State::begin_loading`].
+    pub fn begin_loading_bytes(&mut self, total_bytes: u64, now_ms: i64) {
+        (self.keys_expired, self.keys_loaded) = (0, 0);
+        self.loading = Some(LoadProgress { started: now_ms / 1000, total_bytes, ..LoadProgress::default() });
+    }
+
+    /// Notes how far that load has come, and what its base has counted.
+    pub fn note_loaded_bytes(&mut self, loaded_bytes: u64, counts: Loaded) {
+        if let Some(progress) = &mut self.loading {
+            progress.loaded_bytes = loaded_bytes;
+        }
+        (self.keys_expired, self.keys_loaded) = (counts.expired, counts.keys);
+    }
+
     /// Loads the whole file without giving way (DEBUG RELOAD).
     ///
     /// # Errors

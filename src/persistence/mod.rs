@@ -27,7 +27,7 @@ pub use frames::warm_up;
 pub use load::{LoadError, LoadOptions, Loader};
 pub use receive::{Batch, Finished, Outcome, Transfer, create_temporary};
 pub use save::{
-    History, LastUsePolicy, NoObserver, Observer, SaveError, SaveOptions, save_file, write_snapshot,
+    History, LastUsePolicy, NoObserver, Observer, SaveError, SaveOptions, delay, save_file, write_snapshot,
 };
 pub use state::{Due, LoadProgress, LoadingMode, Scheduled, State};
 pub use streams::{Receiver, Streams};

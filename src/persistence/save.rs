@@ -194,7 +194,7 @@ fn write_entry<W: Write>(entry: &Entry, options: &SaveOptions, writer: &mut Writ
 
 /// Valkey's `debugDelay`: a positive number waits so many microseconds, a negative one waits a microsecond once in so
 /// many calls.
-pub(super) fn delay(microseconds: i32) {
+pub fn delay(microseconds: i32) {
     let wait = match u64::try_from(microseconds) {
         Ok(wait) => wait,
         Err(_) => u64::from(fastrand::u32(..microseconds.unsigned_abs()) == 0),

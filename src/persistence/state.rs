@@ -232,29 +232,13 @@ impl State {
             ("rdb_last_load_keys_expired", self.keys_expired.to_string()),
             ("rdb_last_load_keys_loaded", self.keys_loaded.to_string()),
         ]);
-        // There is no append-only file, and there are no modules and no slot migrations.
-        fields.extend(
-            [
-                ("aof_enabled", "0"),
-                ("aof_rewrite_in_progress", "0"),
-                ("aof_rewrite_scheduled", "0"),
-                ("aof_last_rewrite_time_sec", "-1"),
-                ("aof_current_rewrite_time_sec", "-1"),
-                ("aof_last_bgrewrite_status", "ok"),
-                ("aof_rewrites", "0"),
-                ("aof_rewrites_consecutive_failures", "0"),
-                ("aof_last_write_status", "ok"),
-                ("aof_last_cow_size", "0"),
-                ("module_fork_in_progress", "0"),
-                ("module_fork_last_cow_size", "0"),
-                ("slot_migration_fork_in_progress", "0"),
-            ]
-            .map(|(name, value)| (name, value.to_owned())),
-        );
-        if let Some(loading) = &self.loading {
-            fields.extend(loading.info_fields(now_ms));
-        }
         fields
+    }
+
+    /// The fields of INFO persistence that a load under way adds.
+    #[must_use]
+    pub fn loading_fields(&self, now_ms: i64) -> Vec<(&'static str, String)> {
+        self.loading.as_ref().map_or_else(Vec::new, |loading| loading.info_fields(now_ms).to_vec())
     }
 
     fn child_fields(&self, now_ms: i64) -> Vec<(&'static str, String)> {

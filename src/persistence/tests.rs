@@ -195,7 +195,7 @@ fn loading_gives_way_after_the_bytes_it_was_given() {
         assert!(state.is_loading() && state.load_progress().unwrap().loaded_bytes > 0);
     }
     assert!(steps > 5);
-    assert!(state.info_fields(0, NOW_MS).iter().any(|(name, _)| *name == "loading_eta_seconds"));
+    assert!(state.loading_fields(NOW_MS).iter().any(|(name, _)| *name == "loading_eta_seconds"));
     state.end_loading();
     assert_eq!(loader.counts().keys, 503);
 }

@@ -24,6 +24,9 @@ pub fn apply_config(
     keyspace.reports =
         Reports { new_keys: wanted.has(EventClasses::NEW), misses: wanted.has(EventClasses::KEY_MISS) };
     log::configure(&server.config);
+    if changed.contains(&"appendonly") {
+        server.apply_appendonly(keyspace).map_err(|reason| ("appendonly", reason))?;
+    }
     for name in changed {
         apply(server, name).map_err(|reason| (*name, reason))?;
     }
@@ -61,6 +64,7 @@ fn apply(server: &mut Server, name: &str) -> Result<(), String> {
         "proc-title-template" => process_title::show(server),
         "repl-backlog-size" => server.resize_stream(),
         "min-replicas-to-write" | "min-replicas-max-lag" => server.refresh_good_replicas(),
+        "aof-disable-auto-gc" => server.clean_aof_history(),
         "jemalloc-bg-thread" => memory::set_background_purge(server.config.jemalloc_bg_thread),
         name if name.starts_with("cluster-announce") || name == "cluster-require-full-coverage" => {
             server.cluster_changed();

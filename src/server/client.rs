@@ -148,6 +148,10 @@ pub struct Client {
     pub output: Reply,
     /// When the most that `output` has held was last forgotten, Unix ms.
     pub output_peak_reset_ms: i64,
+    /// What of them waits for a sync of the append-only file.
+    pub gate: super::aof::Gate,
+    /// The server's own, without a connection: no list shows it.
+    pub hidden: bool,
     /// Bytes received and not yet run, and the capacity of their buffer.
     pub query: QueryFigures,
     /// Bytes that the connection's own task and socket objects allocated.
@@ -216,6 +220,8 @@ impl Client {
             primary: None,
             output: Reply::new(Protocol::Resp2),
             output_peak_reset_ms: now_ms,
+            gate: Default::default(),
+            hidden: false,
             query: QueryFigures::default(),
             connection_bytes: 0,
             weighed: Weighed::default(),
@@ -242,7 +248,7 @@ impl Client {
     /// Whether its requests are history that was made elsewhere: they are run whatever the state of this server.
     #[must_use]
     pub fn is_obeyed(&self) -> bool {
-        self.primary.is_some()
+        self.primary.is_some() || self.hidden
     }
 
     /// Seconds since it last sent something.
@@ -304,11 +310,20 @@ impl Clients {
         key
     }
 
+    /// Registers a client of the server's own, which is not among the connected ones.
+    pub fn add_hidden(&mut self, now_ms: i64) -> ClientKey {
+        let last_id = self.next_id;
+        let key = self.add(|key, _| Client::of_aof(key, now_ms));
+        self.next_id = last_id;
+        self.connected -= 1;
+        key
+    }
+
     /// Takes a client's record away; its key may be given to another.
     pub fn remove(&mut self, key: ClientKey) -> Option<Box<Client>> {
         let client = self.slots.get_mut(key.0)?.take()?;
         self.free.push(key.0);
-        self.connected -= 1;
+        self.connected -= usize::from(!client.hidden);
         if client.attention {
             self.attention.retain(|other| *other != key);
         }
@@ -334,7 +349,7 @@ impl Clients {
 
     /// All clients, by place.
     pub fn iter(&self) -> impl Iterator<Item = &Client> {
-        self.slots.iter().flatten().map(Box::as_ref)
+        self.slots.iter().flatten().map(Box::as_ref).filter(|client| !client.hidden)
     }
 
     /// All clients, to change.

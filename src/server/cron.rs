@@ -80,6 +80,7 @@ impl Engine {
         self.expire_keys();
         self.server.publish_events(None);
         self.server.run_replication_cron(&mut self.keyspace);
+        self.server.rewrite_aof_when_due(&mut self.keyspace);
         self.server.save_when_due(&mut self.keyspace);
     }
 

@@ -163,6 +163,12 @@ impl Engine {
         {
             return Err(CommandError::MisconfSnapshot(self.server.title()));
         }
+        if (flags & (flag::WRITE | flag::MAY_REPLICATE) != 0 || command.name == "ping")
+            && !obeyed
+            && let Some(reason) = self.server.aof.trouble()
+        {
+            return Err(CommandError::MisconfAof(reason.into()));
+        }
         if flags & flag::WRITE != 0 && !obeyed {
             if self.server.lacks_replicas() {
                 return Err(CommandError::NoReplicas);

@@ -28,6 +28,8 @@ pub struct MemoryFigures {
     pub stream: usize,
     /// Tables of the databases, entries not included.
     pub tables: usize,
+    /// Not yet written to the append-only file.
+    pub aof_buffer: usize,
     /// All that is not data.
     pub overhead: usize,
     /// Data.
@@ -73,7 +75,8 @@ impl MemoryFigures {
             + waiting
             + lists
             + server.observation_usage()
-            + server.pubsub_usage();
+            + server.pubsub_usage()
+            + server.aof.memory_usage();
         Self {
             used,
             peak: server.stats.peak_allocated,
@@ -83,6 +86,7 @@ impl MemoryFigures {
             backlog: server.replication.backlog_usage(),
             stream: server.replication.stream().map_or(0, MemoryUsage::memory_usage),
             tables,
+            aof_buffer: server.aof.buffer_usage(),
             overhead,
             dataset: used.saturating_sub(overhead),
             keys: keyspace.len(),

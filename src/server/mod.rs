@@ -1,5 +1,6 @@
 //! Process state and sessions: clients, statistics, blocked clients, transactions. No command behaviour.
 
+pub mod aof;
 mod apply;
 pub mod background;
 pub mod blocking;
@@ -35,6 +36,7 @@ pub mod stats;
 pub mod transaction;
 mod weighing;
 
+pub use aof::Aof;
 pub use apply::apply_config;
 pub use background::Background;
 pub use client::{Client, ClientKey, Clients};
@@ -198,6 +200,8 @@ pub struct Server {
     pub stats: Stats,
     /// Saving and loading.
     pub persistence: persistence::State,
+    /// The append-only file.
+    pub aof: Aof,
     /// Who replicates whom, and the stream of writes.
     pub replication: Replication,
     /// The link to the primary, if this server is a replica.

@@ -2,7 +2,7 @@
 //!
 //! The work itself is `persistence`'s; here it meets the helper threads, the clients' memory and the cron.
 
-use super::{Server, Task};
+use super::Server;
 use crate::config::os_reason;
 use crate::keyspace::Keyspace;
 use crate::log;
@@ -62,12 +62,7 @@ impl Server {
         }
         .is_ok();
         drop(still);
-        if let Some(fork_us) = self.persistence.fork_us() {
-            self.stats.forks += 1;
-            self.stats.last_fork_microseconds = fork_us;
-            self.latency.note(self.config.latency_monitor_threshold, "fork", fork_us, self.now_ms);
-            self.ask(Task::WatchChild);
-        }
+        self.note_fork();
         started
     }
 
@@ -111,6 +106,9 @@ impl Server {
                 let gone = self.persistence.finish(keyspace, now_ms);
                 if let Some(ended) = self.persistence.take_ended_snapshot() {
                     self.snapshot_ended(ended);
+                }
+                if let Some(rewrite) = self.persistence.take_ended_rewrite() {
+                    self.rewrite_ended(rewrite);
                 }
                 return gone;
             }

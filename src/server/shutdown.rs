@@ -63,6 +63,9 @@ fn save(keyspace: &mut Keyspace, server: &mut Server, options: ShutdownOptions) 
         tracing::warn!("There is a child saving an .rdb. Killing it!");
         server.persistence.abandon_child();
     }
+    if !server.close_aof(options.force) {
+        return false;
+    }
     if !options.save.unwrap_or(!server.config.save.0.is_empty()) {
         return true;
     }

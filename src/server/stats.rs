@@ -85,6 +85,8 @@ pub struct EventLoopStats {
     pub most_commands: u64,
     /// Duration of what runs at intervals.
     pub cron_ns: u64,
+    /// Duration of writing to the append-only file.
+    pub aof_ns: u64,
 }
 
 impl EventLoopStats {

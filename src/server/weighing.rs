@@ -43,7 +43,7 @@ impl Server {
             hash_expiry_index: bytes(hash_expiry),
             tables: bytes(keyspace.table_usage() - key_expiry - hash_expiry),
             clients: bytes(clients),
-            aof_buffer: bytes(self.propagation.memory_usage()),
+            aof_buffer: bytes(self.propagation.memory_usage() + self.aof.memory_usage()),
             replication_buffer: bytes(replicas + self.replication.usage_beyond_backlog()),
             backlog: bytes(self.replication.backlog_usage()),
             startup: bytes(self.identity.startup_bytes.saturating_sub(self.identity.startup_rows)),

@@ -4,7 +4,8 @@ use std::rc::Rc;
 
 use crate::net::Shared;
 use crate::persistence::{LoadError, LoadOptions, Loader, watch};
-use crate::server::Engine;
+use crate::server::aof::{AofState, Replay};
+use crate::server::{Engine, Server};
 use crate::sys::clock;
 
 /// The data could not be loaded; the log says why.
@@ -17,6 +18,12 @@ pub(super) struct NotLoaded;
 /// # Errors
 /// The file is there and cannot be loaded. It is as it was.
 pub(super) async fn load(shared: &Shared) -> Result<(), NotLoaded> {
+    if shared.engine.borrow().server.aof.state() == AofState::On {
+        return load_aof(shared).await.map_err(|lines| {
+            lines.iter().for_each(|line| tracing::warn!("{line}"));
+            NotLoaded
+        });
+    }
     let started_us = clock::monotonic_us();
     let opened = open(&mut shared.engine.borrow_mut());
     let (mut loader, step_bytes) = match opened {
@@ -38,6 +45,39 @@ pub(super) async fn load(shared: &Shared) -> Result<(), NotLoaded> {
     Ok(())
 }
 
+/// Loads the append-only file, if there is one, and opens it for what comes now.
+async fn load_aof(shared: &Shared) -> Result<(), Vec<String>> {
+    let started_us = clock::monotonic_us();
+    let (begun, step_bytes) = {
+        let Engine { keyspace, server } = &mut *shared.engine.borrow_mut();
+        (Replay::begin(keyspace, server)?, loading_step(server))
+    };
+    if let Some(mut replay) = begun {
+        loop {
+            let done = {
+                let Engine { keyspace, server } = &mut *shared.engine.borrow_mut();
+                replay.step(keyspace, server, step_bytes)?
+            };
+            if done {
+                break;
+            }
+            give_way().await;
+        }
+        replay.end(&mut shared.engine.borrow_mut().server);
+        let seconds = (clock::monotonic_us() - started_us) as f64 / 1e6;
+        tracing::info!("DB loaded from append only file: {seconds:.3} seconds");
+    }
+    let Engine { keyspace, server } = &mut *shared.engine.borrow_mut();
+    server.open_aof(keyspace).map_err(|line| vec![line])?;
+    server.clean_aof_history();
+    Ok(())
+}
+
+/// Bytes of a snapshot that are loaded between two looks at the event loop.
+fn loading_step(server: &Server) -> u64 {
+    u64::try_from(server.config.loading_process_events_interval_bytes).unwrap_or(u64::MAX)
+}
+
 /// Lets the event loop turn often enough that a request goes from its socket through its connection's task and the
 /// executor (Valkey: the four rounds of `processEventsWhileBlocked`).
 async fn give_way() {
@@ -51,8 +91,7 @@ fn open(engine: &mut Engine) -> Result<Option<(Loader, u64)>, LoadError> {
     let options = LoadOptions::new(&server.config, server.limits, keyspace.access_policy);
     let Some(loader) = Loader::open(server.config.dbfilename.as_path(), options)? else { return Ok(None) };
     server.persistence.begin_loading(&loader, clock::unix_ms());
-    let step_bytes = u64::try_from(server.config.loading_process_events_interval_bytes).unwrap_or(u64::MAX);
-    Ok(Some((loader, step_bytes)))
+    Ok(Some((loader, loading_step(server))))
 }
 
 fn step(engine: &mut Engine, loader: &mut Loader, bytes: u64) -> Result<bool, LoadError> {

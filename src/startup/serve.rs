@@ -71,8 +71,10 @@ pub fn build(
 ) -> std::io::Result<Engine> {
     let commands = Box::leak(Box::new(commands::table()));
     let mut keyspace = Keyspace::new(config.database_count());
+    let mut background = Background::start(memory::register_thread)?;
     let mut server = Server {
         limits: server::limits(&config),
+        aof: server::Aof::new(&config, &mut background.threads)?,
         config,
         commands,
         clients: Default::default(),
@@ -100,7 +102,7 @@ pub fn build(
         debug: Default::default(),
         now_ms: clock::unix_ms(),
         cron: Cron::default(),
-        background: Background::start(memory::register_thread)?,
+        background,
         listening: Listening::default(),
         oom_score: OomScore::default(),
         tasks,
@@ -108,6 +110,9 @@ pub fn build(
     server.follow_configured();
     if let Err((option, reason)) = server::apply_config(&mut keyspace, &mut server, &[]) {
         tracing::warn!("{option}: {reason}");
+    }
+    if server.config.appendonly {
+        server.expect_aof();
     }
     Ok(Engine { keyspace, server })
 }

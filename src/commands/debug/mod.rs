@@ -15,6 +15,7 @@ use crate::keyspace::Entry;
 use crate::persistence::{LoadOptions, Loader};
 use crate::resp::{CommandError, Protocol};
 use crate::server::Context;
+use crate::server::aof::Replay;
 use crate::server::command::{Args, Command, Group, Outcome, flag};
 
 /// The family.
@@ -34,6 +35,8 @@ const DEBUG: Command = Command {
 
 const HELP: &[&str] = &[
     "DEBUG <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+    "AOF-FLUSH-SLEEP <microsec>",
+    "    Wait before each write to the append-only file.",
     "DIGEST",
     "    Reply with a signature of the whole data set, in hexadecimal digits.",
     "DIGEST-VALUE <key> [<key> ...]",
@@ -44,6 +47,8 @@ const HELP: &[&str] = &[
     "    Describe how the buckets of a database's table are filled.",
     "HTSTATS-KEY <key>",
     "    The same for the table of a value.",
+    "LOADAOF",
+    "    Flush everything and load the append-only file again.",
     "LISTPACK <key>",
     "    Write how a listpack is laid out to standard output.",
     "LOG <message>",
@@ -99,6 +104,12 @@ fn debug(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
         (b"listpack", 3) => return inspect::listpack(cx, args),
         (b"replybuffer", 4) => return set_reply_buffers(cx, args),
         (b"reload", _) => return reload(cx, args),
+        (b"loadaof", 2) => return load_aof(cx),
+        (b"aof-flush-sleep", 3) => {
+            cx.server.aof.flush_sleep_us =
+                parse_i64(args.at(2)).and_then(|us| us.try_into().ok()).unwrap_or(0);
+            cx.reply.ok();
+        }
         (b"stringmatch-test", 2) => {
             try_patterns();
             cx.reply.simple("Apparently Valkey did not crash: test passed");
@@ -267,6 +278,25 @@ fn load(cx: &mut Context<'_>, flush: bool, merge: bool) -> Outcome {
         error.lines(&path).iter().for_each(|line| tracing::warn!("{line}"));
         CommandError::DebugReloadFailed
     })
+}
+
+/// Loads the append-only file anew.
+fn load_aof(cx: &mut Context<'_>) -> Outcome {
+    cx.server.settle_aof();
+    cx.server.flush_aof(true);
+    flush_all(cx.keys.keyspace, cx.server, false);
+    let loaded = Replay::load_at_once(cx.keys.keyspace, cx.server);
+    cx.server.clean_aof_history();
+    loaded.map_err(|lines| {
+        lines.iter().for_each(|line| tracing::warn!("{line}"));
+        CommandError::custom("ERR Error trying to load the AOF files, check server logs.")
+    })?;
+    // What was loaded is not new to anybody.
+    cx.keys.keyspace.counters.changes = 0;
+    cx.propagate_nothing();
+    tracing::info!("Append Only File loaded by DEBUG LOADAOF");
+    cx.reply.ok();
+    Ok(())
 }
 
 /// A million random patterns against random texts; the matcher must come to an end with each.

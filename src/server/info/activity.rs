@@ -104,7 +104,7 @@ fn more_stats(fields: &mut Fields, server: &Server) {
 
 pub(super) fn debug(fields: &mut Fields, _: &Keyspace, server: &mut Server) {
     let event_loop = &server.stats.event_loop;
-    fields.zeros(&["eventloop_duration_aof_sum"]);
+    fields.field("eventloop_duration_aof_sum", event_loop.aof_ns / 1000);
     fields.field("eventloop_duration_cron_sum", event_loop.cron_ns / 1000);
     fields.field("eventloop_duration_max", event_loop.longest_ns / 1000);
     fields.field("eventloop_cmd_per_cycle_max", event_loop.most_commands);

@@ -171,12 +171,8 @@ fn buffers(fields: &mut Fields, figures: &MemoryFigures, server: &Server) {
     fields.zeros(&["mem_replicas_repl_buffer"]);
     fields.field("mem_clients_slaves", figures.replicas);
     fields.field("mem_clients_normal", figures.clients);
-    fields.zeros(&[
-        "mem_cluster_links",
-        "mem_cluster_slot_import",
-        "mem_cluster_slot_export",
-        "mem_aof_buffer",
-    ]);
+    fields.zeros(&["mem_cluster_links", "mem_cluster_slot_import", "mem_cluster_slot_export"]);
+    fields.field("mem_aof_buffer", server.aof.buffer_usage());
     fields.field("mem_allocator", ALLOCATOR);
     fields.zeros(&["mem_overhead_db_hashtable_rehashing", "active_defrag_running"]);
     fields.field("lazyfree_pending_objects", server.background.pending_objects());
@@ -184,7 +180,25 @@ fn buffers(fields: &mut Fields, figures: &MemoryFigures, server: &Server) {
 }
 
 pub(super) fn persistence(fields: &mut Fields, keyspace: &Keyspace, server: &mut Server) {
-    for (name, value) in server.persistence.info_fields(keyspace.counters.changes, clock::unix_ms()) {
+    let now_ms = clock::unix_ms();
+    for (name, value) in server.persistence.info_fields(keyspace.counters.changes, now_ms) {
+        fields.field(name, value);
+    }
+    for (name, value) in server.aof.info_fields(now_ms) {
+        fields.field(name, value);
+    }
+    // There are no modules and no slot migrations.
+    fields.zeros(&[
+        "module_fork_in_progress",
+        "module_fork_last_cow_size",
+        "slot_migration_fork_in_progress",
+    ]);
+    if server.config.appendonly {
+        for (name, value) in server.aof.size_fields() {
+            fields.field(name, value);
+        }
+    }
+    for (name, value) in server.persistence.loading_fields(now_ms) {
         fields.field(name, value);
     }
 }

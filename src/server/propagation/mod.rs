@@ -191,17 +191,21 @@ impl Propagation {
         database: &mut Option<usize>,
         is_target: fn(Targets) -> bool,
         wrapped: bool,
-    ) -> Vec<u8> {
-        let mut out = Vec::with_capacity(self.bytes.len());
+        out: &mut Vec<u8>,
+    ) {
+        if !self.effects.iter().any(|effect| is_target(effect.targets)) {
+            return;
+        }
+        out.reserve(self.bytes.len());
         if wrapped {
-            encode(&mut out, [b"MULTI".as_slice()].into_iter());
+            encode(out, [b"MULTI".as_slice()].into_iter());
         }
         let mut start = 0;
         for effect in &self.effects {
             if is_target(effect.targets) {
                 if *database != Some(effect.database) {
                     let number = itoa::Buffer::new().format(effect.database).to_owned();
-                    encode(&mut out, [b"SELECT".as_slice(), number.as_bytes()].into_iter());
+                    encode(out, [b"SELECT".as_slice(), number.as_bytes()].into_iter());
                     *database = Some(effect.database);
                 }
                 out.extend_from_slice(self.bytes.get(start..effect.end).unwrap_or_default());
@@ -209,9 +213,8 @@ impl Propagation {
             start = effect.end;
         }
         if wrapped {
-            encode(&mut out, [b"EXEC".as_slice()].into_iter());
+            encode(out, [b"EXEC".as_slice()].into_iter());
         }
-        out
     }
 
     fn forget_unit(&mut self) {
@@ -224,10 +227,7 @@ impl Propagation {
 
 impl MemoryUsage for Propagation {
     fn memory_usage(&self) -> usize {
-        vec_usage(&self.bytes)
-            + vec_usage(&self.effects)
-            + vec_usage(&self.aof.fed)
-            + vec_usage(&self.replicas.fed)
+        vec_usage(&self.bytes) + vec_usage(&self.effects) + vec_usage(&self.replicas.fed)
     }
 }
 
@@ -267,15 +267,18 @@ impl Server {
     #[cold]
     fn hand_out(&mut self, wrapped: bool) {
         let propagation = &mut self.propagation;
-        if propagation.listeners.aof {
+        if propagation.listeners.aof && self.aof.listens() {
             let mut database = propagation.aof.database;
-            let unit = propagation.write_unit(&mut database, |targets| targets.aof, wrapped);
+            let seconds = self.config.aof_timestamp_enabled.then_some(self.now_ms / 1000);
+            let out = self.aof.begin_feed(seconds);
+            propagation.write_unit(&mut database, |targets| targets.aof, wrapped, out);
             propagation.aof.database = database;
-            propagation.aof.fed.extend_from_slice(&unit);
+            self.aof.end_feed();
         }
         if propagation.listeners.replicas {
             let mut database = propagation.replicas.database;
-            let unit = propagation.write_unit(&mut database, |targets| targets.replicas, wrapped);
+            let mut unit = Vec::new();
+            propagation.write_unit(&mut database, |targets| targets.replicas, wrapped, &mut unit);
             propagation.replicas.database = database;
             self.replication.feed(&unit);
         } else {

@@ -34,7 +34,9 @@ fn say(propagation: &mut Propagation, database: usize, targets: Targets, request
 }
 
 fn aof_unit(propagation: &Propagation, database: &mut Option<usize>, wrapped: bool) -> Vec<String> {
-    spelled(&propagation.write_unit(database, |targets| targets.aof, wrapped))
+    let mut unit = Vec::new();
+    propagation.write_unit(database, |targets| targets.aof, wrapped, &mut unit);
+    spelled(&unit)
 }
 
 #[test]
@@ -61,7 +63,8 @@ fn each_stream_gets_what_it_is_meant_to_get() {
     say(&mut propagation, 0, Targets::AOF, "SET file 1");
     say(&mut propagation, 1, Targets::REPLICAS, "SET replicas 1");
     assert_eq!(aof_unit(&propagation, &mut None, false), ["SELECT 0", "SET file 1"]);
-    let replicas = propagation.write_unit(&mut Some(1), |targets| targets.replicas, true);
+    let mut replicas = Vec::new();
+    propagation.write_unit(&mut Some(1), |targets| targets.replicas, true, &mut replicas);
     assert_eq!(spelled(&replicas), ["MULTI", "SET replicas 1", "EXEC"]);
 }
 

@@ -1,0 +1,166 @@
+//! Loading the append-only file: its requests are run for a client of the server's own, which no list shows.
+//!
+//! What forbids a command to clients does not apply: what is in the file has happened. Nothing is told to anybody,
+//! and nobody waits; an error that a command replies is logged, since it means that the data are not what they were.
+
+use super::AofState;
+use crate::keyspace::Keyspace;
+use crate::persistence::LoadOptions;
+use crate::persistence::aof::{AofLoader, Step};
+use crate::resp::{Protocol, Reply};
+use crate::server::Server;
+use crate::server::call::Call;
+use crate::server::client::{Client, ClientKey};
+use crate::server::command::Args;
+use crate::server::propagation::Targets;
+use crate::sys::clock;
+
+/// Requests between two looks at the event loop (Valkey has the same).
+const REQUESTS_AT_ONCE: usize = 1024;
+
+/// Why the append-only file was not loaded, as lines for the log.
+type Lines = Vec<String>;
+
+/// A loading under way.
+#[derive(Debug)]
+pub struct Replay {
+    loader: AofLoader,
+    client: ClientKey,
+    reply: Reply,
+    key_delay_us: i32,
+}
+
+impl Replay {
+    /// Reads the manifest, takes in an old single file, and prepares the loading; `None` when there is nothing to load.
+    ///
+    /// # Errors
+    /// The lines for the log.
+    pub fn begin(keyspace: &Keyspace, server: &mut Server) -> Result<Option<Self>, Lines> {
+        server.aof.manifest = server.aof.directory.read_manifest().map_err(|failure| failure.lines())?;
+        server.aof.directory.take_in_old_file(&mut server.aof.manifest).map_err(|line| vec![line])?;
+        if server.aof.manifest.is_empty() {
+            return Ok(None);
+        }
+        let config = &server.config;
+        let mut options = LoadOptions::new(config, server.limits, keyspace.access_policy);
+        let key_delay_us = options.key_delay_us;
+        options.checksum &= !server.debug.skip_checksums;
+        let directory = server.aof.directory.clone();
+        let loader = AofLoader::new(directory, &server.aof.manifest, options, config.aof_load_truncated)
+            .map_err(|error| error.0)?;
+        let now_ms = clock::unix_ms();
+        server.persistence.begin_loading_bytes(loader.total_bytes(), now_ms);
+        server.propagation.allowed = Targets::NONE;
+        let client = server.clients.add_hidden(now_ms);
+        Ok(Some(Self { loader, client, reply: Reply::new(Protocol::Resp2), key_delay_us }))
+    }
+
+    /// Loads a piece: about `bytes` of a snapshot, or some requests. `true`: everything is loaded.
+    ///
+    /// # Errors
+    /// The lines for the log. The keyspace holds what was read before.
+    pub fn step(&mut self, keyspace: &mut Keyspace, server: &mut Server, bytes: u64) -> Result<bool, Lines> {
+        server.now_ms = clock::unix_ms();
+        for _ in 0..REQUESTS_AT_ONCE {
+            match self.loader.advance(keyspace, server.now_ms, bytes).map_err(|error| error.0)? {
+                Step::FileBegins => {
+                    server.disconnect(self.client);
+                    self.client = server.clients.add_hidden(server.now_ms);
+                }
+                Step::Piece => break,
+                Step::End => {
+                    self.note(server);
+                    return Ok(true);
+                }
+                Step::Request { bytes, args } => {
+                    let args = Args::new(bytes, args);
+                    let refused = run(keyspace, server, self.client, args, &mut self.reply);
+                    refused.map_err(|reason| self.loader.refused(&reason).0)?;
+                    if self.key_delay_us != 0 {
+                        crate::persistence::delay(self.key_delay_us);
+                    }
+                }
+            }
+        }
+        self.note(server);
+        Ok(false)
+    }
+
+    fn note(&self, server: &mut Server) {
+        server.persistence.note_loaded_bytes(self.loader.loaded_bytes(), self.loader.snapshot_counts());
+    }
+
+    /// Ends the loading, whatever came of it.
+    pub fn end(self, server: &mut Server) {
+        server.disconnect(self.client);
+        server.propagation.allowed = Targets::ALL;
+        server.persistence.end_loading();
+        server.aof.current_size = self.loader.total_bytes();
+        server.aof.base_size = self.loader.base_bytes();
+    }
+
+    /// Loads everything without giving way (DEBUG LOADAOF).
+    ///
+    /// # Errors
+    /// The lines for the log. The keyspace holds what was read before.
+    pub fn load_at_once(keyspace: &mut Keyspace, server: &mut Server) -> Result<(), Lines> {
+        let Some(mut replay) = Self::begin(keyspace, server)? else { return Ok(()) };
+        let outcome = loop {
+            match replay.step(keyspace, server, u64::MAX) {
+                Ok(false) => {}
+                Ok(true) => break Ok(()),
+                Err(lines) => break Err(lines),
+            }
+        };
+        replay.end(server);
+        outcome
+    }
+}
+
+/// Runs a request of the file, or queues it inside MULTI.
+///
+/// # Errors
+/// Why there is no such command.
+fn run(
+    keyspace: &mut Keyspace,
+    server: &mut Server,
+    client: ClientKey,
+    args: Args<'_>,
+    reply: &mut Reply,
+) -> Result<(), String> {
+    let entry = server.commands.find(args).map_err(|error| error.to_string())?;
+    let Some(record) = server.clients.get_mut(client) else { return Ok(()) };
+    if let Some(transaction) = &mut record.transaction
+        && !matches!(entry.command.name, "exec" | "discard" | "multi")
+    {
+        transaction.queue.push((entry, args.to_request()));
+        return Ok(());
+    }
+    let call = Call { client, entry, hint: None, in_transaction: false };
+    // Nothing waits while loading: a wish to block is not granted.
+    let _ = call.invoke(keyspace, server, args, reply);
+    if reply.as_slice().first() == Some(&b'-') {
+        let error = String::from_utf8_lossy(reply.as_slice()).trim_end().to_owned();
+        tracing::warn!(
+            "== CRITICAL == This server is sending an error to its AOF-loading-client: '{error}' after processing the \
+             command '{}'",
+            entry.full_name
+        );
+    }
+    reply.truncate(0);
+    Ok(())
+}
+
+impl Server {
+    /// The append-only file is what the data set is loaded from: it is on from the start, though not open yet.
+    pub fn expect_aof(&mut self) {
+        self.aof.state = AofState::On;
+    }
+}
+
+impl Client {
+    /// The client that loading an append-only file runs its requests for.
+    pub(in crate::server) fn of_aof(key: ClientKey, now_ms: i64) -> Self {
+        Self { hidden: true, authenticated: true, ..Self::new(key, u64::MAX, now_ms) }
+    }
+}
