@@ -13,7 +13,7 @@ use crate::server::command::{Arg, Args, Command, Group, Outcome, category, flag}
 use crate::server::{Context, REDIS_VERSION, Server};
 
 /// The family.
-pub(super) const COMMANDS: &[Command] = &[PING, ECHO, SELECT, QUIT, AUTH, HELLO, RESET];
+pub(super) const COMMANDS: &[Command] = &[PING, ECHO, SELECT, QUIT, AUTH, HELLO, RESET, READONLY, READWRITE];
 
 const PING: Command = Command {
     name: "ping",
@@ -305,5 +305,48 @@ fn reset(cx: &mut Context<'_>, _: Args<'_>) -> Outcome {
     }
     reply.set_protocol(Protocol::Resp2);
     reply.simple("RESET");
+    Ok(())
+}
+
+/// Connections say it to nodes of a cluster; elsewhere it is only remembered.
+const READONLY: Command = Command {
+    name: "readonly",
+    arity: 1,
+    flags: flag::LOADING | flag::STALE | flag::FAST,
+    categories: category::CONNECTION,
+    group: Group::Cluster,
+    since: "3.0.0",
+    complexity: "O(1)",
+    summary: "Lets the connection read from a replica of a cluster.",
+    handler: readonly,
+    ..Command::DEFAULT
+};
+
+fn readonly(cx: &mut Context<'_>, _: Args<'_>) -> Outcome {
+    set_readonly(cx, true)
+}
+
+const READWRITE: Command = Command {
+    name: "readwrite",
+    arity: 1,
+    flags: flag::LOADING | flag::STALE | flag::FAST,
+    categories: category::CONNECTION,
+    group: Group::Cluster,
+    since: "3.0.0",
+    complexity: "O(1)",
+    summary: "Takes READONLY back.",
+    handler: readwrite,
+    ..Command::DEFAULT
+};
+
+fn readwrite(cx: &mut Context<'_>, _: Args<'_>) -> Outcome {
+    set_readonly(cx, false)
+}
+
+fn set_readonly(cx: &mut Context<'_>, on: bool) -> Outcome {
+    if let Some(client) = cx.client_mut() {
+        client.readonly = on;
+    }
+    cx.reply.ok();
     Ok(())
 }

@@ -79,7 +79,7 @@ fn stats(cx: &mut Context<'_>, _: Args<'_>) -> Outcome {
         .databases()
         .iter()
         .enumerate()
-        .filter(|(index, database)| *index == 0 || !database.is_empty())
+        .filter(|(index, database)| *index == 0 || database.is_used() || !database.is_empty())
         .map(|(index, database)| (index, database.table().memory_usage()))
         .collect();
     let reply = &mut *cx.reply;

@@ -33,17 +33,26 @@ impl Config {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
             Err(error) => return Err(error),
         };
-        replace_file(path, &self.rewritten(&old, users))
+        replace_file(path, &self.rewritten(&old, users, false))
     }
 
-    fn rewritten(&self, old: &[u8], users: Option<&[Vec<u8>]>) -> Vec<u8> {
+    /// Writes every option into the file, whatever its value.
+    ///
+    /// # Errors
+    /// The file cannot be read or replaced; it is then as it was.
+    pub fn rewrite_all(&self, path: &Path) -> io::Result<()> {
+        let old = fs::read(path)?;
+        replace_file(path, &self.rewritten(&old, None, true))
+    }
+
+    fn rewritten(&self, old: &[u8], users: Option<&[Vec<u8>]>, all: bool) -> Vec<u8> {
         let mut lines = Lines::parse(old);
         let defaults = Config::default();
         for spec in OPTIONS {
             lines.processed.insert(spec.name.as_bytes().to_vec());
             if let Rewrite::Lines(wanted) = (spec.value)(self).rewrite(spec, &defaults.print(spec)) {
                 for line in wanted {
-                    lines.put(spec.name.as_bytes(), &line.value, line.forced);
+                    lines.put(spec.name.as_bytes(), &line.value, line.forced || all);
                 }
             }
         }

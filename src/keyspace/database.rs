@@ -14,6 +14,8 @@ pub struct Database {
     pub(super) expiry_cursor: usize,
     /// Where the active expiry of hash fields goes on.
     pub(super) field_cursor: usize,
+    /// It has held something since the start or since it was emptied as a whole.
+    used: bool,
     /// Smoothed mean of the time to live of the entries that have one, in milliseconds (INFO `avg_ttl`).
     pub average_ttl_ms: i64,
 }
@@ -43,6 +45,12 @@ impl Database {
         self.table.marked(Mark::FieldsExpire)
     }
 
+    /// Whether it has held something since the start or since it was emptied as a whole.
+    #[must_use]
+    pub fn is_used(&self) -> bool {
+        self.used
+    }
+
     /// The table of entries.
     #[must_use]
     pub fn table(&self) -> &HashTable<Entry> {
@@ -62,6 +70,7 @@ impl Database {
         {
             *count += 1;
         }
+        self.used = true;
         self.table.insert(hash, entry)
     }
 

@@ -11,7 +11,7 @@ mod statistics;
 pub use allocator::{
     Allocator, ThreadCounters, allocated_bytes, flush_thread_cache, register_thread, set_background_purge,
 };
-pub use statistics::{AllocatorStatistics, allocator_report, purge_unused_pages};
+pub use statistics::{AllocatorStatistics, allocator_report, control_value, purge_unused_pages};
 
 /// The bytes of heap that a value owns beyond its own inline size.
 pub trait MemoryUsage {

@@ -60,11 +60,24 @@ fn bin_fragmentation(bin: u32) -> Option<usize> {
 trait ControlValue: Copy {}
 impl ControlValue for usize {}
 impl ControlValue for u32 {}
+impl ControlValue for u8 {}
 
 fn control<T: ControlValue>(name: &str) -> Option<T> {
     let name = format!("{name}\0");
     // SAFETY: the name ends in NUL, and jemalloc refuses a read whose size differs from that of the control.
     unsafe { raw::read(name.as_bytes()) }.ok()
+}
+
+/// What one of the allocator's controls says, if it says a number of eight or four bytes or of one.
+#[must_use]
+pub fn control_value(name: &str) -> Option<u64> {
+    if name.contains('\0') {
+        return None;
+    }
+    control::<usize>(name)
+        .map(|value| value as u64)
+        .or_else(|| control::<u32>(name).map(u64::from))
+        .or_else(|| control::<u8>(name).map(u64::from))
 }
 
 /// Runs a control that neither reads nor writes; says whether jemalloc knows it.
@@ -109,6 +122,15 @@ mod tests {
         assert!(figures.allocated > kept.len() * 100);
         assert!(figures.active >= figures.allocated);
         assert!(figures.resident >= figures.active);
+    }
+
+    #[test]
+    fn controls_of_every_size_can_be_read() {
+        assert_eq!(control_value("arenas.page"), Some(4096));
+        assert_eq!(control_value("arenas.narenas").map(|count| count > 0), Some(true));
+        assert!(control_value("opt.abort").is_some_and(|on| on <= 1));
+        assert_eq!(control_value("no.such.control"), None);
+        assert_eq!(control_value("arenas.page\0"), None);
     }
 
     #[test]

@@ -435,6 +435,12 @@ pub(super) fn flush(shared: &Shared, connection: &Connection) -> bool {
 pub(super) fn write_output(shared: &Shared, engine: &mut Engine, connection: &Connection) -> bool {
     let server = &mut engine.server;
     if server.closes_for_output(connection.key) {
+        // Its task ends in its own time; what it holds goes now.
+        connection.input.take();
+        if let Some(client) = server.clients.get_mut(connection.key) {
+            client.output = Reply::new(client.output.protocol());
+            client.query = Default::default();
+        }
         return close(connection);
     }
     let mut sendable = server.sendable(connection.key);

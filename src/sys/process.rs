@@ -222,33 +222,69 @@ fn go_on_in_child() -> io::Result<()> {
     }
 }
 
-/// Where the kernel keeps the arguments of this process, which is what `ps` shows: first address and length.
-static TITLE_AREA: OnceLock<(usize, usize)> = OnceLock::new();
+/// Where the title may stand, first address and length: where the kernel keeps the arguments of this process, which is
+/// what `ps` shows, and the environment right behind them, into which `ps` looks when the last argument's NUL is gone.
+static TITLE_AREA: OnceLock<Option<(usize, usize)>> = OnceLock::new();
 
-/// Finds where the title is kept. To be called once at startup, after the arguments have been read: [`set_title`]
-/// overwrites them.
+/// Finds where the title is kept. To be called once at startup, while there is no other thread and after the arguments
+/// have been read: [`set_title`] overwrites them. The environment moves to the heap.
 pub fn prepare_title() {
-    TITLE_AREA.get_or_init(|| argument_area().unwrap_or((0, 0)));
+    TITLE_AREA.get_or_init(|| {
+        let area = title_area()?;
+        move_environment();
+        Some(area)
+    });
 }
 
-fn argument_area() -> Option<(usize, usize)> {
+fn title_area() -> Option<(usize, usize)> {
     let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
     // The second field, the name, may itself hold spaces and parentheses; the third follows its last parenthesis.
-    let mut fields = stat.get(stat.rfind(')')? + 1..)?.split_ascii_whitespace().skip(45);
-    let start: usize = fields.next()?.parse().ok()?;
-    let end: usize = fields.next()?.parse().ok()?;
-    (start != 0 && end > start).then(|| (start, end - start))
+    let fields = stat.get(stat.rfind(')')? + 1..)?.split_ascii_whitespace().skip(45);
+    let mut numbers = fields.map(|field| field.parse::<usize>().unwrap_or(0));
+    let (start, end) = (numbers.next()?, numbers.next()?);
+    let (environment, environment_end) = (numbers.next()?, numbers.next()?);
+    if start == 0 || end <= start {
+        return None;
+    }
+    let follows = environment == end && environment_end > end;
+    let length = if follows { environment_end - start } else { end - start };
+    Some((start, length))
 }
 
-/// Sets what `ps` and `top` show for this process. The title is cut to the room that the arguments took; without
-/// [`prepare_title`] only the short name changes. Takes no lock and allocates nothing: safe in a forked child.
+/// Gives each variable of the environment a copy elsewhere, for good.
+fn move_environment() {
+    unsafe extern "C" {
+        static mut environ: *mut *mut libc::c_char;
+    }
+    // SAFETY: no other thread runs yet, so nobody changes the list meanwhile.
+    let mut place = unsafe { environ };
+    if place.is_null() {
+        return;
+    }
+    loop {
+        // SAFETY: the list ends in a null pointer, and the loop at it.
+        let variable = unsafe { *place };
+        if variable.is_null() {
+            return;
+        }
+        // SAFETY: each entry before the null pointer is a string that ends in NUL.
+        let copy = unsafe { std::ffi::CStr::from_ptr(variable) }.to_owned();
+        // SAFETY: the place is within the list; the copy is never freed.
+        unsafe { *place = copy.into_raw() };
+        // SAFETY: the list goes on at least to its null pointer.
+        place = unsafe { place.add(1) };
+    }
+}
+
+/// Sets what `ps` and `top` show for this process. The title is cut to the room that arguments and environment took;
+/// without [`prepare_title`] only the short name changes. Takes no lock and allocates nothing: safe in a forked child.
 pub fn set_title(title: &str) {
     set_thread_name(title);
-    let Some(&(start, length)) = TITLE_AREA.get().filter(|area| area.1 > 1) else { return };
+    let Some(Some((start, length))) = TITLE_AREA.get().copied() else { return };
     let kept = title.len().min(length - 1);
     let area = std::ptr::with_exposed_provenance_mut::<u8>(start);
-    // SAFETY: the kernel says that the arguments fill `length` writable bytes from here, which stay mapped for the
-    // life of the process; no reference into them is held, and readers of the arguments find NUL-ended text.
+    // SAFETY: the kernel says that the arguments and the environment, which has moved away, fill `length` writable bytes
+    // from here, which stay mapped for the life of the process; no reference into them is held.
     unsafe { std::ptr::write_bytes(area, 0, length) };
     // SAFETY: as above, and `kept` is less than `length`.
     unsafe { std::ptr::copy_nonoverlapping(title.as_ptr(), area, kept) };

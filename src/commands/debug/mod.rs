@@ -3,6 +3,7 @@
 mod digest;
 mod inspect;
 
+use std::path::Path;
 use std::time::Duration;
 
 use digest::Digest;
@@ -10,13 +11,14 @@ use digest::Digest;
 use super::arguments::{count, is_word};
 use super::generic::flush_all;
 use crate::algorithms::numbers::{parse_f64, parse_i64, parse_memory_size};
-use crate::config::ProtectedAction;
+use crate::config::{ProtectedAction, os_reason};
 use crate::keyspace::Entry;
+use crate::memory::control_value;
 use crate::persistence::{LoadOptions, Loader};
 use crate::resp::{CommandError, Protocol};
-use crate::server::Context;
 use crate::server::aof::Replay;
 use crate::server::command::{Args, Command, Group, Outcome, flag};
+use crate::server::{Client, Context};
 
 /// The family.
 pub(super) const COMMANDS: &[Command] = &[DEBUG];
@@ -37,6 +39,8 @@ const HELP: &[&str] = &[
     "DEBUG <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
     "AOF-FLUSH-SLEEP <microsec>",
     "    Wait before each write to the append-only file.",
+    "CONFIG-REWRITE-FORCE-ALL",
+    "    Write every option into the configuration file, those at their defaults too.",
     "DIGEST",
     "    Reply with a signature of the whole data set, in hexadecimal digits.",
     "DIGEST-VALUE <key> [<key> ...]",
@@ -53,6 +57,8 @@ const HELP: &[&str] = &[
     "    Write how a listpack is laid out to standard output.",
     "LOG <message>",
     "    Write a message to the log.",
+    "MALLCTL <name>",
+    "    Reply with the number that a control of the allocator reads.",
     "OBJECT <key> [fast]",
     "    Describe a value: encoding, length when saved, access clock.",
     "POPULATE <count> [<prefix>] [<size>]",
@@ -76,6 +82,8 @@ const HELP: &[&str] = &[
     "    Stop the server for a while; decimals allowed.",
     "STRINGMATCH-TEST",
     "    Try the pattern matcher with random patterns.",
+    "STRUCTSIZE",
+    "    Reply with the sizes of what most of the memory is made of.",
     "HELP",
     "    Print this help.",
 ];
@@ -102,6 +110,9 @@ fn debug(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
         (b"htstats", 3..) => return inspect::table_of_database(cx, args),
         (b"htstats-key", 3..) => return inspect::table_of_value(cx, args),
         (b"listpack", 3) => return inspect::listpack(cx, args),
+        (b"mallctl", 3) => return read_control(cx, args.at(2)),
+        (b"structsize", 2) => cx.reply.bulk(sizes().as_bytes()),
+        (b"config-rewrite-force-all", 2) => return rewrite_all(cx),
         (b"replybuffer", 4) => return set_reply_buffers(cx, args),
         (b"reload", _) => return reload(cx, args),
         (b"loadaof", 2) => return load_aof(cx),
@@ -318,6 +329,27 @@ fn set_packed_threshold(cx: &mut Context<'_>, size: &[u8]) -> Outcome {
         CommandError::custom("ERR argument must be a memory value bigger than 1 and smaller than 4gb")
     })?;
     cx.server.limits.list = cx.server.limits.list.with_packed_threshold(bytes);
+    cx.reply.ok();
+    Ok(())
+}
+
+fn read_control(cx: &mut Context<'_>, name: &[u8]) -> Outcome {
+    let value = std::str::from_utf8(name).ok().and_then(control_value);
+    let value = value.ok_or_else(|| CommandError::custom("ERR No such file or directory"))?;
+    cx.reply.int(value.cast_signed());
+    Ok(())
+}
+
+/// The sizes that this server's memory is made of.
+fn sizes() -> String {
+    format!("bits:{} entry:{} client:{} ", usize::BITS, size_of::<Entry>(), size_of::<Client>())
+}
+
+fn rewrite_all(cx: &mut Context<'_>) -> Outcome {
+    let path = cx.server.identity.config_file.as_str();
+    cx.server.config.rewrite_all(Path::new(path)).map_err(|error| {
+        CommandError::custom(format!("ERR CONFIG-REWRITE-FORCE-ALL failed: {}", os_reason(&error)))
+    })?;
     cx.reply.ok();
     Ok(())
 }

@@ -50,7 +50,7 @@ fn loaded(text: &str) -> Config {
 
 fn rewritten(config: &Config, old: &str, users: Option<&[Vec<u8>]>) -> String {
     let directory = std::env::current_dir().unwrap().display().to_string();
-    String::from_utf8(config.rewritten(old.as_bytes(), users)).unwrap().replace(&directory, "DIR")
+    String::from_utf8(config.rewritten(old.as_bytes(), users, false)).unwrap().replace(&directory, "DIR")
 }
 
 #[test]
@@ -65,10 +65,10 @@ fn a_rewritten_file_means_the_same() {
     let mut old = OLD.to_owned();
     let config = loaded(OLD);
     for _ in 0..3 {
-        old = String::from_utf8(config.rewritten(old.as_bytes(), None)).unwrap();
+        old = String::from_utf8(config.rewritten(old.as_bytes(), None, false)).unwrap();
         assert_eq!(loaded(&old), config);
     }
-    assert_eq!(String::from_utf8(config.rewritten(old.as_bytes(), None)).unwrap(), old);
+    assert_eq!(String::from_utf8(config.rewritten(old.as_bytes(), None, false)).unwrap(), old);
 }
 
 #[test]
