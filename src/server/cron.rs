@@ -92,7 +92,8 @@ impl Engine {
             || server.persistence.is_loading()
             // What has expired is for the primary to delete.
             || server.replication.is_replica()
-            || server.pause.is_some_and(|pause| server.now_ms < pause.until_ms)
+            || server.config.import_mode
+            || server.is_paused()
         {
             return;
         }
@@ -218,6 +219,13 @@ impl Server {
         }
         self.stats.query_buffer_closed += 1;
         true
+    }
+
+    /// Whether clients are held back: until then nothing expires and nothing is evicted.
+    #[inline]
+    #[must_use]
+    pub fn is_paused(&self) -> bool {
+        self.pause.is_some_and(|pause| self.now_ms < pause.until_ms)
     }
 
     /// Ends CLIENT PAUSE: what was held back runs with the next batch.

@@ -133,9 +133,7 @@ impl Server {
     /// that to its primary (`replica-ignore-maxmemory`).
     fn may_evict(&self) -> bool {
         let leaves_it = self.replication.is_replica() && self.config.replica_ignore_maxmemory;
-        !leaves_it
-            && !self.persistence.is_loading()
-            && self.pause.is_none_or(|pause| pause.until_ms <= self.now_ms)
+        !leaves_it && !self.persistence.is_loading() && !self.is_paused()
     }
 
     /// What a change of `maxmemory` brings about: the event loop makes room, and the log says if there is need.
