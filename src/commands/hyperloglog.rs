@@ -92,7 +92,7 @@ fn pfadd(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
 const PFCOUNT: Command = Command {
     name: "pfcount",
     arity: -2,
-    flags: flag::READONLY,
+    flags: flag::READONLY | flag::MAY_REPLICATE,
     keys: &[KeySpec {
         notes: "RW because it may change the internal representation of the key, and propagate to replicas",
         ..KeySpec::range(1, -1, 1, key_flag::RW | key_flag::ACCESS)
