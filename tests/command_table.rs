@@ -36,10 +36,14 @@ fn argument(arg: &Arg) -> String {
     if let Some(index) = arg.key_spec {
         text += &format!("@{index}");
     }
-    for (mark, value) in [('=', arg.token), ('^', arg.since), ('!', arg.deprecated)] {
-        if !value.is_empty() {
-            text += &format!("{mark}{value}");
-        }
+    let there = |value: &str| !value.is_empty();
+    let marks = [
+        ('=', arg.token, arg.has_token()),
+        ('^', arg.since, there(arg.since)),
+        ('!', arg.deprecated, there(arg.deprecated)),
+    ];
+    for (mark, value, _) in marks.into_iter().filter(|(_, _, is_set)| *is_set) {
+        text += &format!("{mark}{value}");
     }
     for (mark, is_set) in [('?', arg.optional), ('*', arg.multiple), ('+', arg.multiple_token)] {
         if is_set {

@@ -7,6 +7,7 @@ mod connection;
 mod cron;
 mod executor;
 mod listener;
+mod migrate;
 mod primary_link;
 mod replicas;
 mod stream;
@@ -14,6 +15,7 @@ mod stream;
 pub use cron::run_cron;
 pub use executor::run as run_executor;
 pub use listener::Listeners;
+pub use migrate::migrate;
 pub use replicas::send_snapshot;
 
 use std::cell::{Cell, RefCell};
@@ -24,7 +26,7 @@ use tokio::sync::Notify;
 
 use connection::Connection;
 
-use crate::memory::vec_usage;
+use crate::memory::{MemoryUsage, vec_usage};
 use crate::server::{ClientKey, Engine};
 
 /// What the tasks of the engine thread share. No borrow of it is held across an await.
@@ -43,6 +45,8 @@ pub struct Shared {
     next_checked: Cell<usize>,
     /// The task that follows the primary.
     following: primary_link::Following,
+    /// Connections that MIGRATE keeps.
+    migration_links: migrate::Links,
 }
 
 impl Shared {
@@ -59,6 +63,7 @@ impl Shared {
             taken: Notify::new(),
             next_checked: Cell::new(0),
             following: primary_link::Following::default(),
+            migration_links: migrate::Links::default(),
         })
     }
 
@@ -85,7 +90,9 @@ impl Shared {
 
     /// Bytes of the lists of connections.
     fn lists_usage(&self) -> usize {
-        vec_usage(&self.connections.borrow()) + vec_usage(&self.ready.borrow())
+        vec_usage(&self.connections.borrow())
+            + vec_usage(&self.ready.borrow())
+            + self.migration_links.memory_usage()
     }
 
     fn connection(&self, key: ClientKey) -> Option<Rc<Connection>> {

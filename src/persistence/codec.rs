@@ -3,7 +3,8 @@
 use std::io::{self, Write};
 
 use crate::keyspace::{Entry, StringRef};
-use crate::rdb::{ValueType as Form, Writer};
+use crate::rdb::dump::append_footer;
+use crate::rdb::{ValueType as Form, Writer, WriterOptions};
 use crate::types::{Hash, List, Set, SortedSet, Stream, ValueType};
 
 /// Calls a method of an entry's collection, whatever its type.
@@ -37,4 +38,18 @@ pub fn write_value<W: Write>(entry: &Entry, writer: &mut Writer<W>) -> io::Resul
         Some(StringRef::Bytes(bytes)) => writer.write_string(bytes),
         None => of_collection!(entry, value => value.write_rdb(writer)).unwrap_or(Ok(())),
     }
+}
+
+/// An entry's value as DUMP gives it and RESTORE takes it.
+///
+/// # Errors
+/// Those of writing to memory, which never fails.
+pub fn dump_payload(entry: &Entry, compress: bool) -> io::Result<Vec<u8>> {
+    let options = WriterOptions { compression: compress, ..WriterOptions::default() };
+    let mut writer = Writer::in_memory(options);
+    writer.write_byte(stored_form(entry, options.version).byte())?;
+    write_value(entry, &mut writer)?;
+    let mut payload = writer.into_bytes();
+    append_footer(&mut payload, options.version);
+    Ok(payload)
 }

@@ -21,7 +21,7 @@ mod watch;
 
 pub use background::{EndedRewrite, EndedSnapshot, Start, TransferPlan, WatchedChild, sweep_stale_files};
 pub use child::{ChildKind, PendingUsage};
-pub use codec::{stored_form, write_value};
+pub use codec::{dump_payload, stored_form, write_value};
 pub use decode::{Decoder, Item, Loaded, Origin};
 pub use frames::warm_up;
 pub use load::{LoadError, LoadOptions, Loader};

@@ -21,6 +21,7 @@ pub mod info;
 pub mod latency;
 pub mod listening;
 pub mod memory_figures;
+pub mod migration;
 pub mod monitors;
 mod oom_score;
 pub mod primary_link;
@@ -91,6 +92,8 @@ pub enum Task {
     FollowPrimary,
     /// Pass what comes from this pipe, a snapshot, on to the replicas that wait for it.
     SendSnapshot(std::os::fd::OwnedFd),
+    /// Send these keys to another server.
+    Migrate(Box<migration::Migration>),
     /// Accept TCP connections from these sockets, and from no others any more (CONFIG SET port, bind).
     Listen(Vec<socket2::Socket>),
 }
@@ -210,6 +213,8 @@ pub struct Server {
     pub identity: Identity,
     /// What the memory limit has led to.
     pub eviction: Eviction,
+    /// What MIGRATE has on its way.
+    pub migrations: migration::Migrations,
     /// What this is as a node of a cluster; `None` when it is none.
     pub cluster: Option<Box<cluster::Cluster>>,
     /// CLIENT PAUSE.

@@ -27,7 +27,8 @@ impl Server {
     #[must_use]
     pub fn weigh(&self, keyspace: &Keyspace, in_flight: usize) -> Figures {
         let used = allocated_bytes();
-        let mut clients = self.clients.registry_usage() + self.connection_lists_bytes + in_flight;
+        let mut clients =
+            self.clients.registry_usage() + self.connection_lists_bytes + self.migrations.bytes + in_flight;
         let mut replicas = 0;
         for client in self.clients.iter() {
             match client.class() {

@@ -94,6 +94,7 @@ pub fn build(
         primary_link: Default::default(),
         identity,
         eviction: Default::default(),
+        migrations: Default::default(),
         cluster: None,
         pause: None,
         shutdown_asked: None,
@@ -226,6 +227,9 @@ fn perform(shared: &Rc<Shared>, listeners: &mut Listeners, task: Task) {
             }
         }
         Task::WatchChild => saving::watch_child(shared),
+        Task::Migrate(migration) => {
+            tokio::task::spawn_local(net::migrate(Rc::clone(shared), migration));
+        }
         Task::FollowPrimary => shared.follow_primary(),
         Task::SendSnapshot(pipe) => {
             tokio::task::spawn_local(net::send_snapshot(Rc::clone(shared), pipe));

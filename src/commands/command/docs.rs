@@ -76,7 +76,7 @@ fn one(argument: &Arg, reply: &mut Reply) {
     let flags: Vec<&str> = flags.into_iter().filter(|(is_set, _)| *is_set).map(|(_, name)| name).collect();
     let present = [
         argument.key_spec.is_some(),
-        !argument.token.is_empty(),
+        argument.has_token(),
         !argument.since.is_empty(),
         !argument.deprecated.is_empty(),
         !flags.is_empty(),
@@ -91,7 +91,7 @@ fn one(argument: &Arg, reply: &mut Reply) {
         reply.bulk(b"key_spec_index");
         reply.int(index as i64);
     }
-    if !argument.token.is_empty() {
+    if argument.has_token() {
         field(reply, "token", argument.token);
     }
     for (name, version) in [("since", argument.since), ("deprecated_since", argument.deprecated)] {

@@ -6,10 +6,9 @@ use super::super::expiry::{deletion, is_over};
 use crate::config::{EventClasses, RdbVersionCheck};
 use crate::keyspace::Entry;
 use crate::keyspace::access::{clock_of_frequency, clock_of_idle};
-use crate::persistence::{stored_form, write_value};
-use crate::rdb::dump::{append_footer, verify};
+use crate::persistence::dump_payload;
+use crate::rdb::dump::verify;
 use crate::rdb::format::{FOREIGN_VERSION_MAX, FOREIGN_VERSION_MIN, VersionCheck};
-use crate::rdb::{Writer, WriterOptions};
 use crate::resp::CommandError;
 use crate::server::Context;
 use crate::server::command::{
@@ -99,19 +98,14 @@ pub(super) const DUMP: Command = Command {
 };
 
 fn dump(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
-    let options = WriterOptions { compression: cx.server.config.rdbcompression, ..WriterOptions::default() };
+    let compress = cx.server.config.rdbcompression;
     let Some(entry) = cx.keys.read(args.at(1)) else {
         cx.reply.null();
         return Ok(());
     };
-    let mut writer = Writer::in_memory(options);
-    let written = writer
-        .write_byte(stored_form(&entry, options.version).byte())
-        .and_then(|()| write_value(&entry, &mut writer));
-    let mut payload = writer.into_bytes();
     // Memory never refuses a write.
-    written.map_err(|error| CommandError::custom(format!("ERR {error}")))?;
-    append_footer(&mut payload, options.version);
+    let payload =
+        dump_payload(&entry, compress).map_err(|error| CommandError::custom(format!("ERR {error}")))?;
     cx.reply.bulk(&payload);
     Ok(())
 }
@@ -180,6 +174,16 @@ fn read_payload(cx: &Context<'_>, payload: &[u8]) -> Result<Value, CommandError>
         Ok(None) | Err(_) => Err(CommandError::BadDataFormat),
     }
 }
+
+/// What MIGRATE sends to a node of a cluster, whatever the node thinks of the slot.
+pub(super) const RESTORE_ASKING: Command = Command {
+    name: "restore-asking",
+    flags: flag::WRITE | flag::DENYOOM | flag::ASKING,
+    since: "3.0.0",
+    group: Group::Server,
+    summary: "The RESTORE of MIGRATE between nodes of a cluster.",
+    ..RESTORE
+};
 
 pub(super) const RESTORE: Command = Command {
     name: "restore",

@@ -6,6 +6,7 @@ mod dump;
 mod expire;
 mod flush;
 mod list;
+mod migrate;
 mod object;
 mod sort;
 
@@ -27,6 +28,8 @@ pub(super) const COMMANDS: &[Command] = &[
     dump::COPY,
     dump::DUMP,
     dump::RESTORE,
+    dump::RESTORE_ASKING,
+    migrate::MIGRATE,
     expire::EXPIRE,
     expire::PEXPIRE,
     expire::EXPIREAT,

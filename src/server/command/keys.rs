@@ -74,6 +74,7 @@ pub fn keys_of(entry: &TableEntry, args: Args<'_>) -> Option<Vec<KeyPosition>> {
         "sort" => Some(sort_keys(args)),
         "sort_ro" => Some(vec![KeyPosition { index: 1, flags: READ }]),
         "georadius" | "georadiusbymember" => Some(georadius_keys(args)),
+        "migrate" => Some(migrate_keys(args)),
         "xread" | "xreadgroup" => stream_keys(entry.command, args),
         _ => by_specifications(entry.command, args),
     }
@@ -202,6 +203,21 @@ fn georadius_keys(args: Args<'_>) -> Vec<KeyPosition> {
 }
 
 /// Half of what follows STREAMS, which is looked for among the options: a group may be called like it.
+/// The key, or those after KEYS where there is none.
+fn migrate_keys(args: Args<'_>) -> Vec<KeyPosition> {
+    let flags = CHANGE ^ key_flag::UPDATE | key_flag::DELETE;
+    let mut at = 6;
+    while let Some(option) = args.get(at).filter(|_| args.at(3).is_empty()) {
+        at += match option.to_ascii_lowercase().as_slice() {
+            b"keys" => return (at + 1..args.len()).map(|index| KeyPosition { index, flags }).collect(),
+            b"auth" => 2,
+            b"auth2" => 3,
+            _ => 1,
+        };
+    }
+    vec![KeyPosition { index: 3, flags }]
+}
+
 fn stream_keys(command: &Command, args: Args<'_>) -> Option<Vec<KeyPosition>> {
     let mut at = 1;
     loop {

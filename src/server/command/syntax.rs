@@ -203,6 +203,12 @@ impl Arg {
         self
     }
 
+    /// Whether there is a word to give; that of an argument which is nothing else may be empty (MIGRATE).
+    #[must_use]
+    pub fn has_token(&self) -> bool {
+        !self.token.is_empty() || self.kind == ArgKind::PureToken
+    }
+
     /// Existing since a version.
     #[must_use]
     pub const fn since(mut self, since: &'static str) -> Self {

@@ -53,8 +53,8 @@ fn more_stats(fields: &mut Fields, server: &Server) {
     let stats = &server.stats;
     fields.field("latest_fork_usec", stats.last_fork_microseconds);
     fields.field("total_forks", stats.forks);
+    fields.field("migrate_cached_sockets", server.migrations.cached_sockets);
     fields.zeros(&[
-        "migrate_cached_sockets",
         "slave_expires_tracked_keys",
         "active_defrag_hits",
         "active_defrag_misses",
