@@ -37,6 +37,9 @@ const ARGUMENTS: &[Arg] = &[Arg::one_of(
 )];
 
 fn replicaof(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
+    if cx.server.replication.failover.is_some() {
+        return Err(CommandError::ReplicaofFailover);
+    }
     let (host, port) = (args.at(1), args.at(2));
     let hide = cx.server.config.hide_user_data_from_log;
     let user = cx.client().map_or_else(String::new, |client| client.short_description(hide));

@@ -1,4 +1,4 @@
-//! Commands about the server as such: TIME, ROLE, LOLWUT, MONITOR, MODULE, and the fixed part of ACL.
+//! Commands about the server as such: TIME, LOLWUT, MONITOR, MODULE, and the fixed part of ACL.
 
 use sha2::{Digest, Sha256};
 
@@ -12,7 +12,7 @@ use crate::server::command::{Arg, Args, Command, Group, Outcome, category, flag}
 use crate::sys::clock;
 
 /// The family.
-pub(super) const COMMANDS: &[Command] = &[TIME, ROLE, LOLWUT, MONITOR, MODULE, ACL];
+pub(super) const COMMANDS: &[Command] = &[TIME, LOLWUT, MONITOR, MODULE, ACL];
 
 const TIME: Command = Command {
     name: "time",
@@ -32,27 +32,6 @@ fn time(cx: &mut Context<'_>, _: Args<'_>) -> Outcome {
     cx.reply.array(2);
     cx.reply.bulk_int(now_us / 1_000_000);
     cx.reply.bulk_int(now_us % 1_000_000);
-    Ok(())
-}
-
-const ROLE: Command = Command {
-    name: "role",
-    arity: 1,
-    flags: flag::NOSCRIPT | flag::LOADING | flag::STALE | flag::FAST,
-    categories: category::ADMIN | category::DANGEROUS,
-    group: Group::Server,
-    since: "2.8.12",
-    complexity: "O(1)",
-    summary: "Replies the server's part in replication.",
-    handler: role,
-    ..Command::DEFAULT
-};
-
-fn role(cx: &mut Context<'_>, _: Args<'_>) -> Outcome {
-    cx.reply.array(3);
-    cx.reply.bulk(b"master");
-    cx.reply.int(0);
-    cx.reply.array(0);
     Ok(())
 }
 

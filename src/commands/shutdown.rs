@@ -3,9 +3,9 @@
 use super::arguments::is_word;
 use crate::resp::CommandError;
 use crate::server::Context;
+use crate::server::blocking::{BlockRequest, TimeoutReply};
 use crate::server::command::{Arg, Args, Command, Group, Outcome, category, flag};
-use crate::server::shutdown::{ShutdownOptions, shut_down};
-use crate::sys::signals;
+use crate::server::shutdown::{Asked, ShutdownOptions, abort, shut_down};
 
 /// The family.
 pub(super) const COMMANDS: &[Command] = &[SHUTDOWN];
@@ -65,8 +65,9 @@ impl Wish {
                 b"force" => wish.options.force = true,
                 b"abort" => wish.abort = true,
                 b"failover" => wish.failover = true,
-                // There are no replicas to wait for and no cluster to keep up.
-                b"now" | b"safe" => {}
+                b"now" => wish.options.now = true,
+                // There is no cluster to keep up.
+                b"safe" => {}
                 _ => return Err(CommandError::Syntax),
             }
         }
@@ -84,17 +85,23 @@ fn shutdown(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
         return Err(CommandError::ShutdownFailover);
     }
     if wish.abort {
-        // Only one that a signal has asked for can still wait.
-        cx.server.shutdown_asked.take().ok_or(CommandError::ShutdownNone)?;
-        signals::forget();
-        tracing::info!("Shutdown manually aborted.");
+        if !abort(cx.server) {
+            return Err(CommandError::ShutdownNone);
+        }
         cx.reply.ok();
         return Ok(());
     }
     let hide = cx.server.config.hide_user_data_from_log;
     let client = cx.client().map(|client| client.short_description(hide)).unwrap_or_default();
-    shut_down(cx.keys.keyspace, cx.server, Some(&client), wish.options);
-    Err(CommandError::ShutdownErrors)
+    let waits = shut_down(cx.keys.keyspace, cx.server, Some(&client), wish.options) == Asked::Waits;
+    let request = BlockRequest {
+        keys: Vec::new(),
+        deadline_ms: None,
+        timeout_reply: TimeoutReply::Shutdown,
+        wants_deletion: false,
+        request: None,
+    };
+    if waits && cx.block(request) { Ok(()) } else { Err(CommandError::ShutdownErrors) }
 }
 
 #[cfg(test)]
@@ -113,7 +120,7 @@ mod tests {
     #[test]
     fn options_combine_unless_they_contradict_each_other() {
         let wish = parse(&["NOSAVE", "now", "Force"]).map(|wish| wish.options);
-        assert_eq!(wish, Ok(ShutdownOptions { save: Some(false), force: true }));
+        assert_eq!(wish, Ok(ShutdownOptions { save: Some(false), force: true, now: true }));
         assert_eq!(parse(&[]).map(|wish| wish.options), Ok(ShutdownOptions::default()));
         for words in [&["save", "nosave"][..], &["abort", "now"], &["never"]] {
             assert_eq!(parse(words).err(), Some(CommandError::Syntax));

@@ -141,7 +141,7 @@ options! {
     /// How a shutdown by SIGTERM behaves.
     shutdown_on_sigterm: ShutdownOnSignal = ShutdownOnSignal::DEFAULT, "shutdown-on-sigterm", Kind::EnumSet(ShutdownOnSignal::WORDS), MULTI;
     /// Seconds a shutdown waits for replicas to catch up.
-    shutdown_timeout: u32 = 10, "shutdown-timeout", int(0, INT_MAX), INERT;
+    shutdown_timeout: u32 = 10, "shutdown-timeout", int(0, INT_MAX);
     /// Times a second that background work runs, from 1 to 500.
     hz: u32 = 10, "hz", int(0, INT_MAX);
     /// Milliseconds of a running script after which other clients are answered BUSY; 0 never.

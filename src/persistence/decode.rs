@@ -41,6 +41,17 @@ pub struct Origin {
     pub offset: Option<i64>,
 }
 
+impl Origin {
+    /// Id, offset and selected database, if the snapshot says all of them.
+    #[must_use]
+    pub fn complete(&self) -> Option<(&[u8], i64, usize)> {
+        let offset = self.offset.filter(|offset| *offset >= 0)?;
+        // Old servers wrote -1 where they should have written nothing.
+        let database = usize::try_from(self.stream_database?).ok()?;
+        Some((self.id.as_deref()?, offset, database))
+    }
+}
+
 /// What the snapshot holds next.
 #[derive(Debug)]
 pub enum Item {
@@ -48,6 +59,8 @@ pub enum Item {
     Entry(usize, Entry),
     /// The source of a function library.
     Function(Vec<u8>),
+    /// A key of a database that was left out because its time had come.
+    Expired(usize, Vec<u8>),
     /// Something that was read past, noted, or left out.
     Nothing,
     /// The end.
@@ -172,7 +185,7 @@ impl<R: Read> Decoder<R> {
         };
         if self.options.drop_expired && header.expiry_ms.is_some_and(|expiry_ms| expiry_ms < now_ms) {
             self.counts.expired += 1;
-            return Ok(Item::Nothing);
+            return Ok(Item::Expired(self.database, entry.key().to_vec()));
         }
         entry.set_clock(self.clock(&header, now_ms));
         if self.options.key_delay_us != 0 {

@@ -184,6 +184,8 @@ pub struct Loader<R = File> {
     decoder: Decoder<R>,
     total_bytes: u64,
     functions_skipped: bool,
+    /// Keys left out since [`Loader::take_expired`].
+    expired: Vec<(usize, Vec<u8>)>,
 }
 
 impl Loader {
@@ -208,7 +210,12 @@ impl<R: Read> Loader<R> {
     /// # Errors
     /// The input is none that this server reads.
     pub fn of_input(input: R, total_bytes: u64, options: LoadOptions) -> Result<Self, LoadError> {
-        Ok(Self { decoder: Decoder::open(input, options)?, total_bytes, functions_skipped: false })
+        Ok(Self {
+            decoder: Decoder::open(input, options)?,
+            total_bytes,
+            functions_skipped: false,
+            expired: Vec::new(),
+        })
     }
 
     /// Bytes of the input that were read.
@@ -235,16 +242,23 @@ impl<R: Read> Loader<R> {
         self.decoder.into_reader()
     }
 
+    /// The keys that the last step left out because their time had come, with their databases.
+    pub fn take_expired(&mut self) -> Vec<(usize, Vec<u8>)> {
+        std::mem::take(&mut self.expired)
+    }
+
     /// Loads until about `bytes` more of the file are consumed. `true`: the whole file is loaded.
     ///
     /// # Errors
     /// What is wrong with the file; the loader cannot go on.
     pub fn step(&mut self, keyspace: &mut Keyspace, now_ms: i64, bytes: u64) -> Result<bool, LoadError> {
         let end = self.decoder.offset().saturating_add(bytes);
+        self.expired.clear();
         while self.decoder.offset() < end {
             match self.decoder.next_item(now_ms)? {
                 Item::Entry(database, entry) => self.put(keyspace, database, entry)?,
                 Item::Function(_) => self.skip_function(),
+                Item::Expired(database, key) => self.expired.push((database, key)),
                 Item::Nothing => {}
                 Item::End => return Ok(true),
             }

@@ -322,7 +322,7 @@ fn decode<R: Read>(input: R, options: LoadOptions, pipe: &Pipe, worker: &Worker)
                 }
             }
             Item::Function(source) => batch.functions.push(source),
-            Item::Nothing => {}
+            Item::Expired(..) | Item::Nothing => {}
             Item::End => break,
         }
     }

@@ -26,6 +26,21 @@ pub enum ReplicaState {
     LoadsElsewhere,
 }
 
+impl ReplicaState {
+    /// The name that INFO shows.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Introduced => "",
+            Self::WaitsForSnapshot | Self::SnapshotUnderWay => "wait_bgsave",
+            Self::SendsSnapshot => "send_bulk",
+            Self::Online => "online",
+            Self::SnapshotSent => "rdb_transmitted",
+            Self::LoadsElsewhere => "bg_transfer",
+        }
+    }
+}
+
 /// What a replica says that it understands (`REPLCONF capa`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Capabilities {

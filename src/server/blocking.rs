@@ -22,6 +22,8 @@ pub enum TimeoutReply {
     NullArray,
     /// `$-1` / `_`.
     Null,
+    /// The error that SHUTDOWN gives when the server goes on.
+    Shutdown,
     /// `:n`, or two of them: what was reached until then (WAIT, WAITAOF).
     Replicas(ReplicaWait),
 }

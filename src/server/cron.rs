@@ -61,6 +61,7 @@ impl Engine {
         if let Some(options) = server.shutdown_asked.take() {
             shutdown::shut_down(&mut self.keyspace, server, None, options);
         }
+        shutdown::go_on(&mut self.keyspace, server);
         server.cron.turns += 1;
         if is_due(&mut server.cron.rates_ms, now_ms, RATES_MS) {
             let stats = &mut server.stats;
@@ -219,28 +220,6 @@ impl Server {
         }
         self.stats.query_buffer_closed += 1;
         true
-    }
-
-    /// Whether clients are held back: until then nothing expires and nothing is evicted.
-    #[inline]
-    #[must_use]
-    pub fn is_paused(&self) -> bool {
-        self.pause.is_some_and(|pause| self.now_ms < pause.until_ms)
-    }
-
-    /// Ends CLIENT PAUSE: what was held back runs with the next batch.
-    pub fn end_pause(&mut self) {
-        if self.pause.take().is_some() {
-            for key in std::mem::take(&mut self.held) {
-                self.clients.needs_attention(key);
-            }
-        }
-    }
-
-    fn end_pause_when_over(&mut self) {
-        if self.pause.is_some_and(|pause| pause.until_ms <= self.now_ms) {
-            self.end_pause();
-        }
     }
 }
 

@@ -6,7 +6,7 @@
 use super::Engine;
 use super::blocking::{BlockRequest, Blocked, WaitEnd};
 use super::call::Call;
-use super::client::{Client, ClientKey};
+use super::client::{Client, ClientClass, ClientKey};
 use super::command::{Args, Command, Group, TableEntry, flag};
 use super::cron::STRANGERS_OUTPUT_MAX;
 use crate::algorithms::slot::slot_of;
@@ -256,11 +256,16 @@ impl Engine {
 
     /// Whether CLIENT PAUSE holds this command back.
     fn must_wait(&mut self, client: ClientKey, entry: &TableEntry) -> bool {
-        let Some(pause) = self.server.pause else { return false };
+        if !self.server.pauses.any() {
+            return false;
+        }
+        let Some(pause) = self.server.pauses.in_force(self.server.now_ms) else { return false };
         let flags = entry.command.flags | self.queued_flags(client, entry.command);
         let affected = !pause.writes_only || flags & (flag::WRITE | flag::MAY_REPLICATE) != 0;
-        let held = self.server.now_ms < pause.until_ms
-            && affected
+        let record = self.server.clients.get(client);
+        // Replicas go on saying how far they are.
+        let held = affected
+            && record.map(Client::class) != Some(ClientClass::Replica)
             && !matches!(entry.command.name, "client" | "unpause");
         if held && !self.server.held.contains(&client) {
             self.server.held.push(client);

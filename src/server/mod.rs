@@ -24,6 +24,7 @@ pub mod memory_figures;
 pub mod migration;
 pub mod monitors;
 mod oom_score;
+pub mod pause;
 pub mod primary_link;
 pub mod open_files;
 pub mod process_title;
@@ -46,6 +47,7 @@ pub use cron::{Cron, OUTPUT_MIN};
 pub use dispatch::{Executed, Prepared};
 pub use listening::Listening;
 pub use oom_score::OomScore;
+pub use pause::{Hold, Pause, Pauses};
 
 use blocking::{BlockedClients, TimeoutReply, WaitEnd};
 use client_eviction::ClientMemory;
@@ -137,15 +139,6 @@ pub struct DebugSwitches {
     pub reply_peak_ms: Option<i64>,
 }
 
-/// Clients that are held back (CLIENT PAUSE).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Pause {
-    /// Until when, Unix ms.
-    pub until_ms: i64,
-    /// Writes only, or every command.
-    pub writes_only: bool,
-}
-
 /// The thresholds of encodings that a configuration sets.
 #[must_use]
 pub fn limits(config: &Config) -> Limits {
@@ -217,10 +210,12 @@ pub struct Server {
     pub migrations: migration::Migrations,
     /// What this is as a node of a cluster; `None` when it is none.
     pub cluster: Option<Box<cluster::Cluster>>,
-    /// CLIENT PAUSE.
-    pub pause: Option<Pause>,
+    /// Why clients are held back.
+    pub pauses: Pauses,
     /// A signal has asked for the end; SHUTDOWN ABORT takes it back.
     pub shutdown_asked: Option<shutdown::ShutdownOptions>,
+    /// A shutdown that waits for replicas.
+    pub shutdown_pending: Option<shutdown::Pending>,
     /// Clients with a request that CLIENT PAUSE holds back.
     pub held: Vec<ClientKey>,
     /// DEBUG SET-ACTIVE-EXPIRE.
@@ -297,6 +292,9 @@ impl Server {
                 (WaitEnd::Error, _) => CommandError::Unblocked.write(&mut record.output),
                 (WaitEnd::Timeout, TimeoutReply::NullArray) => record.output.null_array(),
                 (WaitEnd::Timeout, TimeoutReply::Null) => record.output.null(),
+                (WaitEnd::Timeout, TimeoutReply::Shutdown) => {
+                    CommandError::ShutdownErrors.write(&mut record.output);
+                }
                 (WaitEnd::Timeout, TimeoutReply::Replicas(_)) => {
                     if let Some((wait, reached)) = reached {
                         reached.write(wait, &mut record.output);

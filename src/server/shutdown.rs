@@ -3,7 +3,7 @@
 //! When everything is in order the process ends in here, so that nothing runs after the snapshot. Otherwise the log says
 //! why and the server goes on.
 
-use super::Server;
+use super::{Hold, Server};
 use crate::config::{ShutdownOnSignal, Supervised};
 use crate::keyspace::Keyspace;
 use crate::sys::{signals, supervisor};
@@ -15,6 +15,8 @@ pub struct ShutdownOptions {
     pub save: Option<bool>,
     /// Even if saving fails.
     pub force: bool,
+    /// Without waiting for replicas.
+    pub now: bool,
 }
 
 impl From<ShutdownOnSignal> for ShutdownOptions {
@@ -26,18 +28,38 @@ impl From<ShutdownOnSignal> for ShutdownOptions {
         } else {
             None
         };
-        Self { save, force: option.has(ShutdownOnSignal::FORCE) }
+        Self { save, force: option.has(ShutdownOnSignal::FORCE), now: option.has(ShutdownOnSignal::NOW) }
     }
 }
 
-/// Ends the process with code 0. Returns only when that would lose data: the last snapshot could not be written.
-/// `client` is who asked, `None` for a signal.
+/// A shutdown that waits for replicas.
+#[derive(Debug, Clone, Copy)]
+pub struct Pending {
+    options: ShutdownOptions,
+    /// When it no longer waits, Unix ms.
+    deadline_ms: i64,
+}
+
+/// What has become of a shutdown that was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asked {
+    /// It waits for replicas.
+    Waits,
+    /// It is not possible; the log says why.
+    Refused,
+}
+
+/// Begins to end the process, with code 0. Replicas that lag have `shutdown-timeout` to catch up; without any, this
+/// returns only when ending would lose data. `client` is who asked, `None` for a signal.
 pub fn shut_down(
     keyspace: &mut Keyspace,
     server: &mut Server,
     client: Option<&str>,
     mut options: ShutdownOptions,
-) {
+) -> Asked {
+    if server.shutdown_pending.is_some() {
+        return Asked::Waits;
+    }
     if server.persistence.is_loading() {
         // Half a data set must not replace a whole one.
         options.save = Some(false);
@@ -47,12 +69,58 @@ pub fn shut_down(
         None => tracing::info!("User requested shutdown..."),
     }
     notify_supervisor(server, "STOPPING=1\n");
+    let timeout_ms = i64::from(server.config.shutdown_timeout) * 1000;
+    if !options.now && timeout_ms > 0 && !server.replicas_are_level() {
+        server.shutdown_pending = Some(Pending { options, deadline_ms: server.now_ms + timeout_ms });
+        server.ask_for_acknowledgements();
+        server.pauses.hold(Hold::Shutdown);
+        tracing::info!("Waiting for replicas before shutting down.");
+        return Asked::Waits;
+    }
+    finish(keyspace, server, options);
+    Asked::Refused
+}
+
+/// Ends the process if a shutdown has waited for replicas and need not any more. To be called by the cron.
+pub fn go_on(keyspace: &mut Keyspace, server: &mut Server) {
+    let Some(pending) = server.shutdown_pending else { return };
+    if server.now_ms >= pending.deadline_ms || server.replicas_are_level() {
+        finish(keyspace, server, pending.options);
+    }
+}
+
+/// Takes a shutdown back, one that waits for replicas or one that a signal has asked for; says whether there was one.
+pub fn abort(server: &mut Server) -> bool {
+    let asked = server.shutdown_asked.take().is_some();
+    let pending = server.shutdown_pending.is_some();
+    if pending {
+        cancel(server);
+    }
+    if asked || pending {
+        signals::forget();
+        tracing::info!("Shutdown manually aborted.");
+    }
+    asked || pending
+}
+
+/// Clients go on, those in SHUTDOWN with an error.
+fn cancel(server: &mut Server) {
+    server.shutdown_pending = None;
+    signals::forget();
+    server.end_shutdown_waits();
+    server.release(Hold::Shutdown);
+}
+
+/// Ends the process, unless that would lose data.
+fn finish(keyspace: &mut Keyspace, server: &mut Server, options: ShutdownOptions) {
+    server.report_lagging_replicas();
     if !save(keyspace, server, options) {
         tracing::warn!("Errors trying to shut down the server. Check the logs for more information.");
-        signals::forget();
+        cancel(server);
         return;
     }
     remove_files(server);
+    server.flush_replicas();
     tracing::warn!("Valkey is now ready to exit, bye bye...");
     std::process::exit(0);
 }

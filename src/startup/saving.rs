@@ -88,7 +88,9 @@ async fn give_way() {
 
 fn open(engine: &mut Engine) -> Result<Option<(Loader, u64)>, LoadError> {
     let Engine { keyspace, server } = engine;
-    let options = LoadOptions::new(&server.config, server.limits, keyspace.access_policy);
+    let mut options = LoadOptions::new(&server.config, server.limits, keyspace.access_policy);
+    // What has expired is for the primary to delete.
+    options.drop_expired &= !server.replication.is_replica();
     let Some(loader) = Loader::open(server.config.dbfilename.as_path(), options)? else { return Ok(None) };
     server.persistence.begin_loading(&loader, clock::unix_ms());
     Ok(Some((loader, loading_step(server))))
@@ -96,7 +98,13 @@ fn open(engine: &mut Engine) -> Result<Option<(Loader, u64)>, LoadError> {
 
 fn step(engine: &mut Engine, loader: &mut Loader, bytes: u64) -> Result<bool, LoadError> {
     let done = loader.step(&mut engine.keyspace, clock::unix_ms(), bytes);
-    engine.server.persistence.note_loading(loader);
+    let server = &mut engine.server;
+    server.persistence.note_loading(loader);
+    server.resume_history(loader.origin());
+    for (database, key) in loader.take_expired() {
+        server.propagate_deletion(database, &key, server.config.lazyfree_lazy_expire);
+    }
+    server.end_unit_of_independent();
     done
 }
 

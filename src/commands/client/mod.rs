@@ -568,14 +568,7 @@ fn pause(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
         return Err(CommandError::TimeoutNegative);
     }
     let until_ms = now_ms.checked_add(milliseconds).ok_or(CommandError::TimeoutOutOfRange)?;
-    let in_force = cx.server.pause.filter(|pause| pause.until_ms > now_ms);
-    cx.server.pause = Some(match in_force {
-        // The longer time and the wider hold win over what is asked for.
-        Some(pause) => {
-            Pause { until_ms: until_ms.max(pause.until_ms), writes_only: writes_only && pause.writes_only }
-        }
-        None => Pause { until_ms, writes_only },
-    });
+    cx.server.pauses.pause(Pause { until_ms, writes_only }, now_ms);
     cx.reply.ok();
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! What replicas and their primaries say to each other, and what clients ask of replication.
 
+mod failover;
 mod replconf;
 mod role;
 mod sync;
@@ -9,4 +10,4 @@ use crate::server::command::Command;
 
 /// The family.
 pub(super) const COMMANDS: &[Command] =
-    &[replconf::REPLCONF, sync::PSYNC, sync::SYNC, role::ROLE, wait::WAIT, wait::WAITAOF];
+    &[failover::FAILOVER, replconf::REPLCONF, sync::PSYNC, sync::SYNC, role::ROLE, wait::WAIT, wait::WAITAOF];

@@ -38,6 +38,9 @@ fn may_begin(cx: &mut Context<'_>) -> Result<bool, CommandError> {
         return Ok(false);
     }
     let (filter, capabilities) = (replica.filter, replica.capabilities);
+    if cx.server.replication.failover.is_some() {
+        return Err(CommandError::NoMasterLinkFailover);
+    }
     if cx.server.replication.is_replica() && !cx.server.primary_link.is_up() {
         return Err(CommandError::NoMasterLink);
     }

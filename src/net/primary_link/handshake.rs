@@ -134,7 +134,11 @@ impl Link {
                 ("?".to_owned(), "-1".to_owned())
             }
         };
-        self.send(wire, &[b"PSYNC", id.as_bytes(), next.as_bytes()]).await?;
+        let mut request: Vec<&[u8]> = vec![b"PSYNC", id.as_bytes(), next.as_bytes()];
+        if self.engine()?.server.replication.failover_is_under_way() {
+            request.push(b"FAILOVER");
+        }
+        self.send(wire, &request).await?;
         let reply = loop {
             let line = self.reply(wire).await.inspect_err(|failure| {
                 if *failure != Failure::Superseded {
@@ -146,7 +150,22 @@ impl Link {
                 break line;
             }
         };
-        self.understand(wire, &reply).await
+        let granted = self.understand(wire, &reply).await;
+        if self.engine()?.server.replication.failover_is_under_way() {
+            self.settle_failover(granted.is_ok() && !reply.starts_with(b"-"))?;
+        }
+        granted
+    }
+
+    /// The target of a failover has taken over, or will not.
+    fn settle_failover(&self, accepted: bool) -> Result<(), Failure> {
+        let mut engine = self.engine()?;
+        if accepted {
+            engine.server.end_failover(true);
+            return Ok(());
+        }
+        engine.server.abort_failover("Failover target rejected psync request");
+        Err(Failure::Superseded)
     }
 
     async fn understand(&self, wire: &mut Wire, reply: &[u8]) -> Result<Granted, Failure> {

@@ -3,6 +3,7 @@
 use super::{Fields, Human};
 use crate::config::VALKEY_VERSION;
 use crate::keyspace::{CLOCK_MAX, Keyspace};
+use crate::server::client::ClientClass;
 use crate::server::memory_figures::{ALLOCATOR, MemoryFigures};
 use crate::server::{REDIS_VERSION, Server};
 use crate::sys::{clock, process};
@@ -76,7 +77,7 @@ pub(super) fn tls(fields: &mut Fields, _: &Keyspace, _: &mut Server) {
 pub(super) fn clients(fields: &mut Fields, _: &Keyspace, server: &mut Server) {
     let clients = || server.clients.iter();
     let now_ms = server.now_ms;
-    let pause = server.pause.filter(|pause| pause.until_ms > now_ms);
+    let pause = server.pauses.in_force(now_ms);
     let waits_until = clients()
         .filter(|client| client.blocked.as_ref().is_some_and(|blocked| blocked.deadline_ms.is_some()))
         .count();
@@ -85,7 +86,10 @@ pub(super) fn clients(fields: &mut Fields, _: &Keyspace, server: &mut Server) {
         .map(|blocked| blocked.keys.len())
         .sum::<usize>();
     fields.fields(&[
-        ("connected_clients", &clients().filter(|client| !client.close_now).count()),
+        (
+            "connected_clients",
+            &clients().filter(|client| !client.close_now && client.class() != ClientClass::Replica).count(),
+        ),
         ("cluster_connections", &0),
         ("maxclients", &server.config.maxclients),
         ("client_recent_max_input_buffer", &clients().map(|c| c.query.pending).max().unwrap_or(0)),
@@ -98,7 +102,7 @@ pub(super) fn clients(fields: &mut Fields, _: &Keyspace, server: &mut Server) {
         ("total_watched_keys", &server.watched.len()),
         ("total_blocking_keys", &server.blocked.keys()),
         ("total_blocking_keys_on_nokey", &wait_for_deletion),
-        ("paused_reason", &if pause.is_some() { "client_pause" } else { "none" }),
+        ("paused_reason", &server.pauses.reason(now_ms)),
         (
             "paused_actions",
             &match pause {
@@ -107,7 +111,7 @@ pub(super) fn clients(fields: &mut Fields, _: &Keyspace, server: &mut Server) {
                 Some(_) => "all",
             },
         ),
-        ("paused_timeout_milliseconds", &pause.map_or(0, |pause| pause.until_ms - now_ms)),
+        ("paused_timeout_milliseconds", &pause.map_or(0, |pause| pause.until_ms.saturating_sub(now_ms))),
     ]);
 }
 

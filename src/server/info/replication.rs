@@ -17,7 +17,7 @@ pub(super) fn replication(fields: &mut Fields, _: &Keyspace, server: &mut Server
     let replication = &server.replication;
     fields.fields(&[
         ("replicas_waiting_psync", &replication.awaited_psyncs()),
-        ("master_failover_state", &"no-failover"),
+        ("master_failover_state", &replication.failover_state()),
         ("master_replid", &replication.id),
         ("master_replid2", &replication.second_id),
         ("master_repl_offset", &replication.offset()),
@@ -33,7 +33,7 @@ fn replicas(fields: &mut Fields, server: &Server) {
     let records = server.replication.replicas().iter().filter_map(|key| server.clients.get(*key));
     for (number, client) in records.enumerate() {
         let Some(replica) = &client.replica else { continue };
-        let state = state(replica);
+        let state = replica.state.name();
         let lag_seconds = match replica.state {
             ReplicaState::Online => (server.now_ms / 1000 - replica.acknowledged_ms / 1000).max(0),
             _ => 0,
@@ -48,17 +48,6 @@ fn replicas(fields: &mut Fields, server: &Server) {
                 kind(replica)
             ),
         );
-    }
-}
-
-fn state(replica: &Replica) -> &'static str {
-    match replica.state {
-        ReplicaState::Introduced => "",
-        ReplicaState::WaitsForSnapshot | ReplicaState::SnapshotUnderWay => "wait_bgsave",
-        ReplicaState::SendsSnapshot => "send_bulk",
-        ReplicaState::Online => "online",
-        ReplicaState::SnapshotSent => "rdb_transmitted",
-        ReplicaState::LoadsElsewhere => "bg_transfer",
     }
 }
 

@@ -263,7 +263,7 @@ impl Server {
     fn deletes_what_expired(&self) -> bool {
         let elsewhere =
             self.replication.is_replica() | self.persistence.is_loading() | self.config.import_mode;
-        !elsewhere && self.pause.is_none()
+        !elsewhere && !self.pauses.any()
     }
 
     /// A request of the primary was answered with an error: what it did there could not be done here.

@@ -4,7 +4,8 @@ use super::LinkState;
 use super::Retry;
 use crate::config::{ReplicaOf, Text};
 use crate::log;
-use crate::replication::CachedPrimary;
+use crate::persistence::Origin;
+use crate::replication::{CachedPrimary, ReplicationId};
 use crate::resp::CommandError;
 use crate::server::replication::PrimaryAddress;
 use crate::server::{ClientKey, Server};
@@ -12,11 +13,15 @@ use crate::server::{ClientKey, Server};
 impl Server {
     /// Makes this server a replica of another one. `running` is the client whose request asks for it.
     pub fn follow(&mut self, host: &[u8], port: u16, running: Option<ClientKey>) {
+        self.begin_to_follow(host, port);
+        self.end_waits_of_primary(running);
+    }
+
+    fn begin_to_follow(&mut self, host: &[u8], port: u16) {
         let was_primary = self.replication.primary.take().is_none();
         self.drop_primary_client();
         self.replication.primary = Some(PrimaryAddress { host: host.to_vec(), port });
         self.config.replicaof = ReplicaOf(Some((Text::new(host), port)));
-        self.end_waits_of_primary(running);
         self.role_changed();
         self.cancel_attempt(Retry::Later);
         if was_primary {
@@ -33,12 +38,36 @@ impl Server {
         self.connect_to_primary();
     }
 
+    /// The same for a failover: clients that wait go on waiting until it is known who serves them.
+    pub(in crate::server) fn follow_for_failover(&mut self, target: &PrimaryAddress) {
+        self.begin_to_follow(&target.host, target.port);
+    }
+
     /// Takes the primary that the configuration names: this server is its replica from its start, and connects when it
     /// has loaded what it has.
     pub fn follow_configured(&mut self) {
         if let Some((host, port)) = &self.config.replicaof.0 {
             self.replication.primary = Some(PrimaryAddress { host: host.as_bytes().to_vec(), port: *port });
             log::set_replica(true);
+        }
+    }
+
+    /// The snapshot that is loaded at start says of which history it is a part: a replica may go on from there, and those
+    /// who followed this server, if it is a primary, may go on with it.
+    pub fn resume_history(&mut self, origin: &Origin) {
+        let Some((id, offset, database)) = origin.complete() else { return };
+        let Some(id) = ReplicationId::parse(id) else { return };
+        if self.replication.is_replica() {
+            if self.primary_link.cached.is_none() {
+                self.replication.id = id;
+                self.replication.set_offset(offset);
+                self.primary_link.cached = Some(CachedPrimary { id, offset, database });
+            }
+        } else if !self.replication.has_stream() {
+            self.replication.second_id = id;
+            self.replication.second_offset = offset + 1;
+            self.replication.set_offset(offset);
+            self.create_stream();
         }
     }
 
@@ -89,7 +118,7 @@ impl Server {
     }
 
     /// Clients that wait for keys would wait for what only the new primary can bring: they are sent away.
-    fn end_waits_of_primary(&mut self, running: Option<ClientKey>) {
+    pub(in crate::server) fn end_waits_of_primary(&mut self, running: Option<ClientKey>) {
         let waiting: Vec<ClientKey> = self
             .clients
             .iter()

@@ -2,7 +2,8 @@
 //! (`min-replicas-to-write`).
 
 use super::super::Server;
-use super::super::client::ClientKey;
+use super::super::blocking::{TimeoutReply, WaitEnd};
+use super::super::client::{Client, ClientKey};
 use crate::replication::{Replica, ReplicaState};
 use crate::resp::Reply;
 
@@ -90,7 +91,9 @@ impl Server {
 
     /// What follows a batch: replicas are asked how far they are, and who waits for them looks again.
     pub fn follow_acknowledgements(&mut self) {
-        if std::mem::take(&mut self.replication.asks_acknowledgement) {
+        // While writes are held back the stream stands still.
+        if self.replication.asks_acknowledgement && self.pauses.in_force(self.now_ms).is_none() {
+            self.replication.asks_acknowledgement = false;
             self.feed_getack();
         }
         if std::mem::take(&mut self.replication.acknowledged) {
@@ -107,10 +110,64 @@ impl Server {
             };
             let reached = self.reached(wait);
             if wait.is_over(reached) {
-                self.end_wait(key, super::super::blocking::WaitEnd::Timeout);
+                self.end_wait(key, WaitEnd::Timeout);
             } else {
                 self.replication.waiting.push(key);
             }
+        }
+    }
+
+    /// Whether every replica has executed all of the stream.
+    #[must_use]
+    pub fn replicas_are_level(&self) -> bool {
+        let offset = self.replication.offset();
+        let mut replicas =
+            self.replication.replicas().iter().filter_map(|key| self.clients.get(*key)?.replica.as_deref());
+        replicas.all(|replica| replica.acknowledged == offset)
+    }
+
+    /// Has the replicas say how far they are, even while the stream stands still otherwise.
+    pub(in crate::server) fn ask_for_acknowledgements(&mut self) {
+        if self.pauses.in_force(self.now_ms).is_none() {
+            self.feed_getack();
+        }
+    }
+
+    /// Says in the log which replicas lag, before the process ends.
+    pub(in crate::server) fn report_lagging_replicas(&self) {
+        let offset = self.replication.offset();
+        let mut lagging = 0;
+        for client in self.replication.replicas().iter().filter_map(|key| self.clients.get(*key)) {
+            let Some(replica) = &client.replica else { continue };
+            if replica.acknowledged == offset {
+                continue;
+            }
+            lagging += 1;
+            let lag_seconds = match replica.state {
+                ReplicaState::Online => self.now_ms / 1000 - replica.acknowledged_ms / 1000,
+                _ => 0,
+            };
+            tracing::info!(
+                "Lagging replica {} reported offset {} behind master, lag={lag_seconds}, state={}.",
+                super::replica_name(client),
+                offset - replica.acknowledged,
+                replica.state.name()
+            );
+        }
+        let replicas = self.replication.replicas().len();
+        if replicas > 0 {
+            tracing::info!("{} of {replicas} replicas are in sync when shutting down.", replicas - lagging);
+        }
+    }
+
+    /// Ends the wait of clients in SHUTDOWN, since the server goes on.
+    pub(in crate::server) fn end_shutdown_waits(&mut self) {
+        let waits = |client: &&Client| {
+            client.blocked.as_ref().is_some_and(|blocked| blocked.timeout_reply == TimeoutReply::Shutdown)
+        };
+        let waiting: Vec<ClientKey> = self.clients.iter().filter(waits).map(|client| client.key).collect();
+        for key in waiting {
+            self.end_wait(key, WaitEnd::Timeout);
         }
     }
 

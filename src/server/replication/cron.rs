@@ -12,6 +12,7 @@ const INTERVAL_MS: i64 = 1000;
 impl Server {
     /// One turn, if it is due. To be called by the cron.
     pub fn run_replication_cron(&mut self, keyspace: &mut Keyspace) {
+        self.tend_failover();
         let due_ms = self.replication.cron_due_ms;
         if self.now_ms < due_ms && due_ms - self.now_ms <= INTERVAL_MS {
             return;
@@ -19,7 +20,10 @@ impl Server {
         self.replication.cron_due_ms = self.now_ms + INTERVAL_MS;
         let has_replicas = !self.replication.replicas().is_empty();
         let period = u64::from(self.config.repl_ping_replica_period.max(1));
-        if self.replication.cron_turns.is_multiple_of(period) && has_replicas {
+        if self.replication.cron_turns.is_multiple_of(period)
+            && has_replicas
+            && self.replication.failover.is_none()
+        {
             self.feed_ping();
         }
         self.replication.cron_turns += 1;

@@ -1,6 +1,8 @@
 //! What goes to a replica's socket: its snapshot's file, then the stream.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 
 use super::super::Server;
@@ -8,6 +10,7 @@ use super::super::client::ClientKey;
 use super::Replication;
 use crate::config::os_reason;
 use crate::replication::{Replica, ReplicaState};
+use crate::sys::streams;
 
 /// Bytes of a file that are read at a time (Valkey: `PROTO_IOBUF_LEN`, 16 KiB; more saves system calls).
 const FILE_CHUNK: usize = 64 * 1024;
@@ -129,6 +132,22 @@ impl Server {
         self.stats.bytes_out += sent as u64;
         self.replication.bytes_out += sent as u64;
         fed
+    }
+
+    /// Sends replicas what their sockets still take, before the process ends.
+    pub(in crate::server) fn flush_replicas(&mut self) {
+        for key in self.replication.replicas().to_vec() {
+            let Some(client) = self.clients.get(key) else { continue };
+            let Ok(socket) = streams::duplicate(client.descriptor) else { continue };
+            let mut socket = File::from(socket);
+            let sent = client.output.is_empty() || socket.write_all(client.output.as_slice()).is_ok();
+            while sent && self.feed_replica(key, |bytes| socket.write(bytes)) == Fed::Some {
+                // The socket does not block: one that takes no more ends this.
+                if !matches!(streams::wait_writable(socket.as_fd(), 0), Ok(true)) {
+                    break;
+                }
+            }
+        }
     }
 
     /// Adds a request of the server's own, such as PING, to the stream.

@@ -6,10 +6,12 @@
 
 mod acknowledgements;
 mod cron;
+mod failover;
 mod feed;
 mod sync;
 
 pub use acknowledgements::ReplicaWait;
+pub use failover::{Failover, FailoverState};
 pub use feed::Fed;
 pub use sync::{replica_address, replica_name};
 
@@ -117,6 +119,8 @@ pub struct Replication {
     acknowledged: bool,
     /// Replicas that are online and do not lag (`min-replicas-max-lag`).
     good_replicas: usize,
+    /// The failover that is under way.
+    pub failover: Option<Failover>,
     cron_due_ms: i64,
     cron_turns: u64,
 }
@@ -144,6 +148,7 @@ impl Default for Replication {
             asks_acknowledgement: false,
             acknowledged: false,
             good_replicas: 0,
+            failover: None,
             cron_due_ms: 0,
             cron_turns: 0,
         }
@@ -358,6 +363,8 @@ impl Replication {
 
 impl MemoryUsage for Replication {
     fn memory_usage(&self) -> usize {
+        let target = self.failover.as_ref().and_then(|failover| failover.target.as_ref());
+        let target = target.map_or(0, |target| vec_usage(&target.host));
         let host = self.primary.as_ref().map_or(0, |primary| vec_usage(&primary.host));
         let members = self.transfer.as_ref().map_or(0, |transfer| vec_usage(&transfer.members));
         self.stream.as_ref().map_or(0, MemoryUsage::memory_usage)
@@ -365,6 +372,7 @@ impl MemoryUsage for Replication {
             + vec_usage(&self.awaited_psyncs)
             + vec_usage(&self.waiting)
             + members
+            + target
             + host
     }
 }

@@ -1,0 +1,141 @@
+//! Why clients are held back: CLIENT PAUSE, a shutdown or a failover that waits for replicas. Each ends by itself.
+
+use super::Server;
+
+/// What is held back, and for how long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pause {
+    /// Until when, Unix ms.
+    pub until_ms: i64,
+    /// Writes only, or every command.
+    pub writes_only: bool,
+}
+
+/// Why writes are held back without a limit of time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hold {
+    /// A shutdown waits for replicas.
+    Shutdown,
+    /// A failover is under way.
+    Failover,
+}
+
+/// All pauses that are in force.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Pauses {
+    /// CLIENT PAUSE.
+    command: Option<Pause>,
+    shutdown: bool,
+    failover: bool,
+}
+
+impl Pauses {
+    /// Whether there may be one.
+    #[inline]
+    #[must_use]
+    pub fn any(&self) -> bool {
+        self.command.is_some() | self.shutdown | self.failover
+    }
+
+    /// What is held back at `now_ms`: the widest and longest of all.
+    #[must_use]
+    pub fn in_force(&self, now_ms: i64) -> Option<Pause> {
+        let command = self.command.filter(|pause| pause.until_ms > now_ms);
+        let hold =
+            (self.shutdown || self.failover).then_some(Pause { until_ms: i64::MAX, writes_only: true });
+        match (command, hold) {
+            // What holds back all commands ends before what holds back writes.
+            (Some(command), Some(_)) if !command.writes_only => Some(command),
+            (command, hold) => hold.or(command),
+        }
+    }
+
+    /// The reason that INFO shows.
+    #[must_use]
+    pub fn reason(&self, now_ms: i64) -> &'static str {
+        match self.in_force(now_ms) {
+            None => "none",
+            Some(pause) if pause.until_ms < i64::MAX => "client_pause",
+            Some(_) if self.shutdown => "shutdown_in_progress",
+            Some(_) => "failover_in_progress",
+        }
+    }
+
+    /// CLIENT PAUSE; a pause that is in force gets wider and longer, never less.
+    pub fn pause(&mut self, asked: Pause, now_ms: i64) {
+        let in_force = self.command.filter(|pause| pause.until_ms > now_ms);
+        self.command = Some(in_force.map_or(asked, |pause| Pause {
+            until_ms: asked.until_ms.max(pause.until_ms),
+            writes_only: asked.writes_only && pause.writes_only,
+        }));
+    }
+
+    /// Holds writes back until [`Server::release`].
+    pub fn hold(&mut self, hold: Hold) {
+        match hold {
+            Hold::Shutdown => self.shutdown = true,
+            Hold::Failover => self.failover = true,
+        }
+    }
+}
+
+impl Server {
+    /// Whether clients are held back: until then nothing expires and nothing is evicted.
+    #[inline]
+    #[must_use]
+    pub fn is_paused(&self) -> bool {
+        self.pauses.any() && self.pauses.in_force(self.now_ms).is_some()
+    }
+
+    /// Ends CLIENT PAUSE.
+    pub fn end_pause(&mut self) {
+        if self.pauses.command.take().is_some() {
+            self.retry_held();
+        }
+    }
+
+    /// Ends a hold.
+    pub fn release(&mut self, hold: Hold) {
+        match hold {
+            Hold::Shutdown => self.pauses.shutdown = false,
+            Hold::Failover => self.pauses.failover = false,
+        }
+        self.retry_held();
+    }
+
+    /// Ends CLIENT PAUSE when its time is over.
+    pub(super) fn end_pause_when_over(&mut self) {
+        if self.pauses.command.is_some_and(|pause| pause.until_ms <= self.now_ms) {
+            self.end_pause();
+        }
+    }
+
+    /// What was held back runs with the next batch, or waits again.
+    fn retry_held(&mut self) {
+        for key in std::mem::take(&mut self.held) {
+            self.clients.needs_attention(key);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_widest_pause_is_in_force() {
+        let mut pauses = Pauses::default();
+        assert!(!pauses.any());
+        pauses.pause(Pause { until_ms: 100, writes_only: true }, 0);
+        pauses.pause(Pause { until_ms: 50, writes_only: false }, 0);
+        assert_eq!(pauses.in_force(99), Some(Pause { until_ms: 100, writes_only: false }));
+        assert_eq!(pauses.in_force(100), None);
+        pauses.hold(Hold::Failover);
+        assert_eq!(pauses.in_force(99).map(|pause| pause.writes_only), Some(false));
+        assert_eq!(pauses.reason(99), "client_pause");
+        assert_eq!(pauses.in_force(100), Some(Pause { until_ms: i64::MAX, writes_only: true }));
+        assert_eq!(pauses.reason(100), "failover_in_progress");
+        pauses.hold(Hold::Shutdown);
+        assert_eq!(pauses.reason(100), "shutdown_in_progress");
+    }
+}
