@@ -20,6 +20,8 @@ pub struct KeyHash {
     pub hash: u64,
     /// The database it was expected in.
     pub database: usize,
+    /// Where its entry probably is.
+    pub position: Option<Position>,
 }
 
 /// The selected database, the instant, and the accounting of look-ups.
@@ -31,7 +33,7 @@ pub struct Keys<'a> {
     /// The instant of the command, Unix time in milliseconds.
     pub now_ms: i64,
     /// The hash of the command's first key, if it was computed ahead.
-    pub hint: Option<KeyHash>,
+    pub hint: Option<&'a KeyHash>,
     /// Whether reads change access clocks (CLIENT NO-TOUCH says no).
     pub touches: bool,
 }
@@ -50,11 +52,17 @@ pub enum WriteExpiry {
 type Found<T> = Result<Option<T>, CommandError>;
 
 impl Keys<'_> {
+    #[inline]
     fn hash(&self, key: &[u8]) -> u64 {
-        match self.hint {
-            Some(hint) if hint.address == key.as_ptr() as usize => hint.hash,
-            _ => hash(key),
+        match self.hint_for(key) {
+            Some(hint) => hint.hash,
+            None => hash(key),
         }
+    }
+
+    #[inline]
+    fn hint_for(&self, key: &[u8]) -> Option<&KeyHash> {
+        self.hint.filter(|hint| hint.address == key.as_ptr() as usize)
     }
 
     /// The selected database.
@@ -81,10 +89,10 @@ impl Keys<'_> {
     }
 
     fn find_hashed(&mut self, hash: u64, key: &[u8]) -> Option<Position> {
-        let now_ms = self.now_ms;
-        let database = &mut self.keyspace.databases[self.database];
-        let position = database.table().find(hash, key)?;
-        if !database.table().get(position).is_expired(now_ms) {
+        let guess = self.hint_for(key).and_then(|hint| hint.position);
+        let table = self.keyspace.databases[self.database].table();
+        let (position, entry) = table.find_near(guess, hash, key)?;
+        if !entry.is_expired(self.now_ms) {
             return Some(position);
         }
         match self.keyspace.expired {

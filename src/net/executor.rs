@@ -15,24 +15,20 @@ use super::Shared;
 use super::connection::{Connection, Input};
 use super::replicas;
 use crate::algorithms::hash::hash;
-use crate::keyspace::{Entry, KeyHash};
+use crate::keyspace::{Database, KeyHash};
 use crate::memory::{MemoryUsage, vec_usage};
 use crate::resp::{ArgRange, Limits, Parser, Progress, ProtocolError, Reply};
 use crate::server::command::{Args, TableEntry, indices_of, key_flag};
 use crate::server::{Engine, Executed, OUTPUT_MIN, Prepared};
-use crate::structures::hash_table::HashTable;
 use crate::sys::clock;
 
 /// Requests of one connection in one batch; the rest waits its turn, so that nobody starves.
 const REQUESTS_PER_CONNECTION: usize = 256;
 /// Requests that are prefetched together: more would push each other out of the first-level cache.
 const REQUESTS_PER_PASS: usize = 256;
-/// How many keys ahead of the running request buckets are asked for.
-const BUCKETS_AHEAD: usize = 20;
-/// How many keys ahead entries are asked for, or the overflow blocks where they may be.
-const ENTRIES_AHEAD: usize = 12;
-/// How many keys ahead entries in overflow blocks are asked for.
-const OVERFLOW_AHEAD: usize = 6;
+/// Keys whose memory is asked for together: so many that their misses overlap, so few that the first-level cache holds
+/// three such groups.
+const GROUP: usize = 16;
 /// Keys of one request that are prefetched.
 const KEYS_PER_REQUEST: usize = 16;
 /// A reply buffer above this size is given back when it has been sent.
@@ -51,7 +47,7 @@ struct Parsed {
     args: std::ops::Range<usize>,
     /// Where its keys begin in the batch's list.
     first_key: usize,
-    prepared: Prepared,
+    command: Option<&'static TableEntry>,
 }
 
 /// A connection's part of the batch.
@@ -170,16 +166,15 @@ impl Batch {
                     let args = Args::new(request, &self.args[first_arg..]);
                     let command = find(engine, &mut self.last, args);
                     let first_key = self.keys.len();
-                    let prepared = prepare(command, database, args, &mut self.keys);
+                    hash_keys(command, database, args, &mut self.keys);
                     let args = first_arg..self.args.len();
-                    self.requests.push(Parsed { start, consumed, args, first_key, prepared });
+                    self.requests.push(Parsed { start, consumed, args, first_key, command });
                     start += consumed;
                 }
                 Progress::Empty { consumed } => {
                     // Nothing to run; an empty request of no arguments keeps its place in the input.
-                    let prepared = Prepared { command: None, hint: None };
                     let (args, first_key) = (first_arg..first_arg, self.keys.len());
-                    self.requests.push(Parsed { start, consumed, args, first_key, prepared });
+                    self.requests.push(Parsed { start, consumed, args, first_key, command: None });
                     start += consumed;
                 }
                 Progress::Incomplete { missing: lacking } => {
@@ -201,7 +196,7 @@ impl Batch {
     fn execute(&mut self, shared: &Shared, engine: &mut Engine) {
         engine.server.connection_lists_bytes = shared.lists_usage() + self.memory_usage();
         let turns = std::mem::take(&mut self.turns);
-        let mut ahead = Ahead::of(&self.keys);
+        let mut ahead = Ahead::of(std::mem::take(&mut self.keys));
         let mut unsent = std::mem::take(&mut self.unsent);
         for turn in &turns {
             if self.run_turn(shared, engine, turn, &mut ahead) {
@@ -214,7 +209,7 @@ impl Batch {
         for connection in unsent.drain(..) {
             let _ = write_output(shared, engine, &connection);
         }
-        (self.turns, self.unsent) = (turns, unsent);
+        (self.turns, self.unsent, self.keys) = (turns, unsent, ahead.keys);
         self.turns.clear();
         self.requests.clear();
         self.args.clear();
@@ -223,11 +218,12 @@ impl Batch {
     }
 
     /// Runs a connection's requests and sends the replies; `true` when the append-only file has to be written before.
-    fn run_turn(&self, shared: &Shared, engine: &mut Engine, turn: &Turn, ahead: &mut Ahead<'_>) -> bool {
+    fn run_turn(&self, shared: &Shared, engine: &mut Engine, turn: &Turn, ahead: &mut Ahead) -> bool {
         let connection = &turn.connection;
         let Some(client) = engine.server.clients.get_mut(connection.key) else { return false };
         let mut reply = std::mem::take(&mut client.output);
         reply.begin(OUTPUT_MIN);
+        engine.server.ticks = clock::ticks();
         let mut input = connection.input.borrow_mut();
         client.query = input.figures();
         let (consumed, stopped) = self.run_requests(engine, turn, input.query.unread(), &mut reply, ahead);
@@ -262,7 +258,7 @@ impl Batch {
         turn: &Turn,
         unread: &[u8],
         reply: &mut Reply,
-        ahead: &mut Ahead<'_>,
+        ahead: &mut Ahead,
     ) -> (usize, bool) {
         let key = turn.connection.key;
         let mut done = 0;
@@ -273,7 +269,9 @@ impl Batch {
             if !request.args.is_empty() {
                 let bytes = unread.get(request.start..end).unwrap_or_default();
                 let args = Args::new(bytes, &self.args[request.args.clone()]);
-                match engine.execute(key, request.prepared, args, reply) {
+                // Where the request has no key, this is another one's, and is known by its address.
+                let hint = ahead.keys.get(request.first_key);
+                match engine.execute(key, Prepared { command: request.command, hint }, args, reply) {
                     Executed::Done => {}
                     Executed::Blocked => return (end, true),
                     Executed::Paused => return (done, true),
@@ -308,39 +306,53 @@ impl MemoryUsage for Batch {
 }
 
 /// How far ahead of the running request memory was asked for.
-struct Ahead<'a> {
-    keys: &'a [KeyHash],
+struct Ahead {
+    keys: Vec<KeyHash>,
     /// Keys whose buckets were asked for.
     buckets: usize,
-    /// Keys whose entries were asked for.
+    /// Keys whose entries were asked for, or the overflow blocks where they may be.
     entries: usize,
     /// Keys whose entries in overflow blocks were asked for.
     overflow: usize,
 }
 
-impl<'a> Ahead<'a> {
-    fn of(keys: &'a [KeyHash]) -> Self {
+impl Ahead {
+    fn of(keys: Vec<KeyHash>) -> Self {
         Self { keys, buckets: 0, entries: 0, overflow: 0 }
     }
 
-    /// Asks for what the keys after `key` will need.
+    /// Asks for what the keys from `key` on will need.
     #[inline]
     fn look(&mut self, engine: &Engine, key: usize) {
-        let Self { keys, buckets, entries, overflow } = self;
-        let databases = engine.keyspace.databases();
-        let each = |done: &mut usize, until: usize, ask: fn(&HashTable<Entry>, u64)| {
-            let until = until.min(keys.len());
-            for key in keys.get(*done..until).unwrap_or_default() {
-                if let Some(database) = databases.get(key.database) {
-                    ask(database.table(), key.hash);
-                }
-            }
-            *done = until.max(*done);
-        };
-        each(buckets, key + BUCKETS_AHEAD, HashTable::prefetch_bucket);
-        each(entries, key + ENTRIES_AHEAD, HashTable::prefetch_elements);
-        each(overflow, key + OVERFLOW_AHEAD, HashTable::prefetch_overflow);
+        if key >= self.overflow && key < self.keys.len() {
+            self.ask(engine.keyspace.databases(), key);
+        }
     }
+
+    fn ask(&mut self, databases: &[Database], key: usize) {
+        let Self { keys, buckets, entries, overflow } = self;
+        let table = |key: &KeyHash| databases.get(key.database).map(Database::table);
+        for key in group(keys, buckets, key + 3 * GROUP) {
+            if let Some(table) = table(key) {
+                table.prefetch_bucket(key.hash);
+            }
+        }
+        for key in group(keys, entries, key + 2 * GROUP) {
+            key.position = table(key).and_then(|table| table.prefetch_element(key.hash));
+        }
+        for key in group(keys, overflow, key + GROUP) {
+            if key.position.is_none() {
+                key.position = table(key).and_then(|table| table.prefetch_overflow(key.hash));
+            }
+        }
+    }
+}
+
+/// The keys from `done` on up to `until`, which are done then.
+fn group<'a>(keys: &'a mut [KeyHash], done: &mut usize, until: usize) -> &'a mut [KeyHash] {
+    let until = until.min(keys.len());
+    let from = std::mem::replace(done, until.max(*done));
+    keys.get_mut(from..until).unwrap_or_default()
 }
 
 /// Looks a command up; the one looked up last is tried first.
@@ -360,22 +372,24 @@ fn find(
 }
 
 /// Hashes a request's keys, those at least that its first specification tells.
-fn prepare(
-    command: Option<&'static TableEntry>,
-    database: usize,
-    args: Args<'_>,
-    keys: &mut Vec<KeyHash>,
-) -> Prepared {
-    let Some(entry) = command else { return Prepared { command: None, hint: None } };
-    let first = keys.len();
-    let spec = entry.command.keys.first().filter(|spec| spec.flags & key_flag::NOT_KEY == 0);
-    let indices = spec.and_then(|spec| indices_of(spec, args)).into_iter().flatten();
-    keys.extend(indices.take(KEYS_PER_REQUEST).filter_map(|index| args.get(index)).map(|key| KeyHash {
-        address: key.as_ptr() as usize,
-        hash: hash(key),
-        database,
-    }));
-    Prepared { command: Some(entry), hint: keys.get(first).copied() }
+fn hash_keys(command: Option<&'static TableEntry>, database: usize, args: Args<'_>, keys: &mut Vec<KeyHash>) {
+    let Some(spec) = command.and_then(|entry| entry.command.keys.first()) else { return };
+    if spec.flags & key_flag::NOT_KEY != 0 {
+        return;
+    }
+    let mut push = |key: &[u8]| {
+        let address = key.as_ptr() as usize;
+        keys.push(KeyHash { address, hash: hash(key), database, position: None });
+    };
+    match spec.single() {
+        Some(index) => push(args.at(index)),
+        None => indices_of(spec, args)
+            .into_iter()
+            .flatten()
+            .take(KEYS_PER_REQUEST)
+            .filter_map(|index| args.get(index))
+            .for_each(push),
+    }
 }
 
 /// The peer does not speak the protocol: it is told, and closed.

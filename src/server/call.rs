@@ -12,18 +12,18 @@ use crate::resp::Reply;
 use crate::sys::clock;
 
 /// What is run, and for whom.
-pub(super) struct Call {
+pub(super) struct Call<'a> {
     /// Who asked.
     pub client: ClientKey,
     /// The command.
     pub entry: &'static TableEntry,
     /// The hash of its first key, if it is known.
-    pub hint: Option<KeyHash>,
+    pub hint: Option<&'a KeyHash>,
     /// Nothing may block.
     pub in_transaction: bool,
 }
 
-impl Call {
+impl Call<'_> {
     /// Runs the handler, counts it and tells the monitors. What it returns is the wish to block.
     pub(super) fn run(
         self,
@@ -54,7 +54,7 @@ impl Call {
         let (database, touches) =
             server.clients.get(client).map_or((0, true), |client| (client.database, !client.no_touch));
         keyspace.expired = server.expired_entries(client, entry);
-        let started = clock::ticks();
+        let started = server.ticks;
         let mut context = Context {
             keys: Keys {
                 now_ms: server.now_ms,
@@ -81,7 +81,8 @@ impl Call {
             context.propagate_own(args, changed);
         }
         let Context { server, reply, .. } = context;
-        let nanoseconds = clock::nanoseconds_between(started, clock::ticks());
+        server.ticks = clock::ticks();
+        let nanoseconds = clock::nanoseconds_between(started, server.ticks);
         let failed = outcome.is_err();
         if let Err(error) = outcome {
             server.stats.count_error(&error.code());

@@ -29,11 +29,11 @@ fn awaited_type(group: Group) -> Option<ValueType> {
 
 /// A request whose command was looked up, and whose first key was hashed, while its batch was prefetched.
 #[derive(Debug, Clone, Copy)]
-pub struct Prepared {
+pub struct Prepared<'a> {
     /// The command, if there is one that accepts the request.
     pub command: Option<&'static TableEntry>,
     /// The hash of its first key.
-    pub hint: Option<KeyHash>,
+    pub hint: Option<&'a KeyHash>,
 }
 
 /// How the execution of a request ended.
@@ -52,7 +52,7 @@ impl Engine {
     pub fn execute(
         &mut self,
         client: ClientKey,
-        prepared: Prepared,
+        prepared: Prepared<'_>,
         args: Args<'_>,
         reply: &mut Reply,
     ) -> Executed {
@@ -79,7 +79,13 @@ impl Engine {
         executed
     }
 
-    fn run(&mut self, client: ClientKey, prepared: Prepared, args: Args<'_>, reply: &mut Reply) -> Executed {
+    fn run(
+        &mut self,
+        client: ClientKey,
+        prepared: Prepared<'_>,
+        args: Args<'_>,
+        reply: &mut Reply,
+    ) -> Executed {
         let entry = match prepared.command {
             Some(entry) => entry,
             None => match self.server.commands.find(args) {
@@ -310,7 +316,7 @@ impl Engine {
         &mut self,
         client: ClientKey,
         entry: &'static TableEntry,
-        hint: Option<KeyHash>,
+        hint: Option<&KeyHash>,
         args: Args<'_>,
         reply: &mut Reply,
         in_transaction: bool,
@@ -369,6 +375,7 @@ impl Engine {
         let Some(blocked) = self.server.blocked.unblock(&mut self.server.clients, client) else { return };
         let Some(record) = self.server.clients.get_mut(client) else { return };
         let mut reply = std::mem::take(&mut record.output);
+        self.server.ticks = clock::ticks();
         // Monitors saw the request when it began to wait.
         if self.server.cluster.is_some() {
             self.server.begin_slot(Some(slot_of(key)));
@@ -414,7 +421,7 @@ impl Engine {
     fn drop_reply_to_primary(
         &mut self,
         client: ClientKey,
-        prepared: Prepared,
+        prepared: Prepared<'_>,
         start: usize,
         reply: &mut Reply,
     ) {
@@ -429,7 +436,13 @@ impl Engine {
     }
 
     /// Drops the reply of a client that wants none (CLIENT REPLY), unless it is one of pushes.
-    fn apply_reply_mode(&mut self, client: ClientKey, prepared: Prepared, start: usize, reply: &mut Reply) {
+    fn apply_reply_mode(
+        &mut self,
+        client: ClientKey,
+        prepared: Prepared<'_>,
+        start: usize,
+        reply: &mut Reply,
+    ) {
         use super::client::ReplyMode;
         let Some(record) = self.server.clients.get_mut(client) else { return };
         let kept =

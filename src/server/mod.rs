@@ -224,6 +224,8 @@ pub struct Server {
     pub debug: DebugSwitches,
     /// The instant of the running batch, Unix ms.
     pub now_ms: i64,
+    /// The last reading of the clock that times commands: the end of one is the start of the next one of its turn.
+    pub ticks: u64,
     /// What happens at intervals.
     pub cron: Cron,
     /// The helper thread.

@@ -103,6 +103,7 @@ pub fn build(
         active_expiry: true,
         debug: Default::default(),
         now_ms: clock::unix_ms(),
+        ticks: 0,
         cron: Cron::default(),
         background,
         listening: Listening::default(),

@@ -272,27 +272,19 @@ impl MemoryUsage for Parser {
     }
 }
 
-/// The number of an ordinary header line whose mark stands at `from`, and the first byte after the line. `None`
-/// sends the caller to [`line_end`], which knows why.
+/// The number of a header line of one to three digits whose mark stands at `from`, and the first byte after the line.
+/// `None` sends the caller to [`line_end`], which knows every other one.
 #[inline]
 fn short_length(bytes: &[u8], from: usize) -> Option<(i64, usize)> {
-    const MOST_DIGITS: usize = 10;
-    let line = bytes.get(from + 1..)?;
-    let mut value = 0;
-    for (at, &byte) in line.iter().enumerate().take(MOST_DIGITS + 1) {
-        match byte {
-            b'0'..=b'9' => value = value * 10 + i64::from(byte - b'0'),
-            b'\r' if at > 0 && line.get(at + 1) == Some(&b'\n') => {
-                return if at > 1 && line.first() == Some(&b'0') {
-                    None
-                } else {
-                    Some((value, from + at + 3))
-                };
-            }
-            _ => return None,
+    let digit = |byte: u8| i64::from(byte.wrapping_sub(b'0'));
+    match *bytes.get(from + 1..)? {
+        [a @ b'0'..=b'9', b'\r', b'\n', ..] => Some((digit(a), from + 4)),
+        [a @ b'1'..=b'9', b @ b'0'..=b'9', b'\r', b'\n', ..] => Some((digit(a) * 10 + digit(b), from + 5)),
+        [a @ b'1'..=b'9', b @ b'0'..=b'9', c @ b'0'..=b'9', b'\r', b'\n', ..] => {
+            Some((digit(a) * 100 + digit(b) * 10 + digit(c), from + 6))
         }
+        _ => None,
     }
-    None
 }
 
 /// Where the `\r` of the line that begins at `from` stands; `None` until it and the byte after it are there.

@@ -337,10 +337,12 @@ impl Reply {
 
     #[inline]
     fn header(&mut self, mark: u8, length: usize) {
-        if let Ok(digit @ 0..=9) = u8::try_from(length) {
-            self.bytes.extend_from_slice(&[mark, b'0' + digit, b'\r', b'\n']);
-        } else {
-            self.number(mark, itoa::Buffer::new().format(length));
+        match u8::try_from(length) {
+            Ok(digit @ 0..=9) => self.bytes.extend_from_slice(&[mark, b'0' + digit, b'\r', b'\n']),
+            Ok(two @ 10..=99) => {
+                self.bytes.extend_from_slice(&[mark, b'0' + two / 10, b'0' + two % 10, b'\r', b'\n']);
+            }
+            _ => self.number(mark, itoa::Buffer::new().format(length)),
         }
     }
 

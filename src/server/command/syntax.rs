@@ -62,6 +62,16 @@ impl KeySpec {
         Self { flags, begin: Begin::Index(index), find: Find::Range { last, step, limit: 0 }, notes: "" }
     }
 
+    /// The index of the key, where there is always one and always there: the common case, for who reads many.
+    #[inline]
+    #[must_use]
+    pub const fn single(&self) -> Option<usize> {
+        match (self.begin, self.find) {
+            (Begin::Index(index), Find::Range { last: 0, .. }) => Some(index),
+            _ => None,
+        }
+    }
+
     /// As many keys as the argument at `index` says, right after it.
     #[must_use]
     pub const fn counted(index: usize, flags: u32) -> Self {

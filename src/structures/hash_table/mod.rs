@@ -20,7 +20,7 @@ mod tests;
 use std::marker::PhantomData;
 use std::mem::{self, ManuallyDrop};
 
-use self::block::Block;
+use self::block::{Block, LINKED};
 use self::buckets::Buckets;
 use self::marks::MarkIndex;
 use self::word::{Word, tag_of};
@@ -105,6 +105,28 @@ impl<E: Element> HashTable<E> {
             before += header.count();
         }
         None
+    }
+
+    /// As [`Self::find`] with the element itself, beginning at `guess`, where [`Self::prefetch_element`] or
+    /// [`Self::prefetch_overflow`] saw what is probably it. A guess may be stale: it is checked.
+    #[inline]
+    #[must_use]
+    pub fn find_near(
+        &self,
+        guess: Option<Position>,
+        hash: u64,
+        key: &[u8],
+    ) -> Option<(Position, Borrowed<'_, E>)> {
+        if let Some(position) = guess
+            && let Some((block, slot)) = self.buckets.locate(position.bucket, position.ordinal)
+            && block.word(slot).agrees(hash)
+        {
+            let element = self.lend(block.word(slot));
+            if element.key() == key {
+                return Some((position, element));
+            }
+        }
+        self.find(hash, key).map(|position| (position, self.get(position)))
     }
 
     #[inline]
@@ -343,7 +365,7 @@ impl<E: Element> HashTable<E> {
         }
     }
 
-    /// Asks for the bucket that `hash` belongs to, ahead of [`Self::prefetch_elements`] and of a look-up.
+    /// Asks for the bucket that `hash` belongs to, ahead of [`Self::prefetch_element`] and of a look-up.
     #[inline]
     pub fn prefetch_bucket(&self, hash: u64) {
         if self.len > 0 {
@@ -351,50 +373,45 @@ impl<E: Element> HashTable<E> {
         }
     }
 
-    /// Asks for the beginning of what a look-up of `hash` will compare, or, where the bucket has no match, for its
-    /// overflow block, ahead of [`Self::prefetch_overflow`].
+    /// Asks for the beginning of what a look-up of `hash` will compare first and says where that is; where the bucket
+    /// has no match, asks for its overflow block, ahead of [`Self::prefetch_overflow`].
     #[inline]
-    pub fn prefetch_elements(&self, hash: u64) {
+    pub fn prefetch_element(&self, hash: u64) -> Option<Position> {
         if self.len == 0 {
-            return;
+            return None;
         }
-        let block = self.buckets.block(self.buckets.index(hash));
-        if !Self::prefetch_matches(block, hash) && block.header().is_chained() {
+        let bucket = self.buckets.index(hash);
+        let block = self.buckets.block(bucket);
+        let found = Self::prefetch_match(block, hash);
+        if found.is_none() && block.header().is_chained() {
             raw::prefetch(block.link().start().as_ptr().cast());
         }
+        found.map(|slot| Position { bucket, ordinal: slot as u32 })
     }
 
-    /// Asks for what a look-up of `hash` will compare in overflow blocks, where the bucket itself has no match.
+    /// The same for what is in overflow blocks, to be called where the bucket itself had no match.
     #[inline]
-    pub fn prefetch_overflow(&self, hash: u64) {
+    pub fn prefetch_overflow(&self, hash: u64) -> Option<Position> {
         if self.len == 0 {
-            return;
+            return None;
         }
-        for (place, block) in self.buckets.blocks(self.buckets.index(hash)).enumerate() {
-            let found =
-                if place == 0 { Self::has_match(block, hash) } else { Self::prefetch_matches(block, hash) };
-            if found {
-                return;
+        let bucket = self.buckets.index(hash);
+        let mut before = LINKED;
+        for block in self.buckets.blocks(bucket).skip(1) {
+            if let Some(slot) = Self::prefetch_match(block, hash) {
+                return Some(Position { bucket, ordinal: (before + slot) as u32 });
             }
+            before += LINKED;
         }
+        None
     }
 
+    /// The first slot of a block that a look-up of `hash` will compare.
     #[inline]
-    fn has_match(block: Block, hash: u64) -> bool {
-        block.header().matches(tag_of(hash)).any(|slot| block.word(slot).agrees(hash))
-    }
-
-    #[inline]
-    fn prefetch_matches(block: Block, hash: u64) -> bool {
-        let mut found = false;
-        for slot in block.header().matches(tag_of(hash)) {
-            let word = block.word(slot);
-            if word.agrees(hash) {
-                walk::prefetch_small(word.address());
-                found = true;
-            }
-        }
-        found
+    fn prefetch_match(block: Block, hash: u64) -> Option<usize> {
+        let slot = block.header().matches(tag_of(hash)).find(|slot| block.word(*slot).agrees(hash))?;
+        walk::prefetch_small(block.word(slot).address());
+        Some(slot)
     }
 }
 

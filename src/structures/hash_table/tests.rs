@@ -434,14 +434,29 @@ fn walks_visit_every_element_once() {
     }
 }
 
+fn guess(table: &Table, hash: u64) -> Option<Position> {
+    table.prefetch_bucket(hash);
+    table.prefetch_element(hash).or_else(|| table.prefetch_overflow(hash))
+}
+
 #[test]
-fn prefetching_is_harmless_everywhere() {
+fn a_guess_leads_to_the_element_whether_it_is_fresh_or_stale() {
     let mut table = Table::new();
+    let mut stale = Vec::new();
     for n in 0..2_000 {
-        table.prefetch_bucket(hash_of(&key(n)));
-        table.prefetch_elements(hash_of(&key(n)));
-        table.prefetch_overflow(hash_of(&key(n)));
+        let hash = hash_of(&key(n));
+        assert!(table.find_near(guess(&table, hash), hash, &key(n)).is_none());
         add(&mut table, n);
+        stale.push(guess(&table, hash));
+        assert!(stale.last().unwrap().is_some(), "what is there is seen ahead");
+    }
+    for (n, stale) in (0..).zip(stale) {
+        let hash = hash_of(&key(n));
+        for guess in [stale, guess(&table, hash), None, Some(Position { bucket: 9999, ordinal: 3 })] {
+            let (position, item) = table.find_near(guess, hash, &key(n)).unwrap();
+            assert_eq!(item.value(), n);
+            assert_eq!(table.get(position).value(), n);
+        }
     }
 }
 
@@ -605,9 +620,11 @@ fn figures() {
     for batch in order.chunks(16) {
         let hashes: [u64; 16] = std::array::from_fn(|index| hash_of(&short_key(batch[index])));
         hashes.iter().for_each(|&hash| table.prefetch_bucket(hash));
-        hashes.iter().for_each(|&hash| table.prefetch_elements(hash));
-        hashes.iter().for_each(|&hash| table.prefetch_overflow(hash));
-        assert!(batch.iter().zip(hashes).all(|(&n, hash)| table.find(hash, &short_key(n)).is_some()));
+        let first = hashes.map(|hash| table.prefetch_element(hash));
+        let guesses =
+            std::array::from_fn::<_, 16, _>(|at| first[at].or_else(|| table.prefetch_overflow(hashes[at])));
+        let found = |at: usize| table.find_near(guesses[at], hashes[at], &short_key(batch[at])).is_some();
+        assert!((0..batch.len()).all(found));
     }
     clock.report("hit in batches of 16");
     let mut sum = 0;
