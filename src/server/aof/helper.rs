@@ -8,6 +8,7 @@ use std::fmt::Debug;
 use std::fs::File;
 use std::io;
 use std::io::Write;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -15,7 +16,7 @@ use tokio::sync::Notify;
 
 use crate::persistence::aof::{Directory, Manifest};
 use crate::sys::barrier::{HelperThreads, JobQueue, Worker};
-use crate::sys::clock;
+use crate::sys::{clock, files};
 
 /// A file that is appended to. A trait, so that tests can have disks that fail.
 pub trait Storage: Send + Sync + Debug {
@@ -174,6 +175,15 @@ impl Helper {
                 }
                 Ok(Arc::new(file) as Arc<dyn Storage>)
             }))
+        });
+    }
+
+    /// Removes files; that one stays is of no consequence.
+    pub(super) fn remove(&self, paths: Vec<PathBuf>) {
+        self.queue.submit(move |_| {
+            for path in paths {
+                let _ = files::remove_if_present(&path);
+            }
         });
     }
 

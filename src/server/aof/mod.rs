@@ -75,6 +75,8 @@ pub struct Aof {
     stage: Stage,
     /// History is to be deleted once the stage is over.
     cleaning_due: bool,
+    /// It is being deleted.
+    cleaning: bool,
     file: Option<Arc<dyn Storage>>,
     buffer: Vec<u8>,
     fed: u64,
@@ -121,6 +123,7 @@ impl Aof {
             helper: Helper::start(threads, Arc::new(Notify::new()))?,
             stage: Stage::None,
             cleaning_due: false,
+            cleaning: false,
             file: None,
             buffer: Vec::new(),
             fed: 0,

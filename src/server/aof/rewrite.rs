@@ -125,21 +125,13 @@ impl Aof {
                 self.directory.file(&file.name)
             })
             .collect();
+        self.cleaning = true;
         let (directory, manifest) = (self.directory.clone(), self.manifest.clone());
         self.helper.run(move || {
             for path in paths {
                 let _ = files::remove_if_present(&path);
             }
             Outcome::Cleaned(directory.write_manifest(&manifest))
-        });
-    }
-
-    fn remove_later(&self, paths: Vec<std::path::PathBuf>) {
-        self.helper.run(move || {
-            for path in paths {
-                let _ = files::remove_if_present(&path);
-            }
-            Outcome::Cleaned(Ok(()))
         });
     }
 
@@ -150,7 +142,7 @@ impl Aof {
             "Removing the temp incr aof file {} in the background",
             String::from_utf8_lossy(&name)
         );
-        self.remove_later(vec![self.directory.file(&name)]);
+        self.helper.remove(vec![self.directory.file(&name)]);
         if let Some(file) = self.file.take() {
             self.helper.close(file);
         }
@@ -374,7 +366,7 @@ impl Server {
     /// A rewrite is over, whatever came of it.
     fn end_rewrite(&mut self, ended: &EndedRewrite) {
         let aof = &mut self.aof;
-        aof.remove_later(vec![finished_base(ended.pid), unfinished_base(ended.pid)]);
+        aof.helper.remove(vec![finished_base(ended.pid), unfinished_base(ended.pid)]);
         aof.rewrites.running = false;
         aof.rewrites.last_seconds = clock::unix_ms() / 1000 - ended.started_ms / 1000;
         if aof.state == AofState::WaitRewrite && aof.rewrites.collecting {
@@ -404,9 +396,10 @@ impl Server {
         }
     }
 
-    /// History may be deleted again (`aof-disable-auto-gc no`).
+    /// Has history deleted that may be (`aof-disable-auto-gc no`), and waits until the manifest says so.
     pub fn clean_aof_history(&mut self) {
         self.aof.clean_history(self.config.aof_disable_auto_gc);
+        self.settle_aof();
     }
 }
 
