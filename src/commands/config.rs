@@ -134,6 +134,7 @@ const CONFIG_RESETSTAT: Command = Command {
 fn resetstat(cx: &mut Context<'_>, _: Args<'_>) -> Outcome {
     cx.server.stats.reset();
     cx.server.aof.reset_statistics();
+    cx.server.replication.reset_statistics();
     cx.server.background.reset_freed_objects();
     cx.server.eviction.reset_durations();
     if let Some(cluster) = &mut cx.server.cluster {

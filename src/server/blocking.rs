@@ -46,6 +46,8 @@ pub enum WaitEnd {
     Timeout,
     /// CLIENT UNBLOCK ... ERROR.
     Error,
+    /// It waited for the append-only file, which is no more.
+    AofOff,
 }
 
 /// What a client waits with.

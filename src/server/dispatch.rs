@@ -96,6 +96,9 @@ impl Engine {
                 }
             },
         };
+        if self.server.replication.failover_is_under_way() && self.waits_for_failover(client, entry) {
+            return Executed::Paused;
+        }
         if let Err(error) = self.check(client, entry, args, reply.protocol()) {
             self.refuse(client, Some(entry), &error, reply);
             return Executed::Done;
@@ -277,6 +280,18 @@ impl Engine {
             self.server.held.push(client);
         }
         held
+    }
+
+    /// Whether a client that follows redirections has to wait until it is known to whom: both servers of a failover may be
+    /// replicas for a while.
+    #[cold]
+    fn waits_for_failover(&mut self, client: ClientKey, entry: &TableEntry) -> bool {
+        let flags = entry.command.flags | self.queued_flags(client, entry.command);
+        let waits = self.check_redirection(client, flags).is_err();
+        if waits && !self.server.held.contains(&client) {
+            self.server.held.push(client);
+        }
+        waits
     }
 
     /// Inside MULTI, queues the request instead of running it.

@@ -292,6 +292,7 @@ impl Server {
         if let Some(record) = self.clients.get_mut(client) {
             match (end, blocked.timeout_reply) {
                 (WaitEnd::Error, _) => CommandError::Unblocked.write(&mut record.output),
+                (WaitEnd::AofOff, _) => CommandError::WaitaofWithoutAof.write(&mut record.output),
                 (WaitEnd::Timeout, TimeoutReply::NullArray) => record.output.null_array(),
                 (WaitEnd::Timeout, TimeoutReply::Null) => record.output.null(),
                 (WaitEnd::Timeout, TimeoutReply::Shutdown) => {
@@ -310,6 +311,13 @@ impl Server {
             self.stats.count_error(&CommandError::Unblocked.code());
         }
         true
+    }
+
+    /// Counts a wait that ends with an error.
+    fn count_refused_wait(&mut self, client: ClientKey, entry: &'static TableEntry, error: &CommandError) {
+        self.count(client, entry, 0, false);
+        self.stats.commands[entry.id].rejected += 1;
+        self.stats.count_error(&error.code());
     }
 
     /// Counts a call that has ended.

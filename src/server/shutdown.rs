@@ -40,6 +40,14 @@ pub struct Pending {
     deadline_ms: i64,
 }
 
+impl Pending {
+    /// When it no longer waits, Unix ms.
+    #[must_use]
+    pub fn deadline_ms(&self) -> i64 {
+        self.deadline_ms
+    }
+}
+
 /// What has become of a shutdown that was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Asked {

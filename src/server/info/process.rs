@@ -44,6 +44,9 @@ pub(super) fn server(fields: &mut Fields, _: &Keyspace, server: &mut Server) {
         ("io_threads_active", &0),
         ("availability_zone", &config.availability_zone.as_str()),
     ]);
+    if let Some(pending) = &server.shutdown_pending {
+        fields.field("shutdown_in_milliseconds", pending.deadline_ms() - server.now_ms);
+    }
     listeners(fields, server);
 }
 

@@ -332,10 +332,15 @@ impl Server {
         let Some(stream) = self.clients.get(client).and_then(|record| record.primary.as_deref()) else {
             return;
         };
-        reply.array(3);
+        let on_disk = self.offset_on_disk();
+        reply.array(if on_disk < 0 { 3 } else { 5 });
         reply.bulk(b"REPLCONF");
         reply.bulk(b"ACK");
         reply.bulk(itoa::Buffer::new().format(stream.applied).as_bytes());
+        if on_disk >= 0 {
+            reply.bulk(b"FACK");
+            reply.bulk(itoa::Buffer::new().format(on_disk).as_bytes());
+        }
     }
 
     /// The database that the primary's stream has selected, connected or cut.

@@ -7,6 +7,8 @@ use crate::log;
 use crate::persistence::Origin;
 use crate::replication::{CachedPrimary, ReplicationId};
 use crate::resp::CommandError;
+use crate::server::blocking::Blocked;
+use crate::server::command::flag;
 use crate::server::replication::PrimaryAddress;
 use crate::server::{ClientKey, Server};
 
@@ -122,20 +124,23 @@ impl Server {
         let waiting: Vec<ClientKey> = self
             .clients
             .iter()
-            .filter(|client| client.blocked.is_some() && Some(client.key) != running)
+            .filter(|client| Some(client.key) != running)
+            .filter(|client| {
+                // What only reads may go on at a client that says that it may read here.
+                let stays = |blocked: &Blocked| client.readonly && !blocked.command.command.has(flag::WRITE);
+                client.blocked.as_deref().is_some_and(|blocked| !stays(blocked))
+            })
             .map(|client| client.key)
             .collect();
         for key in waiting {
-            self.blocked.unblock(&mut self.clients, key);
-            let redirect = self.redirection(key);
+            let Some(blocked) = self.blocked.unblock(&mut self.clients, key) else { continue };
+            let redirect = self.redirection(key).filter(|_| !blocked.keys.is_empty());
+            let closes = redirect.is_none();
+            let error = redirect.unwrap_or(CommandError::UnblockedForced);
+            self.count_refused_wait(key, blocked.command, &error);
             let Some(record) = self.clients.get_mut(key) else { continue };
-            match redirect {
-                Some(error) => error.write(&mut record.output),
-                None => {
-                    CommandError::UnblockedForced.write(&mut record.output);
-                    record.close_after_reply = true;
-                }
-            }
+            error.write(&mut record.output);
+            record.close_after_reply |= closes;
             self.clients.needs_attention(key);
         }
     }

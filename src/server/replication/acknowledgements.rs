@@ -96,8 +96,12 @@ impl Server {
             self.replication.asks_acknowledgement = false;
             self.feed_getack();
         }
-        if std::mem::take(&mut self.replication.acknowledged) {
-            self.serve_waiting();
+        if !self.replication.waiting.is_empty() {
+            let on_disk = self.offset_on_disk();
+            let synced = std::mem::replace(&mut self.replication.seen_on_disk, on_disk) != on_disk;
+            if synced | std::mem::take(&mut self.replication.acknowledged) {
+                self.serve_waiting();
+            }
         }
     }
 
@@ -109,7 +113,9 @@ impl Server {
                 continue;
             };
             let reached = self.reached(wait);
-            if wait.is_over(reached) {
+            if wait.on_disk == Some(true) && !self.config.appendonly {
+                self.end_wait(key, WaitEnd::AofOff);
+            } else if wait.is_over(reached) {
                 self.end_wait(key, WaitEnd::Timeout);
             } else {
                 self.replication.waiting.push(key);
@@ -196,9 +202,9 @@ impl Server {
             && self.replication.good_replicas < config.min_replicas_to_write as usize
     }
 
-    /// The offset up to which this server's own append-only file is on disk.
+    /// The offset up to which this server's own append-only file is on disk; -1 without one.
     #[must_use]
     pub fn offset_on_disk(&self) -> i64 {
-        0
+        self.aof.synced_replication_offset()
     }
 }

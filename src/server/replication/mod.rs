@@ -117,6 +117,8 @@ pub struct Replication {
     asks_acknowledgement: bool,
     /// A replica has acknowledged something since clients in WAIT were looked at.
     acknowledged: bool,
+    /// What was on this server's own disk then.
+    seen_on_disk: i64,
     /// Replicas that are online and do not lag (`min-replicas-max-lag`).
     good_replicas: usize,
     /// The failover that is under way.
@@ -147,6 +149,7 @@ impl Default for Replication {
             waiting: Vec::new(),
             asks_acknowledgement: false,
             acknowledged: false,
+            seen_on_disk: -1,
             good_replicas: 0,
             failover: None,
             cron_due_ms: 0,
@@ -302,6 +305,12 @@ impl Replication {
         if self.replicas.is_empty() && attached > 0 {
             self.no_replicas_since_ms = now_ms;
         }
+    }
+
+    /// Clears what CONFIG RESETSTAT clears.
+    pub fn reset_statistics(&mut self) {
+        self.syncs = SyncCounts::default();
+        self.bytes_out = 0;
     }
 
     /// Replicas whose snapshot has a connection of its own and whose main connection has not asked for the stream yet.
