@@ -302,6 +302,7 @@ fn reset(cx: &mut Context<'_>, _: Args<'_>) -> Outcome {
         client.reply_mode = ReplyMode::On;
         client.no_touch = false;
         client.no_evict = false;
+        client.import_source = false;
     }
     reply.set_protocol(Protocol::Resp2);
     reply.simple("RESET");

@@ -93,12 +93,25 @@ impl Keyspace {
         }
     }
 
+    /// When a key expires, Unix ms; `None` when it does not, or is not there.
+    #[must_use]
+    pub fn expiry_of(&self, database: usize, key: &[u8]) -> Option<i64> {
+        let table = self.databases.get(database)?.table();
+        table.find(hash(key), key).and_then(|position| table.get(position).expiry_ms())
+    }
+
+    /// Deletes a key as its time has come; gives what was there.
+    pub fn expire_one(&mut self, database: usize, key: &[u8]) -> Option<Entry> {
+        let entries = self.databases.get_mut(database)?;
+        let position = entries.table().find(hash(key), key)?;
+        let entry = entries.remove(position);
+        self.counters.expired += 1;
+        self.note(database, Happening::Expired, key);
+        Some(entry)
+    }
+
     fn expire_key(&mut self, database: usize, key: &[u8], budget: &mut ExpiryBudget<'_>) {
-        let entries = &mut self.databases[database];
-        if let Some(position) = entries.table().find(hash(key), key) {
-            let entry = entries.remove(position);
-            self.counters.expired += 1;
-            self.note(database, Happening::Expired, key);
+        if let Some(entry) = self.expire_one(database, key) {
             (budget.free)(entry);
         }
     }

@@ -102,6 +102,12 @@ impl Keyspace {
         }
     }
 
+    /// Whether an expired entry counts as none for the running command.
+    #[must_use]
+    pub fn hides_expired(&self) -> bool {
+        self.expired != ExpiredEntries::Find
+    }
+
     /// The databases in order.
     #[must_use]
     pub fn databases(&self) -> &[Database] {

@@ -80,6 +80,9 @@ impl Call<'_> {
             let changed = context.keys.keyspace.counters.changes > changes;
             context.propagate_own(args, changed);
         }
+        if context.server.replication.is_replica() {
+            context.remember_own_expiries(args);
+        }
         let Context { server, reply, .. } = context;
         server.ticks = clock::ticks();
         let nanoseconds = clock::nanoseconds_between(started, server.ticks);

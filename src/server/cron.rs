@@ -91,11 +91,17 @@ impl Engine {
         let server = &mut self.server;
         if !server.active_expiry
             || server.persistence.is_loading()
-            // What has expired is for the primary to delete.
-            || server.replication.is_replica()
-            || server.config.import_mode
             || server.is_paused()
         {
+            return;
+        }
+        if server.replication.is_replica() {
+            // What else has expired is for the primary to delete.
+            self.expire_own_keys();
+            return;
+        }
+        server.own_expiries.forget_all();
+        if server.config.import_mode {
             return;
         }
         let share = EXPIRY_PERCENT + 2 * (server.config.active_expire_effort.max(1) as u64 - 1);

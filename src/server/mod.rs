@@ -27,6 +27,7 @@ mod oom_score;
 pub mod pause;
 pub mod primary_link;
 pub mod open_files;
+mod own_expiries;
 pub mod process_title;
 pub mod propagation;
 pub mod pubsub;
@@ -47,6 +48,7 @@ pub use cron::{Cron, OUTPUT_MIN};
 pub use dispatch::{Executed, Prepared};
 pub use listening::Listening;
 pub use oom_score::OomScore;
+pub use own_expiries::OwnExpiries;
 pub use pause::{Hold, Pause, Pauses};
 
 use blocking::{BlockedClients, TimeoutReply, WaitEnd};
@@ -192,6 +194,8 @@ pub struct Server {
     pub pubsub: Pubsub,
     /// What the append-only file and the replicas are told.
     pub propagation: Propagation,
+    /// What expires of what clients of this replica made.
+    pub own_expiries: OwnExpiries,
     /// Counters.
     pub stats: Stats,
     /// Saving and loading.

@@ -40,7 +40,7 @@ impl Server {
         let bytes = |bytes: usize| bytes as u64;
         Figures {
             used: bytes(used),
-            key_expiry: bytes(key_expiry),
+            key_expiry: bytes(key_expiry + self.own_expiries.memory_usage()),
             hash_expiry_index: bytes(hash_expiry),
             tables: bytes(keyspace.table_usage() - key_expiry - hash_expiry),
             clients: bytes(clients),

@@ -88,6 +88,7 @@ pub fn build(
         monitors: Default::default(),
         pubsub: Default::default(),
         propagation: Default::default(),
+        own_expiries: Default::default(),
         stats: Stats::new(commands.ids()),
         persistence: persistence::State::default(),
         replication: Default::default(),

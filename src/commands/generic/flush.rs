@@ -112,6 +112,7 @@ pub(in crate::commands) fn flush_all(keyspace: &mut Keyspace, server: &mut Serve
     for database in 0..keyspace.databases().len() {
         flush(keyspace, server, database, lazily);
     }
+    server.own_expiries.forget_all();
 }
 
 /// An expired key counts as absent on either side of a swap, so those that are watched go before it.

@@ -22,7 +22,7 @@ pub(super) const KEYS: Command = Command {
 
 fn keys(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let pattern = args.at(1);
-    let now_ms = cx.now_ms();
+    let (now_ms, hides) = (cx.now_ms(), cx.keys.keyspace.hides_expired());
     let limit = cx.reply_limit();
     let length = cx.reply.deferred();
     let mut count = 0;
@@ -31,7 +31,7 @@ fn keys(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
             break;
         }
         let matches = pattern == b"*" || glob::matches(pattern, entry.key(), false);
-        if matches && !entry.is_expired(now_ms) {
+        if matches && !(hides && entry.is_expired(now_ms)) {
             cx.reply.bulk(entry.key());
             count += 1;
         }
@@ -64,7 +64,7 @@ pub(super) const SCAN: Command = Command {
 fn scan(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let cursor = cursor(args.at(1))?;
     let options = ScanOptions::parse(args, 2, Scanned::Keys)?;
-    let now_ms = cx.now_ms();
+    let (now_ms, hides) = (cx.now_ms(), cx.keys.keyspace.hides_expired());
     let mut found = ScanReply::new(cx.reply);
     let mut expired = Vec::new();
     let table = cx.keys.db().table();
@@ -76,7 +76,7 @@ fn scan(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
             if !wanted || !options.matches(entry.key()) {
                 return;
             }
-            if entry.is_expired(now_ms) {
+            if hides && entry.is_expired(now_ms) {
                 expired.push(entry.key().to_vec());
             } else {
                 found.push(entry.key());

@@ -54,8 +54,8 @@ fn more_stats(fields: &mut Fields, server: &Server) {
     fields.field("latest_fork_usec", stats.last_fork_microseconds);
     fields.field("total_forks", stats.forks);
     fields.field("migrate_cached_sockets", server.migrations.cached_sockets);
+    fields.field("slave_expires_tracked_keys", server.own_expiries.len());
     fields.zeros(&[
-        "slave_expires_tracked_keys",
         "active_defrag_hits",
         "active_defrag_misses",
         "active_defrag_key_hits",

@@ -39,6 +39,7 @@ impl Engine {
 
     /// Every key of a database may become another one.
     fn tell_of_exchange(&mut self, database: usize) {
+        self.server.own_expiries.forget_all();
         let Server { watched, clients, blocked, .. } = &mut self.server;
         watched.touch_database(clients, database, |_| true);
         blocked.database_written(database);
