@@ -16,7 +16,6 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use support::Server;
-use support::engine::InProcess;
 use support::reply::Conversation;
 use support::stream::requests;
 
@@ -27,26 +26,14 @@ fn now_ms() -> i64 {
     i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap()
 }
 
-/// Who is asked, and what it told.
-trait Subject {
-    /// Runs a request on a connection; on the first one it waits for the reply.
-    fn ask(&mut self, connection: usize, words: &[Vec<u8>]);
-    /// Lets time pass.
-    fn sleep(&mut self, time: Duration);
-    /// What was told since the last time.
-    fn told(&mut self) -> Vec<u8>;
-    /// Forgets the connections and empties the server.
-    fn begin(&mut self);
-}
-
-/// A server of its own process and its append-only file.
-struct WithFile {
+/// Who is asked: a server, and what it told in its append-only file.
+struct Subject {
     server: Server,
     connections: Vec<Conversation>,
     read: usize,
 }
 
-impl WithFile {
+impl Subject {
     const OPTIONS: &'static [&'static str] = &[
         "--appendonly",
         "yes",
@@ -61,9 +48,8 @@ impl WithFile {
     fn new(server: Server) -> Self {
         Self { server, connections: Vec::new(), read: 0 }
     }
-}
 
-impl Subject for WithFile {
+    /// Runs a request on a connection; on the first one it waits for the reply.
     fn ask(&mut self, connection: usize, words: &[Vec<u8>]) {
         while self.connections.len() < connection {
             self.connections.push(Conversation::open(&self.server));
@@ -77,10 +63,7 @@ impl Subject for WithFile {
         }
     }
 
-    fn sleep(&mut self, time: Duration) {
-        std::thread::sleep(time);
-    }
-
+    /// What was told since the last time.
     fn told(&mut self) -> Vec<u8> {
         let path = self.server.directory.path().join("appendonlydir/appendonly.aof.1.incr.aof");
         let bytes = fs::read(path).unwrap();
@@ -89,6 +72,7 @@ impl Subject for WithFile {
         told
     }
 
+    /// Forgets the connections and empties the server.
     fn begin(&mut self) {
         self.connections.clear();
         self.ask(1, &[b"FLUSHALL".to_vec()]);
@@ -132,14 +116,14 @@ fn words(request: &str) -> Vec<Vec<u8>> {
 }
 
 /// Has one line of a file done and gives what was told, a line each.
-fn perform(subject: &mut dyn Subject, line: &str) -> String {
+fn perform(subject: &mut Subject, line: &str) -> String {
     let (connection, request) = line.split_once(' ').unwrap();
     let connection = connection.parse().unwrap_or(1);
     let mut begun = now_ms();
     let mut is_sorted = false;
     if let Some(time) = request.strip_prefix("sleep ") {
         let time = time.strip_suffix(" sorted").inspect(|_| is_sorted = true).unwrap_or(time);
-        subject.sleep(Duration::from_millis(time.parse().unwrap()));
+        std::thread::sleep(Duration::from_millis(time.parse().unwrap()));
     } else {
         let words = words(request);
         begun = now_ms();
@@ -171,7 +155,7 @@ fn files() -> Vec<PathBuf> {
 }
 
 /// A file as the subject makes it: its requests and remarks, and what the subject told.
-fn replayed(subject: &mut dyn Subject, text: &str) -> String {
+fn replayed(subject: &mut Subject, text: &str) -> String {
     subject.begin();
     let mut out = String::new();
     for line in text.lines() {
@@ -197,7 +181,7 @@ fn differences(name: &str, expected: &str, got: &str) -> String {
     found
 }
 
-fn check(subject: &mut dyn Subject) {
+fn check(subject: &mut Subject) {
     let mut found = String::new();
     for file in files() {
         let text = fs::read_to_string(&file).unwrap();
@@ -209,8 +193,8 @@ fn check(subject: &mut dyn Subject) {
 
 #[test]
 fn valkey_tells_what_the_files_say() {
-    let Some(server) = Server::start_valkey(WithFile::OPTIONS) else { return };
-    let mut subject = WithFile::new(server);
+    let Some(server) = Server::start_valkey(Subject::OPTIONS) else { return };
+    let mut subject = Subject::new(server);
     if std::env::var_os("RECORD").is_some() {
         for file in files() {
             let text = fs::read_to_string(&file).unwrap();
@@ -220,37 +204,7 @@ fn valkey_tells_what_the_files_say() {
     check(&mut subject);
 }
 
-/// An engine in this process.
-struct Inside {
-    inner: InProcess,
-}
-
-impl Subject for Inside {
-    fn ask(&mut self, connection: usize, words: &[Vec<u8>]) {
-        self.inner.engine.server.now_ms = now_ms();
-        self.inner.run_as(connection, words);
-    }
-
-    fn sleep(&mut self, time: Duration) {
-        std::thread::sleep(time);
-        self.inner.engine.run_cron();
-    }
-
-    fn told(&mut self) -> Vec<u8> {
-        std::mem::take(self.inner.engine.server.aof.begin_feed(None))
-    }
-
-    fn begin(&mut self) {
-        self.inner.disconnect_all();
-        self.ask(1, &[b"FLUSHALL".to_vec()]);
-        self.told();
-    }
-}
-
 #[test]
 fn this_server_tells_what_the_files_say() {
-    let mut inner = InProcess::start();
-    inner.engine.server.expect_aof();
-    inner.engine.server.propagation.set_aof_listens(true);
-    check(&mut Inside { inner });
+    check(&mut Subject::new(Server::start(Subject::OPTIONS)));
 }

@@ -32,6 +32,7 @@ struct Pair {
 impl Pair {
     fn new() -> Self {
         let mut teller = InProcess::start();
+        teller.engine.server.expect_aof();
         teller.engine.server.propagation.set_aof_listens(true);
         // What has expired there is for the teller to say.
         let mut listener = InProcess::start();
@@ -42,7 +43,7 @@ impl Pair {
     }
 
     fn pass_on(&mut self) {
-        let told = self.teller.engine.server.propagation.aof.take();
+        let told = std::mem::take(self.teller.engine.server.aof.begin_feed(None));
         self.listener.engine.server.now_ms = self.teller.engine.server.now_ms;
         for request in requests(&told) {
             let text: Vec<String> = request.iter().map(|word| word.escape_ascii().to_string()).collect();

@@ -89,10 +89,7 @@ impl Engine {
     /// and 2 % more for each step above 1).
     fn expire_keys(&mut self) {
         let server = &mut self.server;
-        if !server.active_expiry
-            || server.persistence.is_loading()
-            || server.is_paused()
-        {
+        if !server.active_expiry || server.persistence.is_loading() || server.is_paused() {
             return;
         }
         if server.replication.is_replica() {

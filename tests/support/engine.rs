@@ -54,15 +54,6 @@ impl InProcess {
         self.engine.server.clients.add(make)
     }
 
-    /// The clients are gone and the first one is another.
-    pub fn disconnect_all(&mut self) {
-        for client in std::mem::take(&mut self.others) {
-            self.engine.server.disconnect(client);
-        }
-        self.engine.server.disconnect(self.client);
-        self.client = self.connect();
-    }
-
     /// Runs a request as the client of this number, the first one being 1.
     pub fn run_as(&mut self, number: usize, words: &[impl AsRef<[u8]>]) -> Vec<u8> {
         while self.others.len() + 1 < number {

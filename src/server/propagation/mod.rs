@@ -65,8 +65,6 @@ impl Targets {
 pub struct Stream {
     /// The database that its last SELECT named; `None`: the next effect is preceded by one.
     database: Option<usize>,
-    /// What was fed and not taken.
-    fed: Vec<u8>,
 }
 
 impl Stream {
@@ -79,11 +77,6 @@ impl Stream {
     /// The stream begins anew (another file, another replica): its next effect is preceded by SELECT.
     pub fn reset_database(&mut self) {
         self.database = None;
-    }
-
-    /// What was fed since the last time.
-    pub fn take(&mut self) -> Vec<u8> {
-        std::mem::take(&mut self.fed)
     }
 }
 
@@ -217,6 +210,11 @@ impl Propagation {
         }
     }
 
+    /// Whether the unit's bytes are what the replicas get: one effect that is theirs, in the database that is selected.
+    fn is_plain(&self, database: Option<usize>) -> bool {
+        matches!(self.effects[..], [effect] if effect.targets.replicas && database == Some(effect.database))
+    }
+
     fn forget_unit(&mut self) {
         self.effects.clear();
         self.effects.shrink_to(KEPT_EFFECTS);
@@ -227,7 +225,7 @@ impl Propagation {
 
 impl MemoryUsage for Propagation {
     fn memory_usage(&self) -> usize {
-        vec_usage(&self.bytes) + vec_usage(&self.effects) + vec_usage(&self.replicas.fed)
+        vec_usage(&self.bytes) + vec_usage(&self.effects)
     }
 }
 
@@ -277,10 +275,14 @@ impl Server {
         }
         if propagation.listeners.replicas {
             let mut database = propagation.replicas.database;
-            let mut unit = Vec::new();
-            propagation.write_unit(&mut database, |targets| targets.replicas, wrapped, &mut unit);
-            propagation.replicas.database = database;
-            self.replication.feed(&unit);
+            if propagation.is_plain(database) {
+                self.replication.feed(&propagation.bytes);
+            } else {
+                let mut unit = Vec::new();
+                propagation.write_unit(&mut database, |targets| targets.replicas, wrapped, &mut unit);
+                propagation.replicas.database = database;
+                self.replication.feed(&unit);
+            }
         } else {
             // WAITAOF tells writes apart by the offset, whether there are replicas or not.
             self.replication.count_unfed();
