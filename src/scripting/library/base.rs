@@ -1,0 +1,449 @@
+//! The functions every script has without a library's name.
+
+use super::{Functions, fill};
+use crate::scripting::host::Host;
+use crate::scripting::lua::heap::Marker;
+use crate::scripting::lua::value::{Result, Value};
+use crate::scripting::lua::vm::{Arguments, Continue, Flow, NativeResult, RESULTS_MAX, Vm};
+
+const FUNCTIONS: &Functions = &[
+    ("assert", assert),
+    ("collectgarbage", collectgarbage),
+    ("error", error),
+    ("gcinfo", gcinfo),
+    ("getmetatable", getmetatable),
+    ("ipairs", ipairs),
+    ("load", load),
+    ("loadstring", loadstring),
+    ("next", next),
+    ("pairs", pairs),
+    ("pcall", pcall),
+    ("rawequal", rawequal),
+    ("rawget", rawget),
+    ("rawset", rawset),
+    ("select", select),
+    ("setmetatable", setmetatable),
+    ("tonumber", tonumber),
+    ("tostring", tostring),
+    ("type", type_of),
+    ("unpack", unpack),
+    ("xpcall", xpcall),
+];
+
+pub(super) fn open(vm: &mut Vm) {
+    let globals = vm.globals;
+    fill(vm, globals, FUNCTIONS);
+    vm.heap.set_field(globals, "_G", Value::Table(globals));
+    let version = vm.string(b"Lua 5.1");
+    vm.heap.set_field(globals, "_VERSION", version);
+    // The iterators that `pairs` and `ipairs` hand out.
+    let next = vm.heap.get_field(globals, "next");
+    let pairs = vm.native(pairs, &[next]);
+    vm.heap.set_field(globals, "pairs", pairs);
+    let step = vm.native(ipairs_step, &[]);
+    let ipairs = vm.native(ipairs, &[step]);
+    vm.heap.set_field(globals, "ipairs", ipairs);
+}
+
+fn assert(vm: &mut Vm, _: &mut dyn Host, arguments: Arguments) -> NativeResult {
+    if vm.any_argument(arguments, 0)?.is_true() {
+        return Ok(Flow::Return(arguments.count));
+    }
+    let message = match vm.argument(arguments, 1) {
+        Value::Nil => b"assertion failed!".to_vec(),
+        _ => vm.bytes_argument(arguments, 1)?,
+    };
+    // Lua formats the message as `%s`, which ends at a NUL, and adds no place.
+    let end = message.iter().position(|byte| *byte == 0).unwrap_or(message.len());
+    Err(vm.error(&message[..end]))
+}
+
+fn collectgarbage(vm: &mut Vm, _: &mut dyn Host, arguments: Arguments) -> NativeResult {
+    let option = match vm.argument(arguments, 0) {
+        Value::Nil => b"collect".to_vec(),
+        _ => vm.bytes_argument(arguments, 0)?,
+    };
+    vm.integer_or(arguments, 1, 0)?;
+    let value = match option.as_slice() {
+        b"collect" => {
+            vm.collect();
+            Value::Number(0.0)
+        }
+        b"count" => Value::Number(vm.heap.bytes() as f64 / 1024.0),
+        b"step" => {
+            vm.collect();
+            Value::Boolean(true)
+        }
+        b"stop" | b"restart" => Value::Number(0.0),
+        b"setpause" | b"setstepmul" => Value::Number(200.0),
+        other => {
+            let message = format!("invalid option '{}'", String::from_utf8_lossy(other));
+            return Err(vm.argument_error(0, &message));
+        }
+    };
+    vm.give(value)
+}
+
+fn gcinfo(vm: &mut Vm, _: &mut dyn Host, _: Arguments) -> NativeResult {
+    let kilobytes = vm.heap.bytes() / 1024;
+    vm.give(Value::Number(kilobytes as f64))
+}
+
+fn error(vm: &mut Vm, _: &mut dyn Host, arguments: Arguments) -> NativeResult {
+    let level = vm.integer_or(arguments, 1, 1)?;
+    let value = vm.argument(arguments, 0);
+    // Lua takes numbers for strings here.
+    if let (true, Value::String(_) | Value::Number(_)) = (level > 0, value) {
+        let mut text = vm.place(usize::try_from(level).unwrap_or(usize::MAX));
+        vm.write_text(&mut text, value);
+        return Err(vm.plain_error(&text));
+    }
+    Err(vm.throw(value))
+}
+
+fn getmetatable(vm: &mut Vm, _: &mut dyn Host, arguments: Arguments) -> NativeResult {
+    let value = vm.any_argument(arguments, 0)?;
+    let Some(metatable) = vm.metatable_of(value) else { return vm.give(Value::Nil) };
+    let shown = vm.metamethod(value, vm.events.metatable);
+    vm.give(if shown.is_nil() { Value::Table(metatable) } else { shown })
+}
+
+fn setmetatable(vm: &mut Vm, _: &mut dyn Host, arguments: Arguments) -> NativeResult {
+    let table = vm.table_argument(arguments, 0)?;
+    let metatable = match vm.argument(arguments, 1) {
+        Value::Nil if arguments.count > 1 => None,
+        Value::Table(metatable) => Some(metatable),
+        _ => return Err(vm.argument_error(1, "nil or table expected")),
+    };
+    if !vm.metamethod(Value::Table(table), vm.events.metatable).is_nil() {
+        return Err(vm.error(b"cannot change a protected metatable"));
+    }
+    vm.check_writable(table)?;
+    vm.heap.table_mut(table).metatable = metatable;
+    vm.give(Value::Table(table))
+}
+
+fn ipairs(vm: &mut Vm, _: &mut dyn Host, arguments: Arguments) -> NativeResult {
+    let table = vm.table_argument(arguments, 0)?;
+    let step = vm.own_value(arguments, 0);
+    vm.push(step);
+    vm.push(Value::Table(table));
+    vm.push(Value::Number(0.0));
+    Ok(Flow::Return(3))
+}
+
+fn ipairs_step(vm: &mut Vm, _: &mut dyn Host, arguments: Arguments) -> NativeResult {
+    let next = vm.integer_argument(arguments, 1)?.wrapping_add(1);
+    let table = vm.table_argument(arguments, 0)?;
+    let value = vm.heap.get(table, Value::Number(next as f64));
+    if value.is_nil() {
+        return Ok(Flow::Return(0));
+    }
+    vm.push(Value::Number(next as f64));
+    vm.push(value);
+    Ok(Flow::Return(2))
+}
+
+fn next(vm: &mut Vm, _: &mut dyn Host, arguments: Arguments) -> NativeResult {
+    let table = vm.table_argument(arguments, 0)?;
+    match vm.heap.next(table, vm.argument(arguments, 1)) {
+        Ok(Some((key, value))) => {
+            vm.push(key);
+            vm.push(value);
+            Ok(Flow::Return(2))
+        }
+        Ok(None) => vm.give(Value::Nil),
+        Err(_) => Err(vm.error(b"invalid key to 'next'")),
+    }
+}
+
+fn pairs(vm: &mut Vm, _: &mut dyn Host, arguments: Arguments) -> NativeResult {
+    let table = vm.table_argument(arguments, 0)?;
+    let next = vm.own_value(arguments, 0);
+    vm.push(next);
+    vm.push(Value::Table(table));
+    vm.push(Value::Nil);
+    Ok(Flow::Return(3))
+}
+
+/// `pcall` while its function runs.
+#[derive(Debug)]
+struct ProtectedCall;
+
+impl Continue for ProtectedCall {
+    fn resume(self: Box<Self>, vm: &mut Vm, _: &mut dyn Host, results: Arguments) -> NativeResult {
+        vm.insert(results, Value::Boolean(true));
+        Ok(Flow::Return(results.count + 1))
+    }
+
+    fn catch(self: Box<Self>, vm: &mut Vm, error: Value) -> Option<NativeResult> {
+        vm.push(Value::Boolean(false));
+        vm.push(error);
+        Some(Ok(Flow::Return(2)))
+    }
+}
+
+fn pcall(vm: &mut Vm, _: &mut dyn Host, arguments: Arguments) -> NativeResult {
+    vm.any_argument(arguments, 0)?;
+    Ok(Flow::Call(arguments.count - 1, Box::new(ProtectedCall)))
+}
+
+/// `xpcall` while its function runs, and then while its handler does.
+#[derive(Debug)]
+struct HandledCall {
+    handler: Value,
+    failed: bool,
+}
+
+impl Continue for HandledCall {
+    fn resume(self: Box<Self>, vm: &mut Vm, _: &mut dyn Host, results: Arguments) -> NativeResult {
+        // A handler gives one value.
+        if self.failed {
+            let value = vm.take_result(results);
+            vm.push(Value::Boolean(false));
+            vm.push(value);
+            return Ok(Flow::Return(2));
+        }
+        vm.insert(results, Value::Boolean(true));
+        Ok(Flow::Return(results.count + 1))
+    }
+
+    fn catch(self: Box<Self>, vm: &mut Vm, error: Value) -> Option<NativeResult> {
+        if self.failed {
+            vm.push(Value::Boolean(false));
+            vm.push(error);
+            return Some(Ok(Flow::Return(2)));
+        }
+        vm.push(self.handler);
+        vm.push(error);
+        Some(Ok(Flow::Call(1, Box::new(Self { handler: self.handler, failed: true }))))
+    }
+
+    fn mark(&self, marker: &mut Marker<'_>) {
+        marker.mark(self.handler);
+    }
+}
+
+fn xpcall(vm: &mut Vm, _: &mut dyn Host, arguments: Arguments) -> NativeResult {
+    vm.any_argument(arguments, 1)?;
+    let (function, handler) = (vm.argument(arguments, 0), vm.argument(arguments, 1));
+    vm.push(function);
+    Ok(Flow::Call(0, Box::new(HandledCall { handler, failed: false })))
+}
+
+fn rawequal(vm: &mut Vm, _: &mut dyn Host, arguments: Arguments) -> NativeResult {
+    let left = vm.any_argument(arguments, 0)?;
+    let right = vm.any_argument(arguments, 1)?;
+    let same = vm.raw_equal(left, right);
+    vm.give(Value::Boolean(same))
+}
+
+fn rawget(vm: &mut Vm, _: &mut dyn Host, arguments: Arguments) -> NativeResult {
+    let table = vm.table_argument(arguments, 0)?;
+    let key = vm.any_argument(arguments, 1)?;
+    let value = vm.heap.get(table, key);
+    vm.give(value)
+}
+
+fn rawset(vm: &mut Vm, _: &mut dyn Host, arguments: Arguments) -> NativeResult {
+    let table = vm.table_argument(arguments, 0)?;
+    let key = vm.any_argument(arguments, 1)?;
+    let value = vm.any_argument(arguments, 2)?;
+    vm.check_writable(table)?;
+    vm.set_raw(table, key, value)?;
+    vm.give(Value::Table(table))
+}
+
+fn select(vm: &mut Vm, _: &mut dyn Host, arguments: Arguments) -> NativeResult {
+    if vm.bytes(vm.argument(arguments, 0)).is_some_and(|text| text.first() == Some(&b'#')) {
+        return vm.give(Value::Number(arguments.count as f64 - 1.0));
+    }
+    let wanted = vm.integer_argument(arguments, 0)?;
+    let count = arguments.count as i64;
+    let first = if wanted < 0 { count + wanted } else { wanted.min(count) };
+    if first < 1 {
+        return Err(vm.argument_error(0, "index out of range"));
+    }
+    Ok(Flow::Return(usize::try_from(count - first).unwrap_or(0)))
+}
+
+fn tonumber(vm: &mut Vm, _: &mut dyn Host, arguments: Arguments) -> NativeResult {
+    let base = vm.integer_or(arguments, 1, 10)?;
+    if base == 10 {
+        let value = vm.any_argument(arguments, 0)?;
+        let number = vm.to_number(value).map_or(Value::Nil, Value::Number);
+        return vm.give(number);
+    }
+    let text = vm.bytes_argument(arguments, 0)?;
+    if !(2..=36).contains(&base) {
+        return Err(vm.argument_error(1, "base out of range"));
+    }
+    let number = parse_with_base(&text, base as u64).map_or(Value::Nil, Value::Number);
+    vm.give(number)
+}
+
+/// As C's `strtoul` reads it: blanks, a sign, for base 16 a prefix; then nothing but blanks.
+fn parse_with_base(text: &[u8], base: u64) -> Option<f64> {
+    let end = text.iter().position(|byte| *byte == 0).unwrap_or(text.len());
+    let text = text[..end].trim_ascii();
+    let (negative, text) = match text.split_first() {
+        Some((b'-', rest)) => (true, rest),
+        Some((b'+', rest)) => (false, rest),
+        _ => (false, text),
+    };
+    let text = match text {
+        [b'0', b'x' | b'X', rest @ ..] if base == 16 && !rest.is_empty() => rest,
+        text => text,
+    };
+    let mut value = Some(0_u64);
+    for byte in text {
+        let digit = char::from(*byte).to_digit(36).map(u64::from).filter(|digit| *digit < base)?;
+        value = value.and_then(|value| value.checked_mul(base)?.checked_add(digit));
+    }
+    if text.is_empty() {
+        return None;
+    }
+    // What does not fit is the largest one, and a sign wraps around.
+    let value = value.map_or(u64::MAX, |value| if negative { value.wrapping_neg() } else { value });
+    Some(value as f64)
+}
+
+/// The result of `__tostring`.
+#[derive(Debug)]
+struct GivenText;
+
+impl Continue for GivenText {
+    fn resume(self: Box<Self>, vm: &mut Vm, _: &mut dyn Host, results: Arguments) -> NativeResult {
+        let value = vm.take_result(results);
+        vm.give(value)
+    }
+}
+
+fn tostring(vm: &mut Vm, _: &mut dyn Host, arguments: Arguments) -> NativeResult {
+    let value = vm.any_argument(arguments, 0)?;
+    let handler = vm.metamethod(value, vm.events.tostring);
+    if !handler.is_nil() {
+        vm.push(handler);
+        vm.push(value);
+        return Ok(Flow::Call(1, Box::new(GivenText)));
+    }
+    let text = match value {
+        Value::String(_) => return vm.give(value),
+        Value::Nil | Value::Cell(_) => b"nil".to_vec(),
+        Value::Boolean(value) => value.to_string().into_bytes(),
+        Value::Number(_) => {
+            let mut text = Vec::new();
+            vm.write_text(&mut text, value);
+            text
+        }
+        Value::Null => b"userdata: (nil)".to_vec(),
+        object => format!("{}: 0x{:014x}", object.type_name(), object.identity()).into_bytes(),
+    };
+    let text = vm.string(&text);
+    vm.give(text)
+}
+
+fn type_of(vm: &mut Vm, _: &mut dyn Host, arguments: Arguments) -> NativeResult {
+    let name = vm.any_argument(arguments, 0)?.type_name();
+    let name = vm.string(name.as_bytes());
+    vm.give(name)
+}
+
+fn unpack(vm: &mut Vm, _: &mut dyn Host, arguments: Arguments) -> NativeResult {
+    let table = vm.table_argument(arguments, 0)?;
+    let first = vm.integer_or(arguments, 1, 1)? as i32;
+    let last = match vm.argument(arguments, 2) {
+        Value::Nil => vm.heap.table(table).length() as i64,
+        _ => vm.integer_argument(arguments, 2)?,
+    } as i32;
+    if first > last {
+        return Ok(Flow::Return(0));
+    }
+    let count = i64::from(last) - i64::from(first) + 1;
+    let Some(count) = usize::try_from(count).ok().filter(|count| count + arguments.count <= RESULTS_MAX) else {
+        return Err(vm.error(b"too many results to unpack"));
+    };
+    for index in 0..count as i64 {
+        let value = vm.heap.get(table, Value::Number((i64::from(first) + index) as f64));
+        vm.push(value);
+    }
+    Ok(Flow::Return(count))
+}
+
+/// Makes source text a function; nil and a message where it is wrong.
+fn load_source(vm: &mut Vm, source: &[u8], chunk: &[u8]) -> NativeResult {
+    vm.spend(source.len() / 64);
+    vm.check_room(source.len().saturating_mul(16))?;
+    match vm.compile(source, chunk) {
+        Ok(function) => vm.give(Value::Function(function)),
+        Err(message) => {
+            vm.push(Value::Nil);
+            let message = vm.string(&message);
+            vm.push(message);
+            Ok(Flow::Return(2))
+        }
+    }
+}
+
+fn loadstring(vm: &mut Vm, _: &mut dyn Host, arguments: Arguments) -> NativeResult {
+    let source = vm.bytes_argument(arguments, 0)?;
+    let chunk = match vm.argument(arguments, 1) {
+        Value::Nil => source.clone(),
+        _ => vm.bytes_argument(arguments, 1)?,
+    };
+    load_source(vm, &source, &chunk)
+}
+
+/// `load` while it asks its function for pieces.
+#[derive(Debug)]
+struct Pieces {
+    reader: Value,
+    chunk: Vec<u8>,
+    source: Vec<u8>,
+}
+
+impl Pieces {
+    fn ask(self, vm: &mut Vm) -> NativeResult {
+        vm.push(self.reader);
+        Ok(Flow::Call(0, Box::new(self)))
+    }
+}
+
+impl Continue for Pieces {
+    fn resume(mut self: Box<Self>, vm: &mut Vm, _: &mut dyn Host, results: Arguments) -> NativeResult {
+        let piece = vm.take_result(results);
+        match vm.bytes(piece) {
+            Some([]) => load_source(vm, &self.source, &self.chunk),
+            Some(piece) => {
+                self.source.extend_from_slice(piece);
+                vm.check_room(self.source.len())?;
+                self.ask(vm)
+            }
+            None if piece.is_nil() => load_source(vm, &self.source, &self.chunk),
+            None => Err(vm.plain_error(b"reader function must return a string")),
+        }
+    }
+
+    fn catch(self: Box<Self>, vm: &mut Vm, error: Value) -> Option<NativeResult> {
+        vm.push(Value::Nil);
+        vm.push(error);
+        Some(Ok(Flow::Return(2)))
+    }
+
+    fn mark(&self, marker: &mut Marker<'_>) {
+        marker.mark(self.reader);
+    }
+}
+
+fn load(vm: &mut Vm, _: &mut dyn Host, arguments: Arguments) -> NativeResult {
+    let reader = vm.function_argument(arguments, 0)?;
+    let chunk = load_chunk_name(vm, arguments)?;
+    Pieces { reader, chunk, source: Vec::new() }.ask(vm)
+}
+
+fn load_chunk_name(vm: &mut Vm, arguments: Arguments) -> Result<Vec<u8>> {
+    match vm.argument(arguments, 1) {
+        Value::Nil => Ok(b"=(load)".to_vec()),
+        _ => vm.bytes_argument(arguments, 1),
+    }
+}

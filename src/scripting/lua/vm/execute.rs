@@ -1,0 +1,362 @@
+//! The loop over instructions.
+
+use super::super::code::{Arithmetic, FIRST_CONSTANT, Op, Operand};
+use super::super::heap::Function;
+use super::super::number::parse_number;
+use super::super::thread::After;
+use super::super::value::{CellRef, Result, Stop, Value};
+use super::Vm;
+use crate::scripting::host::Host;
+
+impl Vm {
+    /// Runs until something stops it.
+    pub(super) fn execute(&mut self, host: &mut dyn Host) -> Stop {
+        loop {
+            let Some(op) = self.proto.code.get(self.pc).copied() else { return Stop::Finished };
+            self.pc += 1;
+            if let Err(stop) = self.step(op, host) {
+                return stop;
+            }
+        }
+    }
+
+    #[inline]
+    fn register(&self, register: u8) -> Value {
+        self.stack[self.base + usize::from(register)]
+    }
+
+    #[inline]
+    pub(super) fn set(&mut self, register: u8, value: Value) {
+        self.stack[self.base + usize::from(register)] = value;
+    }
+
+    #[inline]
+    fn operand(&self, operand: Operand) -> Value {
+        if operand < FIRST_CONSTANT {
+            self.stack[self.base + usize::from(operand)]
+        } else {
+            self.proto.constants[usize::from(operand - FIRST_CONSTANT)]
+        }
+    }
+
+    #[inline]
+    fn step(&mut self, op: Op, host: &mut dyn Host) -> Result<()> {
+        match op {
+            Op::Move { to, from } => self.set(to, self.register(from)),
+            Op::Constant { to, constant } => self.set(to, self.proto.constants[constant as usize]),
+            Op::Nil { from, to } => self.stack[self.base + usize::from(from)..=self.base + usize::from(to)].fill(Value::Nil),
+            Op::Boolean { to, value } => self.set(to, Value::Boolean(value)),
+            Op::GetUpvalue { to, index } => self.set(to, *self.heap.cells.get(self.captured(index).0)),
+            Op::SetUpvalue { index, value } => {
+                *self.heap.cells.get_mut(self.captured(index).0) = self.operand(value);
+            }
+            Op::NewCell { register } => {
+                let cell = self.heap.add_cell(self.register(register));
+                self.set(register, Value::Cell(cell));
+            }
+            Op::GetCell { to, register } => self.set(to, self.cell_value(register)),
+            Op::SetCell { register, value } => {
+                if let Value::Cell(CellRef(place)) = self.register(register) {
+                    *self.heap.cells.get_mut(place) = self.operand(value);
+                }
+            }
+            Op::GetGlobal { to, name } => return self.get_global(to, name, host),
+            Op::SetGlobal { name, value } => {
+                let (name, value) = (self.proto.constants[name as usize], self.operand(value));
+                let globals = self.current_globals();
+                return self.set_index(Value::Table(globals), name, value, None, host);
+            }
+            Op::GetIndex { to, table, key } => {
+                let key = self.operand(key);
+                return self.get_index(to, self.register(table), key, Some(table), host);
+            }
+            Op::SetIndex { table, key, value } => {
+                let (key, value) = (self.operand(key), self.operand(value));
+                return self.set_index(self.register(table), key, value, Some(table), host);
+            }
+            Op::NewTable { to, array, others } => {
+                let table = self.heap.new_table(usize::from(array), usize::from(others));
+                self.set(to, Value::Table(table));
+                return self.collect_if_due();
+            }
+            Op::Method { to, object, name } => {
+                let name = self.operand(name);
+                let value = self.register(object);
+                self.set(to + 1, value);
+                return self.get_index(to, value, name, Some(object), host);
+            }
+            Op::Arithmetic { operation, to, left, right } => return self.arithmetic(operation, to, left, right, host),
+            Op::Negate { to, from } => return self.negate(to, from, host),
+            Op::Not { to, from } => self.set(to, Value::Boolean(!self.register(from).is_true())),
+            Op::Length { to, from } => return self.length(to, from),
+            Op::Concat { to, first, last } => return self.concat(to, first, last, host),
+            Op::Jump { by } => return self.jump(by, host),
+            Op::JumpIf { register, when, by } => {
+                if self.register(register).is_true() == when {
+                    return self.jump(by, host);
+                }
+            }
+            Op::Equal { expected, left, right } => {
+                return self.equal(self.operand(left), self.operand(right), expected, host);
+            }
+            Op::Less { expected, left, right } => {
+                return self.less(self.operand(left), self.operand(right), expected, host);
+            }
+            Op::LessEqual { expected, left, right } => {
+                return self.less_equal(self.operand(left), self.operand(right), expected, host);
+            }
+            other => return self.step_call(other, host),
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn step_call(&mut self, op: Op, host: &mut dyn Host) -> Result<()> {
+        match op {
+            Op::Call { function, arguments, results } => {
+                self.fuel -= 1;
+                if self.fuel < 0 {
+                    self.refuel_before(host)?;
+                }
+                let at = self.base + usize::from(function);
+                let count = self.counted(at, arguments);
+                return self.call_value(at, count, After::Results(results), host);
+            }
+            Op::TailCall { function, arguments } => {
+                self.fuel -= 1;
+                if self.fuel < 0 {
+                    self.refuel_before(host)?;
+                }
+                let at = self.base + usize::from(function);
+                let count = self.counted(at, arguments);
+                return self.tail_call(at, count, host);
+            }
+            Op::Return { first, count } => {
+                let first = self.base + usize::from(first);
+                let count = if count == 0 { self.top.saturating_sub(first) } else { usize::from(count) - 1 };
+                return self.return_values(first, count, host);
+            }
+            Op::ForPrepare { base, by } => return self.for_prepare(base, by),
+            Op::ForLoop { base, by } => return self.for_loop(base, by, host),
+            Op::ForEach { base, results } => {
+                let at = self.base + usize::from(base);
+                self.ensure(at + 7);
+                self.stack.copy_within(at..at + 3, at + 3);
+                return self.call_value(at + 3, 2, After::Results(results + 1), host);
+            }
+            Op::ForNext { base, by } => {
+                let control = self.register(base + 3);
+                if !control.is_nil() {
+                    self.set(base + 2, control);
+                    return self.jump(by, host);
+                }
+            }
+            Op::SetList { table, from, count, done } => self.set_list(table, from, count, done),
+            Op::Closure { to, function } => return self.new_closure(to, function),
+            Op::Vararg { to, count } => self.varargs(to, count),
+            Op::ArgTable { to } => self.arg_table(to),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// How many values follow the function at `at`: as many as are given, or up to the top for 0.
+    #[inline]
+    fn counted(&self, at: usize, arguments: u8) -> usize {
+        if arguments == 0 { self.top.saturating_sub(at + 1) } else { usize::from(arguments) - 1 }
+    }
+
+    /// Asks the host at an instruction that has done nothing yet, and that runs after a pause.
+    #[cold]
+    #[inline(never)]
+    fn refuel_before(&mut self, host: &mut dyn Host) -> Result<()> {
+        self.refuel(host).inspect_err(|_| self.pc -= 1)
+    }
+
+    #[inline]
+    fn jump(&mut self, by: i32, host: &mut dyn Host) -> Result<()> {
+        self.pc = self.pc.wrapping_add_signed(by as isize);
+        self.fuel -= 1;
+        if self.fuel < 0 { self.refuel(host) } else { Ok(()) }
+    }
+
+    #[inline]
+    fn captured(&self, index: u8) -> CellRef {
+        match self.heap.function(self.closure) {
+            Function::Lua { captured, .. } => captured[usize::from(index)],
+            _ => CellRef(0),
+        }
+    }
+
+    #[inline]
+    fn cell_value(&self, register: u8) -> Value {
+        match self.register(register) {
+            Value::Cell(CellRef(place)) => *self.heap.cells.get(place),
+            other => other,
+        }
+    }
+
+    #[inline]
+    fn arithmetic(
+        &mut self,
+        operation: Arithmetic,
+        to: u8,
+        left: Operand,
+        right: Operand,
+        host: &mut dyn Host,
+    ) -> Result<()> {
+        let (left, right) = (self.operand(left), self.operand(right));
+        if let (Value::Number(left), Value::Number(right)) = (left, right) {
+            self.set(to, Value::Number(operation.apply(left, right)));
+            return Ok(());
+        }
+        self.arithmetic_slowly(operation, to, left, right, host)
+    }
+
+    /// What a value is as a number: itself, or what its text says.
+    #[must_use]
+    pub(in crate::scripting) fn to_number(&self, value: Value) -> Option<f64> {
+        match value {
+            Value::Number(number) => Some(number),
+            Value::String(string) => parse_number(self.heap.bytes_of(string)),
+            _ => None,
+        }
+    }
+
+    #[cold]
+    fn arithmetic_slowly(
+        &mut self,
+        operation: Arithmetic,
+        to: u8,
+        left: Value,
+        right: Value,
+        host: &mut dyn Host,
+    ) -> Result<()> {
+        if let (Some(left), Some(right)) = (self.to_number(left), self.to_number(right)) {
+            self.set(to, Value::Number(operation.apply(left, right)));
+            return Ok(());
+        }
+        let event = match operation {
+            Arithmetic::Add => self.events.add,
+            Arithmetic::Subtract => self.events.subtract,
+            Arithmetic::Multiply => self.events.multiply,
+            Arithmetic::Divide => self.events.divide,
+            Arithmetic::Modulo => self.events.modulo,
+            Arithmetic::Power => self.events.power,
+        };
+        let handler = self.binary_metamethod(left, right, event);
+        if handler.is_nil() {
+            let culprit = if self.to_number(left).is_none() { left } else { right };
+            return Err(self.operand_error("perform arithmetic on", culprit));
+        }
+        self.call_metamethod(handler, &[left, right], After::Store(to), host)
+    }
+
+    fn negate(&mut self, to: u8, from: u8, host: &mut dyn Host) -> Result<()> {
+        let value = self.register(from);
+        if let Some(number) = self.to_number(value) {
+            self.set(to, Value::Number(-number));
+            return Ok(());
+        }
+        let handler = self.metamethod(value, self.events.negate);
+        if handler.is_nil() {
+            return Err(self.type_error("perform arithmetic on", value, Some(from)));
+        }
+        self.call_metamethod(handler, &[value, value], After::Store(to), host)
+    }
+
+    fn length(&mut self, to: u8, from: u8) -> Result<()> {
+        let value = self.register(from);
+        let length = match value {
+            Value::Table(table) => self.heap.table(table).length(),
+            Value::String(string) => self.heap.bytes_of(string).len(),
+            _ => return Err(self.type_error("get length of", value, Some(from))),
+        };
+        self.set(to, Value::Number(length as f64));
+        Ok(())
+    }
+
+    #[inline]
+    fn for_prepare(&mut self, base: u8, by: i32) -> Result<()> {
+        for (offset, name) in ["initial value", "limit", "step"].into_iter().enumerate() {
+            let register = base + offset as u8;
+            match self.to_number(self.register(register)) {
+                Some(number) => self.set(register, Value::Number(number)),
+                None => return Err(self.error(format!("'for' {name} must be a number").as_bytes())),
+            }
+        }
+        if let (Value::Number(start), Value::Number(step)) = (self.register(base), self.register(base + 2)) {
+            self.set(base, Value::Number(start - step));
+        }
+        self.pc = self.pc.wrapping_add_signed(by as isize);
+        Ok(())
+    }
+
+    #[inline]
+    fn for_loop(&mut self, base: u8, by: i32, host: &mut dyn Host) -> Result<()> {
+        let at = self.base + usize::from(base);
+        let [Value::Number(index), Value::Number(limit), Value::Number(step)] = self.stack[at..at + 3] else {
+            return Ok(());
+        };
+        let next = index + step;
+        if if step > 0.0 { next <= limit } else { limit <= next } {
+            self.stack[at] = Value::Number(next);
+            self.stack[at + 3] = Value::Number(next);
+            return self.jump(by, host);
+        }
+        Ok(())
+    }
+
+    fn set_list(&mut self, table: u8, from: u8, count: u8, done: u32) {
+        let Value::Table(table) = self.register(table) else { return };
+        let first = self.base + usize::from(from);
+        let end = if count == 0 { self.top.max(first) } else { first + usize::from(count) };
+        self.heap.set_list(table, done as usize + 1, &self.stack[first..end]);
+    }
+
+    fn new_closure(&mut self, to: u8, function: u32) -> Result<()> {
+        use super::super::code::Capture;
+        let proto = std::rc::Rc::clone(&self.proto.functions[function as usize]);
+        let captured = proto
+            .captures
+            .iter()
+            .map(|capture| match *capture {
+                Capture::Upvalue(index) => self.captured(index),
+                Capture::Register(register) => match self.register(register) {
+                    Value::Cell(cell) => cell,
+                    value => self.heap.add_cell(value),
+                },
+            })
+            .collect();
+        let globals = self.current_globals();
+        let closure = self.heap.add_function(Function::Lua { proto, captured, globals });
+        self.set(to, Value::Function(closure));
+        self.collect_if_due()
+    }
+
+    /// The values between the function and its registers.
+    fn varargs(&mut self, to: u8, count: u8) {
+        let function = self.frames.last().map_or(0, |frame| frame.function);
+        let first = function + 1 + usize::from(self.proto.parameters);
+        let there = self.base.saturating_sub(first);
+        let wanted = if count == 0 { there } else { usize::from(count) - 1 };
+        let to = self.base + usize::from(to);
+        self.ensure(to + wanted);
+        let moved = wanted.min(there);
+        self.stack.copy_within(first..first + moved, to);
+        self.stack[to + moved..to + wanted].fill(Value::Nil);
+        if count == 0 {
+            self.top = to + wanted;
+        }
+    }
+
+    fn arg_table(&mut self, to: u8) {
+        let function = self.frames.last().map_or(0, |frame| frame.function);
+        let first = function + 1 + usize::from(self.proto.parameters);
+        let end = self.base.max(first);
+        let table = self.heap.new_table(end - first, 1);
+        self.heap.set_list(table, 1, &self.stack[first..end]);
+        self.heap.set_field(table, "n", Value::Number((end - first) as f64));
+        self.set(to, Value::Table(table));
+    }
+}

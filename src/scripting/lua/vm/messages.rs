@@ -1,0 +1,260 @@
+//! Error messages: where they come from and what they call the values they are about, as Lua 5.1 words them.
+
+use super::super::code::{FIRST_CONSTANT, Op, Operand, Proto};
+use super::super::heap::Heap;
+use super::super::thread::{Frame, Kind};
+use super::super::value::{Stop, Value};
+use super::{Arguments, Vm};
+
+/// What a register's value is called: its kind and its name.
+type Name = (&'static str, Vec<u8>);
+
+impl Vm {
+    /// Raises an error with a value.
+    #[must_use]
+    pub fn throw(&mut self, value: Value) -> Stop {
+        self.thrown = value;
+        Stop::Error
+    }
+
+    /// An error without a place.
+    #[must_use]
+    #[cold]
+    pub fn plain_error(&mut self, message: &[u8]) -> Stop {
+        let text = self.string(message);
+        self.throw(text)
+    }
+
+    /// An error with the place of the code that runs, or that called the library function that runs.
+    #[must_use]
+    #[cold]
+    pub fn error(&mut self, message: &[u8]) -> Stop {
+        let mut text = self.place(1);
+        text.extend_from_slice(message);
+        self.plain_error(&text)
+    }
+
+    /// `chunk:line: ` of the function that many calls below a library function; nothing where that is a library's.
+    #[must_use]
+    pub(in crate::scripting) fn place(&self, level: usize) -> Vec<u8> {
+        match self.frame_at(level) {
+            Some((proto, pc)) => {
+                let line = proto.lines.get(pc.saturating_sub(1)).copied().unwrap_or(0);
+                let mut text = proto.chunk.to_vec();
+                text.extend_from_slice(format!(":{line}: ").as_bytes());
+                text
+            }
+            None => Vec::new(),
+        }
+    }
+
+    /// The chunk and line of the innermost code, whatever library functions it is in.
+    #[must_use]
+    pub(in crate::scripting) fn innermost_place(&self) -> Option<(Vec<u8>, u32)> {
+        let depth = self.frames.len();
+        self.frames.iter().enumerate().rev().find_map(|(index, frame)| match &frame.kind {
+            Kind::Lua { proto, pc, .. } => {
+                let pc = if index + 1 == depth { self.pc } else { *pc };
+                Some((proto.chunk.to_vec(), proto.lines.get(pc.saturating_sub(1)).copied().unwrap_or(0)))
+            }
+            Kind::Native(_) => None,
+        })
+    }
+
+    fn frame_at(&self, level: usize) -> Option<(&Proto, usize)> {
+        let mut at = 1;
+        let depth = self.frames.len();
+        for (index, frame) in self.frames.iter().enumerate().rev() {
+            let Kind::Lua { proto, pc, tail_calls, .. } = &frame.kind else {
+                if at == level {
+                    return None;
+                }
+                at += 1;
+                continue;
+            };
+            if at == level {
+                return Some((proto, if index + 1 == depth { self.pc } else { *pc }));
+            }
+            // Each call that was given up for another one has a level, and nothing to say.
+            at += 1 + tail_calls;
+            if at > level {
+                return None;
+            }
+        }
+        None
+    }
+
+    /// The instruction that runs, if it is one of the language.
+    fn running_op(&self) -> Option<Op> {
+        match self.frames.last() {
+            Some(Frame { kind: Kind::Lua { .. }, .. }) => self.proto.code.get(self.pc.checked_sub(1)?).copied(),
+            _ => None,
+        }
+    }
+
+    /// `attempt to <what> <kind> '<name>' (a <type> value)`.
+    #[must_use]
+    #[cold]
+    pub(super) fn type_error(&mut self, what: &str, value: Value, register: Option<u8>) -> Stop {
+        let name = register.and_then(|register| name_of(&self.heap, &self.proto, self.pc.saturating_sub(1), register));
+        self.named_type_error(what, value, name)
+    }
+
+    fn named_type_error(&mut self, what: &str, value: Value, name: Option<Name>) -> Stop {
+        let mut message = format!("attempt to {what} ").into_bytes();
+        match name {
+            Some((kind, name)) => {
+                message.extend_from_slice(kind.as_bytes());
+                message.extend_from_slice(b" '");
+                message.extend_from_slice(&name);
+                message.extend_from_slice(format!("' (a {} value)", value.type_name()).as_bytes());
+            }
+            None => message.extend_from_slice(format!("a {} value", value.type_name()).as_bytes()),
+        }
+        self.error(&message)
+    }
+
+    /// The error of an instruction with two operands, one of which is the culprit.
+    #[must_use]
+    #[cold]
+    pub(super) fn operand_error(&mut self, what: &str, culprit: Value) -> Stop {
+        let register = match self.running_op() {
+            Some(Op::Arithmetic { left, right, .. }) => {
+                [left, right].into_iter().find(|operand| self.is_in(*operand, culprit)).map(|operand| operand as u8)
+            }
+            Some(Op::Concat { first, last, .. }) => {
+                (first..=last).rev().find(|register| self.is_in(Operand::from(*register), culprit))
+            }
+            _ => None,
+        };
+        self.type_error(what, culprit, register)
+    }
+
+    fn is_in(&self, operand: Operand, value: Value) -> bool {
+        operand < FIRST_CONSTANT
+            && self.stack.get(self.base + usize::from(operand)).is_some_and(|found| *found == value)
+    }
+
+    /// The error of calling what cannot be called.
+    #[must_use]
+    #[cold]
+    pub(super) fn call_error(&mut self, object: Value, function: usize) -> Stop {
+        let name = match self.running_op() {
+            Some(Op::Call { function: register, .. } | Op::TailCall { function: register, .. })
+                if self.base + usize::from(register) == function =>
+            {
+                name_of(&self.heap, &self.proto, self.pc - 1, register)
+            }
+            _ => None,
+        };
+        self.named_type_error("call", object, name)
+    }
+
+    /// `attempt to compare ...`.
+    #[must_use]
+    #[cold]
+    pub(in crate::scripting) fn compare_error(&mut self, left: Value, right: Value) -> Stop {
+        let (left, right) = (left.type_name(), right.type_name());
+        let message = if left == right {
+            format!("attempt to compare two {left} values")
+        } else {
+            format!("attempt to compare {left} with {right}")
+        };
+        self.error(message.as_bytes())
+    }
+
+    /// What the running library function was called as.
+    fn called_as(&self) -> Option<Name> {
+        match self.running_op() {
+            Some(Op::Call { function, .. } | Op::TailCall { function, .. }) => {
+                name_of(&self.heap, &self.proto, self.pc - 1, function)
+            }
+            _ => None,
+        }
+    }
+
+    /// `bad argument #n to 'name' (...)`; `index` counts from 0.
+    #[must_use]
+    #[cold]
+    pub(in crate::scripting) fn argument_error(&mut self, index: usize, message: &str) -> Stop {
+        let name = self.called_as();
+        let (number, shown) = match &name {
+            Some(("method", name)) if index == 0 => {
+                let name = String::from_utf8_lossy(name);
+                return self.error(format!("calling '{name}' on bad self ({message})").as_bytes());
+            }
+            Some(("method", name)) => (index, name.clone()),
+            Some((_, name)) => (index + 1, name.clone()),
+            None => (index + 1, b"?".to_vec()),
+        };
+        let mut text = format!("bad argument #{number} to '").into_bytes();
+        text.extend_from_slice(&shown);
+        text.extend_from_slice(format!("' ({message})").as_bytes());
+        self.error(&text)
+    }
+
+    /// `<expected> expected, got <type>`.
+    #[must_use]
+    #[cold]
+    pub(in crate::scripting) fn expected(&mut self, arguments: Arguments, index: usize, expected: &str) -> Stop {
+        let got =
+            if index < arguments.count { self.argument(arguments, index).type_name() } else { "no value" };
+        self.argument_error(index, &format!("{expected} expected, got {got}"))
+    }
+
+    /// Whether the code that runs is of the language: objects may be collected then.
+    pub(super) fn is_between_instructions(&self) -> bool {
+        matches!(self.running_op(), Some(Op::SetIndex { .. } | Op::SetGlobal { .. }))
+    }
+}
+
+/// What the value in a register is called at an instruction: a variable, or what was read into it last.
+fn name_of(heap: &Heap, proto: &Proto, pc: usize, register: u8) -> Option<Name> {
+    let is_it = |local: &&super::super::code::LocalName| {
+        local.register == register && (local.from as usize) <= pc && pc < local.to as usize
+    };
+    if let Some(local) = proto.locals.iter().rev().find(is_it) {
+        return Some(("local", local.name.to_vec()));
+    }
+    let (at, op) = proto.code.get(..pc)?.iter().enumerate().rev().find(|(_, op)| writes(op, register))?;
+    let text = |constant: Option<usize>| match constant.and_then(|place| proto.constants.get(place)) {
+        Some(Value::String(string)) => heap.bytes_of(*string).to_vec(),
+        _ => b"?".to_vec(),
+    };
+    let constant = |operand: Operand| operand.checked_sub(FIRST_CONSTANT).map(usize::from);
+    Some(match *op {
+        Op::GetGlobal { name, .. } => ("global", text(Some(name as usize))),
+        Op::GetUpvalue { index, .. } => ("upvalue", proto.upvalue_names.get(usize::from(index))?.to_vec()),
+        Op::GetIndex { key, .. } => ("field", text(constant(key))),
+        Op::Method { name, to, .. } if to == register => ("method", text(constant(name))),
+        Op::Move { from, .. } if from < register => return name_of(heap, proto, at, from),
+        Op::GetCell { register: from, .. } => return name_of(heap, proto, at, from),
+        _ => return None,
+    })
+}
+
+/// Whether an instruction puts something into a register.
+fn writes(op: &Op, register: u8) -> bool {
+    match *op {
+        Op::Move { to, .. }
+        | Op::Constant { to, .. }
+        | Op::Boolean { to, .. }
+        | Op::GetUpvalue { to, .. }
+        | Op::GetCell { to, .. }
+        | Op::GetGlobal { to, .. }
+        | Op::GetIndex { to, .. }
+        | Op::NewTable { to, .. }
+        | Op::Arithmetic { to, .. }
+        | Op::Negate { to, .. }
+        | Op::Not { to, .. }
+        | Op::Length { to, .. }
+        | Op::Concat { to, .. }
+        | Op::Closure { to, .. } => to == register,
+        Op::Method { to, .. } => to == register || to + 1 == register,
+        Op::Nil { from, to } => (from..=to).contains(&register),
+        Op::Vararg { to, .. } => register >= to,
+        Op::Call { function, .. } => register >= function,
+        Op::ForEach { base, .. } => register >= base + 3,
+        _ => false,
+    }
+}

@@ -1,0 +1,375 @@
+//! The interpreter: one stack of values, one of calls, and the loop over instructions.
+//!
+//! Nothing here recurses: a call of the language, a metamethod, or a function that a library calls back is a
+//! [frame](super::thread), so a run can be paused between any two instructions and resumed later, whatever it is
+//! within, and no depth of calls uses the processor's stack.
+
+mod call;
+mod coroutine;
+mod execute;
+mod index;
+mod messages;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::rc::Rc;
+
+pub(in crate::scripting) use call::Arguments;
+pub use call::{Continue, Flow, Native, NativeResult};
+
+use super::code::Proto;
+use super::heap::{Function, HEAP_MAX, Heap, Marker};
+use super::thread::{Frame, Kind, Status, Thread, mark_stack};
+use super::value::{FunctionRef, Result, Stop, StrRef, TableRef, ThreadRef, Value};
+use crate::memory::{MemoryUsage, vec_usage};
+use crate::scripting::host::{Host, Tick};
+
+/// Calls that may be under way at once (Lua: `LUAI_MAXCALLS`).
+const CALLS_MAX: usize = 20_000;
+
+/// Calls through library functions and metamethods that may be under way at once (Lua: `LUAI_MAXCCALLS`).
+const NESTED_MAX: usize = 200;
+
+/// Values a library function may put on the stack (Lua: `LUAI_MAXCSTACK`).
+pub(in crate::scripting) const RESULTS_MAX: usize = 8000;
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// The main function returned; see [`Vm::results`].
+    Finished,
+    /// An error that nothing caught; see [`Vm::thrown`].
+    Failed,
+    /// Killed.
+    Killed,
+    /// It goes on with [`Vm::resume`].
+    Paused,
+}
+
+macro_rules! events {
+    ($($field:ident $name:literal),* $(,)?) => {
+        /// The names of metamethods.
+        #[derive(Debug, Clone, Copy)]
+        pub(in crate::scripting) struct Events {
+            $(pub $field: StrRef,)*
+        }
+
+        impl Events {
+            fn new(heap: &mut Heap) -> Self {
+                Self { $($field: heap.string($name.as_bytes()),)* }
+            }
+
+            fn all(&self) -> impl Iterator<Item = Value> {
+                [$(self.$field,)*].into_iter().map(Value::String)
+            }
+        }
+    };
+}
+
+events! {
+    index "__index", newindex "__newindex", call "__call", eq "__eq", lt "__lt", le "__le", concat "__concat",
+    negate "__unm", tostring "__tostring", metatable "__metatable", mode "__mode", add "__add", subtract "__sub",
+    multiply "__mul", divide "__div", modulo "__mod", power "__pow",
+}
+
+/// An interpreter with its objects.
+pub struct Vm {
+    /// Every object.
+    pub heap: Heap,
+    /// The table of global variables.
+    pub globals: TableRef,
+    /// Values that live as long as the interpreter, or until they are taken out.
+    pub registry: Vec<Value>,
+    /// What `math.random` draws from.
+    pub random: super::random::Random,
+    /// The metatable of strings.
+    pub string_metatable: Option<TableRef>,
+    pub(in crate::scripting) events: Events,
+    main: ThreadRef,
+    current: ThreadRef,
+    /// Of the current coroutine.
+    stack: Vec<Value>,
+    frames: Vec<Frame>,
+    /// The first place of the stack beyond what a library function works on, and beyond an open list of results.
+    top: usize,
+    nested: usize,
+    /// Results on top of the stack for the innermost library function.
+    delivered: usize,
+    /// Of the innermost frame, if it is one of the language.
+    proto: Rc<Proto>,
+    closure: FunctionRef,
+    base: usize,
+    pc: usize,
+    /// The error being raised.
+    thrown: Value,
+    /// Instructions of some weight until the host is asked.
+    fuel: i64,
+}
+
+impl fmt::Debug for Vm {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Vm").field("calls", &self.frames.len()).finish_non_exhaustive()
+    }
+}
+
+impl Vm {
+    /// An interpreter without any library.
+    #[must_use]
+    pub fn new() -> Self {
+        let mut heap = Heap::new();
+        let events = Events::new(&mut heap);
+        let globals = heap.new_table(0, 64);
+        let main = heap.add_thread(Thread { status: Status::Running, ..Thread::default() });
+        Self {
+            heap,
+            globals,
+            registry: Vec::new(),
+            random: super::random::Random::default(),
+            string_metatable: None,
+            events,
+            main,
+            current: main,
+            stack: Vec::new(),
+            frames: Vec::new(),
+            top: 0,
+            nested: 0,
+            delivered: 0,
+            proto: Rc::default(),
+            closure: FunctionRef(0),
+            base: 0,
+            pc: 0,
+            thrown: Value::Nil,
+            fuel: 0,
+        }
+    }
+
+    /// Compiles source text to a function.
+    ///
+    /// # Errors
+    /// The text of the first syntax error.
+    pub fn compile(&mut self, source: &[u8], chunk: &[u8]) -> std::result::Result<FunctionRef, Vec<u8>> {
+        let proto = super::generator::compile(&mut self.heap, source, chunk).map_err(|error| error.0)?;
+        let globals = self.globals;
+        Ok(self.heap.add_function(Function::Lua { proto, captured: Box::default(), globals }))
+    }
+
+    /// Whether a function was compiled from source.
+    #[must_use]
+    pub(in crate::scripting) fn is_of_the_language(&self, function: Value) -> bool {
+        matches!(function, Value::Function(function) if matches!(self.heap.function(function), Function::Lua { .. }))
+    }
+
+    /// A function of a library.
+    pub fn native(&mut self, native: Native, values: &[Value]) -> Value {
+        Value::Function(self.heap.add_function(Function::Native { native, values: values.into() }))
+    }
+
+    /// Runs a function to its end, an error or a pause. Nothing else may be under way.
+    pub fn start(&mut self, function: Value, arguments: &[Value], host: &mut dyn Host) -> Outcome {
+        self.reset();
+        self.push(function);
+        for argument in arguments {
+            self.push(*argument);
+        }
+        self.fuel = 0;
+        let begun = self.call_value(0, arguments.len(), super::thread::After::End, host);
+        self.run(begun, host)
+    }
+
+    /// Goes on with a run that was paused.
+    pub fn resume(&mut self, host: &mut dyn Host) -> Outcome {
+        let begun = self.wake();
+        self.run(begun, host)
+    }
+
+    fn run(&mut self, begun: Result<()>, host: &mut dyn Host) -> Outcome {
+        let mut state = begun;
+        loop {
+            let stop = match state {
+                Ok(()) => self.execute(host),
+                Err(stop) => stop,
+            };
+            match stop {
+                Stop::Delivered => state = self.continue_native(host),
+                Stop::Finished => return Outcome::Finished,
+                Stop::Paused => return Outcome::Paused,
+                Stop::Killed => {
+                    self.abandon();
+                    return Outcome::Killed;
+                }
+                Stop::Error => match self.unwind(host) {
+                    None => {
+                        self.abandon();
+                        return Outcome::Failed;
+                    }
+                    Some(next) => state = next,
+                },
+            }
+        }
+    }
+
+    /// What the main function returned.
+    #[must_use]
+    pub fn results(&self) -> &[Value] {
+        self.stack.get(..self.top).unwrap_or_default()
+    }
+
+    /// The value of the error that ended the run.
+    #[must_use]
+    pub fn thrown(&self) -> Value {
+        self.thrown
+    }
+
+    /// Ends whatever is under way.
+    pub fn reset(&mut self) {
+        self.abandon();
+        self.thrown = Value::Nil;
+        self.top = 0;
+        if self.stack.len() > 1024 {
+            self.stack = Vec::new();
+        }
+    }
+
+    fn abandon(&mut self) {
+        if self.current != self.main {
+            self.store_thread(Status::Dead);
+            self.load_thread(self.main);
+        }
+        self.frames.clear();
+        self.nested = 0;
+    }
+
+    // --- what library functions work with ---
+
+    /// Puts a value on top of the stack.
+    #[inline]
+    pub fn push(&mut self, value: Value) {
+        if self.top >= self.stack.len() {
+            self.grow(self.top + 1);
+        }
+        self.stack[self.top] = value;
+        self.top += 1;
+    }
+
+    /// Makes the stack at least so long.
+    #[inline]
+    fn ensure(&mut self, length: usize) {
+        if self.stack.len() < length {
+            self.grow(length);
+        }
+    }
+
+    #[cold]
+    fn grow(&mut self, length: usize) {
+        let before = self.stack.capacity();
+        self.stack.resize(length.max(self.stack.len() * 2).max(64), Value::Nil);
+        self.heap.count((self.stack.capacity() - before) * size_of::<Value>());
+    }
+
+    /// A string as a value.
+    pub fn string(&mut self, bytes: &[u8]) -> Value {
+        Value::String(self.heap.string(bytes))
+    }
+
+    /// The bytes of a value that is a string.
+    #[must_use]
+    pub fn bytes(&self, value: Value) -> Option<&[u8]> {
+        match value {
+            Value::String(string) => Some(self.heap.bytes_of(string)),
+            _ => None,
+        }
+    }
+
+    /// Says that library code has done the work of so many instructions.
+    #[inline]
+    pub fn spend(&mut self, work: usize) {
+        self.fuel -= work as i64;
+    }
+
+    /// Whether it is time to let others run.
+    #[must_use]
+    pub(in crate::scripting) fn is_out_of_fuel(&self) -> bool {
+        self.fuel < 0
+    }
+
+    /// Asks the host whether to go on.
+    #[cold]
+    #[inline(never)]
+    pub(in crate::scripting) fn refuel(&mut self, host: &mut dyn Host) -> Result<()> {
+        match host.tick() {
+            Tick::Continue(fuel) => {
+                self.fuel = fuel;
+                Ok(())
+            }
+            Tick::Pause => Err(Stop::Paused),
+            Tick::Kill => Err(Stop::Killed),
+        }
+    }
+
+    /// Refuses what would take the heap over its limit.
+    ///
+    /// # Errors
+    /// `not enough memory`.
+    pub fn check_room(&mut self, more: usize) -> Result<()> {
+        if self.heap.has_room(more) { Ok(()) } else { Err(self.plain_error(b"not enough memory")) }
+    }
+
+    /// Collects if it is time to; an error if what lives is too much.
+    #[inline]
+    fn collect_if_due(&mut self) -> Result<()> {
+        if self.heap.wants_collection() { self.collect_now() } else { Ok(()) }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn collect_now(&mut self) -> Result<()> {
+        self.collect();
+        if self.heap.bytes() > HEAP_MAX {
+            return Err(self.plain_error(b"not enough memory"));
+        }
+        Ok(())
+    }
+
+    /// Frees every object that nothing reaches.
+    pub fn collect(&mut self) {
+        self.save_registers();
+        let Self { heap, stack, frames, registry, .. } = self;
+        let (globals, events, top) = (self.globals, self.events, self.top);
+        let threads = [self.main, self.current].map(Value::Thread);
+        let (string_metatable, thrown, closure) = (self.string_metatable, self.thrown, self.closure);
+        heap.collect(|marker: &mut Marker<'_>| {
+            marker.mark(Value::Table(globals));
+            marker.mark_all(events.all());
+            marker.mark_all(threads);
+            marker.mark_all(string_metatable.map(Value::Table));
+            marker.mark_all([thrown, Value::Function(closure)]);
+            marker.mark_all(registry.iter().copied());
+            mark_stack(stack, top, frames, marker);
+        });
+    }
+
+    /// Writes the instruction pointer back to its frame.
+    #[inline]
+    fn save_registers(&mut self) {
+        if let Some(Frame { kind: Kind::Lua { pc, .. }, .. }) = self.frames.last_mut() {
+            *pc = self.pc;
+        }
+    }
+}
+
+impl Default for Vm {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl MemoryUsage for Vm {
+    fn memory_usage(&self) -> usize {
+        size_of::<Self>()
+            + self.heap.memory_usage()
+            + vec_usage(&self.stack)
+            + vec_usage(&self.frames)
+            + vec_usage(&self.registry)
+    }
+}
