@@ -26,6 +26,7 @@ mod pubsub;
 mod replicaof;
 mod replication;
 mod scan;
+mod scripting;
 mod server;
 mod set;
 mod shutdown;
@@ -62,6 +63,7 @@ pub fn table() -> CommandTable {
         pubsub::COMMANDS,
         replicaof::COMMANDS,
         replication::COMMANDS,
+        scripting::COMMANDS,
         server::COMMANDS,
         set::COMMANDS,
         shutdown::COMMANDS,

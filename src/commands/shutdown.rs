@@ -91,6 +91,9 @@ fn shutdown(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
         cx.reply.ok();
         return Ok(());
     }
+    if let Some(busy) = cx.server.scripting.busy_error(cx.server.title()).filter(|_| !wish.nosave) {
+        return Err(busy);
+    }
     let hide = cx.server.config.hide_user_data_from_log;
     let client = cx.client().map(|client| client.short_description(hide)).unwrap_or_default();
     let waits = shut_down(cx.keys.keyspace, cx.server, Some(&client), wish.options) == Asked::Waits;

@@ -82,8 +82,14 @@ fn exec(cx: &mut Context<'_>, _: Args<'_>) -> Outcome {
         return Ok(());
     }
     cx.reply.array(transaction.queue.len());
-    for (command, request) in &transaction.queue {
+    let mut queue = transaction.queue.into_iter();
+    while let Some((command, request)) = queue.next() {
         cx.run(command, request.args());
+        if cx.server.scripting.is_busy() {
+            // A script takes long: the rest runs when it has ended.
+            cx.server.scripting.suspend_transaction(queue);
+            break;
+        }
     }
     Ok(())
 }

@@ -100,6 +100,7 @@ pub async fn run(shared: Rc<Shared>) {
             }
         }
         batch.execute(&shared, &mut engine);
+        engine.continue_script();
         engine.continue_eviction();
         engine.server.flush_aof(false);
         attend(&shared, &mut engine);
@@ -114,11 +115,11 @@ pub async fn run(shared: Rc<Shared>) {
 /// Until a connection has read something, or a blocked client's time is over; while there is room to be made, only for
 /// the other tasks' turn.
 async fn wait(shared: &Shared) {
-    let (deadline_ms, evicting) = {
+    let (deadline_ms, has_work) = {
         let server = &shared.engine.borrow().server;
-        (server.blocked.next_deadline_ms(), server.eviction.is_unfinished())
+        (server.blocked.next_deadline_ms(), server.eviction.is_unfinished() || server.scripting.is_busy())
     };
-    if evicting {
+    if has_work {
         return tokio::task::yield_now().await;
     }
     match deadline_ms {
@@ -135,7 +136,11 @@ impl Batch {
     /// Parses a connection's requests into the batch and hashes their keys.
     fn parse(&mut self, engine: &mut Engine, connection: Rc<Connection>) {
         let Some(client) = engine.server.clients.get(connection.key) else { return };
-        if client.blocked.is_some() || client.close_after_reply || client.close_now {
+        if client.blocked.is_some()
+            || client.close_after_reply
+            || client.close_now
+            || engine.server.scripting.is_of(connection.key)
+        {
             return;
         }
         let database = client.database;
@@ -425,7 +430,8 @@ fn attend(shared: &Shared, engine: &mut Engine) {
     for key in engine.server.clients.take_attention() {
         let Some(connection) = shared.connection(key) else { continue };
         let _ = write_output(shared, engine, &connection);
-        let waits = engine.server.clients.get(key).is_none_or(|client| client.blocked.is_some());
+        let waits = engine.server.clients.get(key).is_none_or(|client| client.blocked.is_some())
+            || engine.server.scripting.is_of(key);
         if !waits && !connection.input.borrow().query.is_empty() {
             shared.enqueue(&connection);
         }

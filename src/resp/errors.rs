@@ -411,6 +411,8 @@ command_errors! {
         Protected(&'static str, &'static str),
         /// The data is still being loaded.
         Loading(ServerTitle),
+        /// What a script is refused for, or what it says itself, with its code.
+        Script(Box<[u8]>),
         /// A script runs for longer than it may.
         BusyScript(ServerTitle),
         /// A function runs for longer than it may.
@@ -588,6 +590,7 @@ impl CommandError {
             Self::NotInTransaction(name) => {
                 around("ERR Command '", name.as_bytes(), "' not allowed inside a transaction")
             }
+            Self::Script(text) => text.to_vec(),
             Self::Redirect(address) => around("REDIRECT ", address.as_bytes(), ""),
             Self::NotWhileSubscribed(name) => around(
                 "ERR Can't execute '",

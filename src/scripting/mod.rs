@@ -3,3 +3,4 @@
 pub mod host;
 pub mod library;
 pub mod lua;
+mod replies;

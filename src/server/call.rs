@@ -36,7 +36,9 @@ impl Call<'_> {
         let block = self.invoke(keyspace, server, args, reply);
         if !server.monitors.is_empty() {
             let database = server.clients.get(client).map_or(0, |client| client.database);
-            server.monitors.feed(&mut server.clients, client, database, entry, args, reply);
+            let from_script = server.scripting.calls;
+            let place = (database, from_script);
+            server.monitors.feed(&mut server.clients, client, place, entry, args, reply);
         }
         block
     }
@@ -91,8 +93,8 @@ impl Call<'_> {
             server.stats.count_error(&error.code());
             error.write(reply);
         }
-        if block.is_some() {
-            // A call that blocks counts once it ends.
+        if block.is_some() || server.scripting.is_running(client, entry) {
+            // A call that blocks, and a script that was put aside, count once they end.
             server.note_command(client, entry);
             return block;
         }
@@ -113,7 +115,7 @@ impl Call<'_> {
 
 /// Tells the logs of what cost much.
 #[inline]
-fn observe(server: &mut Server, client: ClientKey, entry: &TableEntry, args: Args<'_>, cost: CommandCost) {
+pub(super) fn observe(server: &mut Server, client: ClientKey, entry: &TableEntry, args: Args<'_>, cost: CommandCost) {
     let threshold_ms = server.config.latency_monitor_threshold;
     if threshold_ms > 0 {
         let event = if entry.command.has(flag::FAST) { "fast-command" } else { "command" };

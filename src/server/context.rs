@@ -75,6 +75,14 @@ impl Context<'_> {
         asked.min(self.reply_limit() / SHORTEST_ELEMENT + 1)
     }
 
+    /// Shows the request to monitors before it has run.
+    pub fn show_monitors(&mut self, args: Args<'_>) {
+        let Server { monitors, clients, .. } = &mut *self.server;
+        if !monitors.is_empty() {
+            monitors.show(clients, self.client, (self.keys.database, false), self.command, args, self.reply);
+        }
+    }
+
     /// Says that a key was changed: counts the change, breaks transactions that watch the key, serves who waits for
     /// it and tells who listens to keyspace events. Call it once per key and event, after the change.
     pub fn changed(&mut self, class: EventClasses, event: &'static str, key: &[u8]) {

@@ -62,6 +62,9 @@ impl Engine {
             shutdown::shut_down(&mut self.keyspace, server, None, options);
         }
         shutdown::go_on(&mut self.keyspace, server);
+        if server.scripting.is_busy() {
+            return;
+        }
         server.cron.turns += 1;
         if is_due(&mut server.cron.rates_ms, now_ms, RATES_MS) {
             let stats = &mut server.stats;

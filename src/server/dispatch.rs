@@ -118,6 +118,7 @@ impl Engine {
                 self.block(client, entry, args, request);
                 Executed::Blocked
             }
+            None if self.server.scripting.is_of(client) => Executed::Blocked,
             None => Executed::Done,
         };
         self.serve_blocked();
@@ -158,7 +159,7 @@ impl Engine {
             let slot = self.server.check_slot(client, entry, args)?;
             self.server.begin_slot(slot);
         }
-        let flags = command.flags | self.queued_flags(client, command);
+        let flags = self.script_flags(command, args) | self.queued_flags(client, command);
         if self.server.replication.is_replica() && !obeyed {
             self.check_redirection(client, flags)?;
         }
@@ -193,7 +194,21 @@ impl Engine {
         {
             return Err(CommandError::NotWhileSubscribed(entry.full_name.as_str().into()));
         }
-        self.check_data(client, command)
+        self.check_data(client, command)?;
+        match self.server.scripting.busy_error(self.server.title()) {
+            Some(error) if !command.has(flag::ALLOW_BUSY) => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// The flags of a command; those of one that runs a script are what the script says of itself.
+    #[inline]
+    fn script_flags(&self, command: &Command, args: Args<'_>) -> u64 {
+        if command.group == Group::Scripting && command.has(flag::MOVABLE_KEYS) {
+            self.server.scripting.effective_flags(command, args)
+        } else {
+            command.flags
+        }
     }
 
     /// What forbids a command because the data is not what it should be: stale, or not there yet.
@@ -362,6 +377,9 @@ impl Engine {
 
     /// Serves clients whose keys were written, until no key is ready.
     pub fn serve_blocked(&mut self) {
+        if self.server.scripting.is_busy() {
+            return;
+        }
         while let Some((database, key, clients)) = self.server.blocked.next_ready() {
             // The command that wrote the key may have taken long: it may have expired since.
             self.server.now_ms = self.server.now_ms.max(clock::unix_ms());

@@ -158,6 +158,9 @@ impl Engine {
     /// Makes room before a command runs if there has to be some; `false` if a command that adds data must not run.
     #[inline]
     pub(super) fn makes_room(&mut self) -> bool {
+        if self.server.scripting.is_busy() {
+            return true;
+        }
         if self.server.config.maxmemory == 0 {
             self.server.eviction.out_of_memory = false;
             return true;
@@ -169,7 +172,7 @@ impl Engine {
 
     /// Goes on making room between two batches.
     pub fn continue_eviction(&mut self) {
-        if !std::mem::take(&mut self.server.eviction.unfinished) {
+        if self.server.scripting.is_busy() || !std::mem::take(&mut self.server.eviction.unfinished) {
             return;
         }
         if self.make_room() == Room::Coming {

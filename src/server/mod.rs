@@ -35,6 +35,7 @@ mod redaction;
 pub mod replication;
 pub mod shutdown;
 mod saving;
+pub mod scripting;
 pub mod stats;
 pub mod transaction;
 mod weighing;
@@ -192,6 +193,8 @@ pub struct Server {
     pub monitors: Monitors,
     /// Who subscribes to what.
     pub pubsub: Pubsub,
+    /// Scripts and functions.
+    pub scripting: scripting::Scripting,
     /// What the append-only file and the replicas are told.
     pub propagation: Propagation,
     /// What expires of what clients of this replica made.
@@ -250,6 +253,9 @@ impl Server {
 
     /// Forgets a client whose connection is gone.
     pub fn disconnect(&mut self, key: ClientKey) {
+        if self.scripting.orphan(key) {
+            return;
+        }
         if let Some(mut client) = self.clients.remove(key) {
             self.forget_weight(client.weighed);
             if let Some(replica) = client.replica.take() {

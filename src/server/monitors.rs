@@ -46,16 +46,28 @@ impl Monitors {
         &self,
         clients: &mut Clients,
         running: ClientKey,
-        database: usize,
+        (database, from_script): (usize, bool),
         entry: &TableEntry,
         args: Args<'_>,
         reply: &mut Reply,
     ) {
-        if entry.command.has(flag::SKIP_MONITOR | flag::ADMIN) {
-            return;
+        if !entry.command.has(flag::SKIP_MONITOR | flag::ADMIN) {
+            self.show(clients, running, (database, from_script), entry, args, reply);
         }
+    }
+
+    /// The same for a command that is not shown once it has run: one that runs a script, which is shown before it.
+    pub fn show(
+        &self,
+        clients: &mut Clients,
+        running: ClientKey,
+        (database, from_script): (usize, bool),
+        entry: &TableEntry,
+        args: Args<'_>,
+        reply: &mut Reply,
+    ) {
         let Some(origin) = clients.get(running) else { return };
-        let line = line(origin, database, entry, args);
+        let line = line(origin, database, from_script, entry, args);
         for monitor in &self.0 {
             if *monitor == running {
                 reply.raw(&line);
@@ -68,10 +80,17 @@ impl Monitors {
 }
 
 /// `+<seconds>.<microseconds> [<database> <address>] "<argument>" ...`, quoted as Valkey quotes.
-fn line(origin: &Client, database: usize, entry: &TableEntry, args: Args<'_>) -> Vec<u8> {
+fn line(
+    origin: &Client,
+    database: usize,
+    from_script: bool,
+    entry: &TableEntry,
+    args: Args<'_>,
+) -> Vec<u8> {
     let now_us = clock::unix_us();
     let (seconds, microseconds) = (now_us / 1_000_000, now_us % 1_000_000);
     let origin = match origin.address.strip_suffix(":0") {
+        _ if from_script => "lua".to_owned(),
         Some(path) if origin.unix_socket => format!("unix:{path}"),
         _ => origin.address.clone(),
     };

@@ -48,6 +48,7 @@ impl Server {
             replication_buffer: bytes(replicas + self.replication.usage_beyond_backlog()),
             backlog: bytes(self.replication.backlog_usage()),
             startup: bytes(self.identity.startup_bytes.saturating_sub(self.identity.startup_rows)),
+            scripts: bytes(self.scripting.scripts_usage()),
             pubsub: bytes(self.pubsub_usage()),
             watch_block: bytes(self.waiting_usage()),
             logs: bytes(self.observation_usage()),

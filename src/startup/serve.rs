@@ -87,6 +87,7 @@ pub fn build(
         latency: Default::default(),
         monitors: Default::default(),
         pubsub: Default::default(),
+        scripting: Default::default(),
         propagation: Default::default(),
         own_expiries: Default::default(),
         stats: Stats::new(commands.ids()),

@@ -75,6 +75,12 @@ impl Reply {
         self.one_line(text.as_bytes());
     }
 
+    /// A simple string of bytes that need not be text.
+    pub fn simple_bytes(&mut self, text: &[u8]) {
+        self.bytes.push(b'+');
+        self.one_line(text);
+    }
+
     /// An error reply. `text` begins with its code and has no `-`; line ends at its end are dropped, others become
     /// blanks (Valkey: `addReplyErrorFormat`).
     pub fn error(&mut self, text: &[u8]) {

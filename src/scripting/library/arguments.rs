@@ -56,7 +56,7 @@ impl Vm {
     }
 
     /// Any value, which has to be there.
-    pub(super) fn any_argument(&mut self, arguments: Arguments, index: usize) -> Result<Value> {
+    pub(in crate::scripting) fn any_argument(&mut self, arguments: Arguments, index: usize) -> Result<Value> {
         if index < arguments.count {
             Ok(self.argument(arguments, index))
         } else {
@@ -74,7 +74,7 @@ impl Vm {
 }
 
 /// A double as C makes an integer of it; what does not fit is the smallest one.
-pub(super) fn truncated(number: f64) -> i64 {
+pub(in crate::scripting) fn truncated(number: f64) -> i64 {
     if number.is_nan() || number >= 9.223_372_036_854_775_8e18 || number < -9.223_372_036_854_775_8e18 {
         return i64::MIN;
     }

@@ -2,16 +2,27 @@
 //!
 //! Every function is bounded in time and memory by what it is given, or counts its work and can be paused.
 
+mod api;
 mod arguments;
 mod base;
 mod bits;
+mod cjson;
+mod cmsgpack;
 mod coroutine;
 mod math;
 mod os;
 mod strings;
+mod structs;
 mod tables;
 
+pub use api::{Versions, sha1_hex};
+pub(super) use arguments::truncated;
+
+use super::host::Host;
 use super::lua::value::{TableRef, Value};
+use super::lua::vm::{Arguments, NativeResult};
+use super::replies;
+use crate::resp::Reply;
 use super::lua::vm::{Native, Vm};
 
 /// A library: its functions by name.
@@ -43,4 +54,118 @@ pub(super) fn open(vm: &mut Vm) {
     math::open(vm);
     os::open(vm);
     bits::open(vm);
+    cjson::open(vm);
+    cmsgpack::open(vm);
+    structs::open(vm);
+}
+
+/// Gives an interpreter all that scripts of EVAL have, and protects it.
+pub fn open_for_eval(vm: &mut Vm, versions: Versions<'_>) {
+    open(vm);
+    api::open(vm, versions, true);
+    protect_globals(vm);
+}
+
+/// Makes every library read-only, and the use of a global variable that is not there an error.
+fn protect_globals(vm: &mut Vm) {
+    let globals = vm.globals;
+    let metatable = vm.heap.new_table(0, 1);
+    let handler = vm.native(nonexistent_global, &[]);
+    vm.heap.set_field(metatable, "__index", handler);
+    vm.heap.table_mut(globals).metatable = Some(metatable);
+    let mut waiting = vec![globals];
+    waiting.extend(vm.string_metatable);
+    while let Some(table) = waiting.pop() {
+        if vm.heap.table(table).readonly {
+            continue;
+        }
+        vm.heap.table_mut(table).readonly = true;
+        waiting.extend(vm.heap.table(table).metatable);
+        let mut key = Value::Nil;
+        while let Ok(Some((next, value))) = vm.heap.next(table, key) {
+            if let Value::Table(inner) = value {
+                waiting.push(inner);
+            }
+            key = next;
+        }
+    }
+}
+
+fn nonexistent_global(vm: &mut Vm, _: &mut dyn Host, arguments: Arguments) -> NativeResult {
+    if arguments.count != 2 {
+        return Err(vm.error(b"Wrong number of arguments to luaProtectedTableError"));
+    }
+    let mut name = Vec::new();
+    match vm.argument(arguments, 1) {
+        value @ (Value::String(_) | Value::Number(_)) => vm.write_text(&mut name, value),
+        _ => {
+            return Err(vm.error(b"Second argument to luaProtectedTableError must be a string or number"));
+        }
+    }
+    let message = [b"Script attempted to access nonexistent global variable '", name.as_slice(), b"'"].concat();
+    Err(vm.error(&message))
+}
+
+/// Sets `KEYS` and `ARGV`.
+pub fn set_script_arguments(vm: &mut Vm, keys: Value, arguments: Value) {
+    let globals = vm.globals;
+    vm.heap.set_field(globals, "KEYS", keys);
+    vm.heap.set_field(globals, "ARGV", arguments);
+}
+
+fn code_of(text: &[u8]) -> String {
+    let end = text.iter().position(|byte| *byte == b' ').unwrap_or(text.len());
+    String::from_utf8_lossy(&text[..end]).into_owned()
+}
+
+/// Writes what a script returned as a reply; the codes of errors that are to be counted go to `errors`.
+pub fn write_result(vm: &Vm, reply: &mut Reply, resp3: bool, errors: &mut Vec<String>) {
+    let value = vm.results().first().copied().unwrap_or_default();
+    replies::write_value(vm, reply, value, resp3, &mut |text| errors.push(code_of(text)));
+}
+
+/// Writes the error that ended a script.
+pub fn write_failure(vm: &Vm, reply: &mut Reply, errors: &mut Vec<String>) {
+    let thrown = vm.thrown();
+    let (text, counted) = match thrown {
+        Value::Table(table) => {
+            let text = match vm.heap.get_field(table, "err") {
+                text @ (Value::String(_) | Value::Number(_)) => {
+                    let mut bytes = Vec::new();
+                    vm.write_text(&mut bytes, text);
+                    bytes
+                }
+                _ => b"ERR unknown error".to_vec(),
+            };
+            (text, vm.heap.get_field(table, "ignore_error_stats_update") != Value::Boolean(true))
+        }
+        other => {
+            let mut text = b"ERR ".to_vec();
+            match other {
+                Value::String(_) | Value::Number(_) => vm.write_text(&mut text, other),
+                Value::Boolean(value) => text.extend_from_slice(value.to_string().as_bytes()),
+                other => text.extend_from_slice(other.type_name().as_bytes()),
+            }
+            (text, true)
+        }
+    };
+    if counted {
+        errors.push(code_of(&text));
+    }
+    write_with_place(vm, reply, text);
+}
+
+/// Writes the error of a script that was killed.
+pub fn write_killed(vm: &Vm, reply: &mut Reply, text: &str, errors: &mut Vec<String>) {
+    errors.push(code_of(text.as_bytes()));
+    write_with_place(vm, reply, text.as_bytes().to_vec());
+}
+
+fn write_with_place(vm: &Vm, reply: &mut Reply, mut text: Vec<u8>) {
+    if let Some((chunk, line)) = vm.thrown_at() {
+        text.extend_from_slice(b" script: on @");
+        text.extend_from_slice(chunk);
+        text.extend_from_slice(format!(":{line}.").as_bytes());
+    }
+    reply.error(&text);
 }

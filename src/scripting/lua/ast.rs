@@ -116,10 +116,11 @@ pub(super) enum Field {
     Keyed(Expression, Expression, u32),
 }
 
-/// A statement and the line it ends at.
+/// A statement and the lines it begins and ends at.
 #[derive(Debug)]
 pub(super) struct Statement {
     pub kind: StatementKind,
+    pub begins: u32,
     pub line: u32,
 }
 

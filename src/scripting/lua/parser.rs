@@ -237,9 +237,11 @@ impl Parser<'_> {
         let mut last = false;
         while !last && !self.block_follows() {
             last = self.is_word("return") || self.is_word("break");
+            let begins = self.lexer.line;
             let kind = self.statement()?;
+            let line = self.last_line;
             self.accept(&Token::Char(b';'))?;
-            statements.push(Statement { kind, line: self.last_line });
+            statements.push(Statement { kind, begins, line });
         }
         self.levels -= 1;
         Ok(statements)

@@ -69,6 +69,13 @@ impl<'a> Args<'a> {
         Self { buffer: self.buffer, ranges: self.ranges.get(index..).unwrap_or_default() }
     }
 
+    /// The arguments before `index`.
+    #[must_use]
+    pub fn until(&self, index: usize) -> Self {
+        let end = index.min(self.ranges.len());
+        Self { buffer: self.buffer, ranges: self.ranges.get(..end).unwrap_or_default() }
+    }
+
     /// The arguments in order.
     pub fn iter(self) -> impl DoubleEndedIterator<Item = &'a [u8]> + ExactSizeIterator + Clone {
         (0..self.len()).map(move |index| self.at(index))

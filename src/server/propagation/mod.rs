@@ -248,7 +248,8 @@ impl Server {
     /// Ends the unit of execution: what it said goes out, between MULTI and EXEC if it is more than one effect.
     #[inline]
     pub fn end_unit(&mut self) {
-        if self.propagation.is_pending() {
+        // A script that was put aside has not done all of its unit.
+        if self.propagation.is_pending() && !self.scripting.is_busy() {
             let wrapped = self.propagation.effects.len() > 1;
             self.hand_out(wrapped);
         }
@@ -257,7 +258,7 @@ impl Server {
     /// Ends a unit whose effects do not depend on each other (expiry, eviction, SCAN): they go out one by one.
     #[inline]
     pub fn end_unit_of_independent(&mut self) {
-        if self.propagation.is_pending() {
+        if self.propagation.is_pending() && !self.scripting.is_busy() {
             self.hand_out(false);
         }
     }

@@ -36,6 +36,7 @@ impl Generator<'_> {
     }
 
     fn statement(&mut self, statement: &Statement) -> Generated<()> {
+        self.line = statement.begins;
         match &statement.kind {
             StatementKind::Local(variables, values) => self.local(variables, values),
             StatementKind::LocalFunction(variable, body) => {

@@ -368,6 +368,7 @@ impl Vm {
 
     /// Gives an error to the innermost function that catches it; `None` when there is none.
     pub(super) fn unwind(&mut self, host: &mut dyn Host) -> Option<Result<()>> {
+        self.thrown_at = self.innermost_place();
         loop {
             while let Some(frame) = self.pop_frame() {
                 let Kind::Native(state) = frame.kind else { continue };

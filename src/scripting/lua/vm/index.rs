@@ -173,7 +173,9 @@ impl Vm {
                         Value::Nil
                     };
                     if handler.is_nil() {
-                        return self.set_raw(table, key, value);
+                        self.set_raw(table, key, value)?;
+                        // Tables grow without an instruction that makes an object.
+                        return self.collect_if_due();
                     }
                     handler
                 }
@@ -194,7 +196,7 @@ impl Vm {
     /// Sets an element of a table that may be changed, whatever its metatable says.
     ///
     /// # Errors
-    /// `table index is nil`, `table index is NaN`, `not enough memory`.
+    /// `table index is nil`, `table index is NaN`.
     #[inline]
     pub(in crate::scripting) fn set_raw(&mut self, table: TableRef, key: Value, value: Value) -> Result<()> {
         match key {
@@ -203,13 +205,7 @@ impl Vm {
             _ => {}
         }
         self.heap.set(table, key, value);
-        self.collect_if_due_at_set()
-    }
-
-    /// Tables grow without an instruction that makes an object.
-    #[inline]
-    fn collect_if_due_at_set(&mut self) -> Result<()> {
-        if self.heap.wants_collection() && self.is_between_instructions() { self.collect_now() } else { Ok(()) }
+        Ok(())
     }
 
     /// Whether two values are the same, without metamethods.

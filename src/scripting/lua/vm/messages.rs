@@ -201,11 +201,6 @@ impl Vm {
             if index < arguments.count { self.argument(arguments, index).type_name() } else { "no value" };
         self.argument_error(index, &format!("{expected} expected, got {got}"))
     }
-
-    /// Whether the code that runs is of the language: objects may be collected then.
-    pub(super) fn is_between_instructions(&self) -> bool {
-        matches!(self.running_op(), Some(Op::SetIndex { .. } | Op::SetGlobal { .. }))
-    }
 }
 
 /// What the value in a register is called at an instruction: a variable, or what was read into it last.

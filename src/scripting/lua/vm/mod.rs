@@ -103,6 +103,9 @@ pub struct Vm {
     pc: usize,
     /// The error being raised.
     thrown: Value,
+    /// Where it, or the end of a script that was killed, came from.
+    thrown_at: Option<(Vec<u8>, u32)>,
+    free_places: Vec<usize>,
     /// Instructions of some weight until the host is asked.
     fuel: i64,
 }
@@ -140,6 +143,8 @@ impl Vm {
             base: 0,
             pc: 0,
             thrown: Value::Nil,
+            thrown_at: None,
+            free_places: Vec::new(),
             fuel: 0,
         }
     }
@@ -195,6 +200,7 @@ impl Vm {
                 Stop::Finished => return Outcome::Finished,
                 Stop::Paused => return Outcome::Paused,
                 Stop::Killed => {
+                    self.thrown_at = self.innermost_place();
                     self.abandon();
                     return Outcome::Killed;
                 }
@@ -219,6 +225,41 @@ impl Vm {
     #[must_use]
     pub fn thrown(&self) -> Value {
         self.thrown
+    }
+
+    /// The chunk and line that the error, or the end, of the last run came from.
+    #[must_use]
+    pub fn thrown_at(&self) -> Option<&(Vec<u8>, u32)> {
+        self.thrown_at.as_ref()
+    }
+
+    /// Keeps a function; gives its place in the registry.
+    pub fn keep(&mut self, function: FunctionRef) -> usize {
+        let value = Value::Function(function);
+        match self.free_places.pop() {
+            Some(place) => {
+                self.registry[place] = value;
+                place
+            }
+            None => {
+                self.registry.push(value);
+                self.registry.len() - 1
+            }
+        }
+    }
+
+    /// Gives up what was kept.
+    pub fn release(&mut self, place: usize) {
+        if let Some(value) = self.registry.get_mut(place) {
+            *value = Value::Nil;
+            self.free_places.push(place);
+        }
+    }
+
+    /// What was kept.
+    #[must_use]
+    pub fn kept(&self, place: usize) -> Value {
+        self.registry.get(place).copied().unwrap_or_default()
     }
 
     /// Ends whatever is under way.

@@ -1,0 +1,174 @@
+//! SCRIPT: the cache of scripts, and the end of the one that runs.
+
+use super::SCRIPTING;
+use crate::commands::arguments::is_word;
+use crate::commands::help::container_help;
+use crate::resp::CommandError;
+use crate::scripting::library::sha1_hex;
+use crate::server::Context;
+use crate::server::command::{Arg, Args, Command, Outcome, category, flag};
+
+pub(super) const SCRIPT: Command = Command {
+    name: "script",
+    arity: -2,
+    since: "2.6.0",
+    complexity: "That of the subcommand",
+    summary: "A container of commands about cached scripts.",
+    subcommands: &[DEBUG, EXISTS, FLUSH, HELP, KILL, LOAD, SHOW],
+    ..SCRIPTING
+};
+
+const SUBCOMMAND: Command =
+    Command { flags: flag::NOSCRIPT, categories: category::SCRIPTING, since: "2.6.0", ..SCRIPTING };
+
+const ALL_NODES: &[&str] = &["request_policy:all_nodes", "response_policy:all_succeeded"];
+
+const DEBUG: Command = Command {
+    name: "debug",
+    arity: -3,
+    since: "3.2.0",
+    summary: "Sets whether scripts are debugged.",
+    arguments: &[
+        Arg::one_of("mode", &[Arg::flag("yes", "YES"), Arg::flag("sync", "SYNC"), Arg::flag("no", "NO")]),
+        Arg::string("engine").optional(),
+    ],
+    handler: debug,
+    ..SUBCOMMAND
+};
+
+/// There is no debugger: all that can be asked is that there be none.
+fn debug(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
+    if args.len() > 4 {
+        return Err(CommandError::SubcommandSyntax { command: args.at(0).into(), subcommand: args.at(1).into() });
+    }
+    if let Some(engine) = args.get(3).filter(|engine| !engine.eq_ignore_ascii_case(b"lua")) {
+        let text = [b"ERR No scripting engine found with name '", engine, b"' to enable debug"].concat();
+        return Err(CommandError::Script(text.into()));
+    }
+    if is_word(args.at(2), "no") {
+        cx.reply.ok();
+        return Ok(());
+    }
+    let text: &[u8] = if is_word(args.at(2), "yes") || is_word(args.at(2), "sync") {
+        b"ERR The scripting engine of this server does not support interactive script debugging"
+    } else {
+        b"ERR Use SCRIPT DEBUG YES/SYNC/NO"
+    };
+    Err(CommandError::Script(text.into()))
+}
+
+const EXISTS: Command = Command {
+    name: "exists",
+    arity: -3,
+    flags: flag::NOSCRIPT | flag::STALE,
+    complexity: "O(N), N being the scripts asked for",
+    summary: "Tells which scripts are cached.",
+    arguments: &[Arg::string("sha1").multiple()],
+    tips: &["request_policy:all_shards", "response_policy:agg_logical_and"],
+    handler: exists,
+    ..SUBCOMMAND
+};
+
+fn exists(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
+    let names = args.from(2);
+    cx.reply.array(names.len());
+    for name in names.iter() {
+        cx.reply.int(i64::from(cx.server.scripting.find(name).is_some()));
+    }
+    Ok(())
+}
+
+const FLUSH: Command = Command {
+    name: "flush",
+    arity: -2,
+    flags: flag::NOSCRIPT | flag::STALE,
+    complexity: "O(N), N being the cached scripts",
+    summary: "Forgets all cached scripts.",
+    arguments: &[Arg::one_of(
+        "flush-type",
+        &[Arg::flag("async", "ASYNC").since("6.2.0"), Arg::flag("sync", "SYNC").since("6.2.0")],
+    )
+    .optional()],
+    history: &[("6.2.0", "Takes `ASYNC` and `SYNC`.")],
+    tips: ALL_NODES,
+    handler: flush,
+    ..SUBCOMMAND
+};
+
+fn flush(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
+    let known = match args.len() {
+        2 => true,
+        3 => is_word(args.at(2), "sync") || is_word(args.at(2), "async"),
+        _ => false,
+    };
+    if !known {
+        return Err(CommandError::ScriptFlushOption);
+    }
+    // The interpreter's objects refer to each other by place: dropping them all walks none of them.
+    drop(cx.server.scripting.flush());
+    cx.reply.ok();
+    Ok(())
+}
+
+const HELP: Command = Command {
+    name: "help",
+    arity: 2,
+    flags: flag::LOADING | flag::STALE,
+    since: "5.0.0",
+    summary: "Describes the subcommands.",
+    handler: container_help,
+    ..SUBCOMMAND
+};
+
+const KILL: Command = Command {
+    name: "kill",
+    arity: 2,
+    flags: flag::NOSCRIPT | flag::ALLOW_BUSY,
+    summary: "Ends the script that runs, if it has not written.",
+    tips: &["request_policy:all_shards", "response_policy:one_succeeded"],
+    handler: kill,
+    ..SUBCOMMAND
+};
+
+fn kill(cx: &mut Context<'_>, _: Args<'_>) -> Outcome {
+    let title = cx.server.title();
+    cx.server.scripting.kill(true, title)?;
+    cx.reply.ok();
+    Ok(())
+}
+
+const LOAD: Command = Command {
+    name: "load",
+    arity: 3,
+    flags: flag::NOSCRIPT | flag::STALE,
+    complexity: "O(N), N being the script's length",
+    summary: "Caches a script.",
+    arguments: &[Arg::string("script")],
+    tips: ALL_NODES,
+    handler: load,
+    ..SUBCOMMAND
+};
+
+fn load(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
+    let name = sha1_hex(args.at(2));
+    cx.server.scripting.add(name, args.at(2), true)?;
+    cx.reply.bulk(&name);
+    Ok(())
+}
+
+const SHOW: Command = Command {
+    name: "show",
+    arity: 3,
+    flags: flag::NOSCRIPT | flag::STALE,
+    since: "8.0.0",
+    summary: "Gives the source of a cached script.",
+    arguments: &[Arg::string("sha1")],
+    handler: show,
+    ..SUBCOMMAND
+};
+
+fn show(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
+    let script = cx.server.scripting.find(args.at(2)).ok_or(CommandError::NoScript)?;
+    cx.reply.bulk(&script.body);
+    Ok(())
+}

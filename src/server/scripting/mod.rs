@@ -1,0 +1,280 @@
+//! Scripts on the server: those that are cached, the functions, and the one that runs.
+//!
+//! A script runs on the engine thread. Once it has run for `busy-reply-threshold`, it is put aside between slices of its
+//! work, so that the event loop serves who may be served meanwhile; all others are told that the server is busy. While
+//! it is aside, nothing else touches the data.
+
+mod flags;
+mod host;
+mod run;
+
+pub use flags::ScriptFlags;
+pub use run::Callable;
+
+use hashbrown::HashMap;
+
+use super::command::{Args, Command, Request, TableEntry};
+use super::{ClientKey, REDIS_VERSION, Server};
+use crate::algorithms::hash::FastHasher;
+use crate::config::VALKEY_VERSION;
+use crate::memory::{MemoryUsage, usable_size, vec_usage};
+use crate::resp::{CommandError, Reply};
+use crate::scripting::host::{CommandRequest, replication};
+use crate::scripting::library::{self, Versions};
+use crate::scripting::lua::vm::Vm;
+use crate::sys::clock;
+
+/// Scripts of EVAL that are kept; those of SCRIPT LOAD are kept for ever (Valkey: `LRU_LIST_LENGTH`).
+const CACHED_MAX: usize = 500;
+
+/// A script's name: its SHA-1 in lower-case digits.
+pub type ScriptName = [u8; 40];
+
+/// A cached script.
+#[derive(Debug)]
+pub struct Script {
+    /// Its source.
+    pub body: Box<[u8]>,
+    flags: ScriptFlags,
+    /// Its function, as a place in the interpreter's registry.
+    function: usize,
+    /// When it was last run, in runs; `None`: it was loaded to stay.
+    used: Option<u64>,
+}
+
+/// What runs, or was put aside.
+#[derive(Debug)]
+struct Running {
+    /// Its SHA-1, or the function's name.
+    name: Vec<u8>,
+    is_eval: bool,
+    entry: &'static TableEntry,
+    request: Request,
+    client: ClientKey,
+    /// The client's database when it began.
+    database: usize,
+    read_only: bool,
+    allows_oom: bool,
+    /// It has called a command that writes.
+    wrote: bool,
+    /// Replies of commands come in RESP3.
+    resp3: bool,
+    /// Somebody has asked for its end.
+    killed: bool,
+    /// It has run for so long that others are served.
+    timed_out: bool,
+    /// It may be put aside.
+    pausable: bool,
+    /// The clock of the batch it began in, Unix ms: the only time its commands know.
+    now_ms: i64,
+    started: u64,
+    /// Where the slice that runs ends, in ticks of the monotonic clock in microseconds.
+    slice_ends_us: u64,
+    started_us: u64,
+    /// What EXEC has yet to run after it.
+    transaction: Option<std::vec::IntoIter<(&'static TableEntry, Request)>>,
+}
+
+/// All there is of scripts.
+#[derive(Debug, Default)]
+pub struct Scripting {
+    /// The interpreter of EVAL; taken out while it runs.
+    eval: Option<Box<Vm>>,
+    scripts: HashMap<ScriptName, Script, FastHasher>,
+    runs: u64,
+    /// Scripts that made room for others (INFO).
+    pub evicted: u64,
+    aside: Option<Box<Running>>,
+    /// The client of the script that was put aside has gone.
+    orphaned: bool,
+    /// A script's command runs.
+    pub(super) calls: bool,
+    request: CommandRequest,
+    reply: Reply,
+}
+
+/// A new interpreter with all that scripts of EVAL have.
+fn new_eval_vm() -> Box<Vm> {
+    let versions = Versions { redis: REDIS_VERSION, valkey: VALKEY_VERSION, name: "valkey" };
+    let mut vm = Box::new(Vm::new());
+    library::open_for_eval(&mut vm, versions);
+    vm
+}
+
+impl Scripting {
+    /// Whether a script has been put aside, and who else comes is to be told so.
+    #[inline]
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        self.aside.is_some()
+    }
+
+    /// The script that was put aside is this client's.
+    #[must_use]
+    pub fn is_of(&self, client: ClientKey) -> bool {
+        self.aside.as_ref().is_some_and(|running| running.client == client)
+    }
+
+    /// The script that was put aside was called by this client with this command.
+    #[inline]
+    #[must_use]
+    pub(super) fn is_running(&self, client: ClientKey, entry: &TableEntry) -> bool {
+        self.aside.as_ref().is_some_and(|running| running.client == client && running.entry.id == entry.id)
+    }
+
+    /// The error for who may not run a command now.
+    #[must_use]
+    pub fn busy_error(&self, title: crate::resp::ServerTitle) -> Option<CommandError> {
+        let running = self.aside.as_ref()?;
+        Some(if running.is_eval { CommandError::BusyScript(title) } else { CommandError::BusyFunction(title) })
+    }
+
+    /// The client of the script that was put aside is gone; its record stays until the script has ended. False if there
+    /// is no such script.
+    pub fn orphan(&mut self, client: ClientKey) -> bool {
+        let is_of = self.is_of(client);
+        self.orphaned |= is_of;
+        is_of
+    }
+
+    /// A cached script.
+    #[must_use]
+    pub fn find(&self, name: &[u8]) -> Option<&Script> {
+        self.scripts.get(name)
+    }
+
+    /// How many scripts are cached.
+    #[must_use]
+    pub fn cached(&self) -> usize {
+        self.scripts.len()
+    }
+
+    /// Bytes of the interpreter of EVAL.
+    #[must_use]
+    pub fn eval_usage(&self) -> usize {
+        self.eval.as_ref().map_or(0, |vm| vm.memory_usage())
+    }
+
+    /// Bytes of the cached sources and of what finds them.
+    #[must_use]
+    pub fn cache_usage(&self) -> usize {
+        self.scripts.values().map(|script| usable_size(script.body.len())).sum::<usize>()
+            + self.scripts.allocation_size()
+    }
+
+    /// Bytes of all.
+    #[must_use]
+    pub fn scripts_usage(&self) -> usize {
+        self.eval_usage()
+            + self.cache_usage()
+            + vec_usage(&self.request.buffer)
+            + vec_usage(&self.request.ranges)
+            + self.reply.memory_usage()
+            + self.aside.as_ref().map_or(0, |running| size_of::<Running>() + running.request.memory_usage())
+    }
+
+    /// The flags that a request of EVAL, EVALSHA or FCALL is checked by.
+    #[must_use]
+    pub fn effective_flags(&self, command: &Command, args: Args<'_>) -> u64 {
+        let named = args.at(1);
+        let flags = match command.name {
+            "eval" | "eval_ro" => match named.starts_with(b"#!") {
+                true => flags::parse_shebang(named).ok().map(|(flags, _)| flags),
+                false => None,
+            },
+            "evalsha" | "evalsha_ro" => {
+                self.scripts.get(named.to_ascii_lowercase().as_slice()).map(|script| script.flags)
+            }
+            _ => None,
+        };
+        flags.map_or(command.flags, |flags| flags.of_command(command.flags))
+    }
+
+    /// Compiles and caches a script unless it is known. `stays`: it was loaded, not merely run.
+    ///
+    /// # Errors
+    /// A shebang or a syntax that is wrong.
+    pub fn add(&mut self, name: ScriptName, body: &[u8], stays: bool) -> Result<(), CommandError> {
+        if let Some(known) = self.scripts.get_mut(&name) {
+            if stays {
+                known.used = None;
+            }
+            return Ok(());
+        }
+        let (flags, code_starts) = flags::parse_shebang(body)?;
+        let vm = self.eval.get_or_insert_with(new_eval_vm);
+        let code = body.get(code_starts..).unwrap_or_default();
+        let function = match vm.compile(code, b"@user_script") {
+            Ok(function) => vm.keep(function),
+            Err(message) => {
+                let text = [b"ERR Error compiling script (new function): ", message.as_slice()].concat();
+                return Err(CommandError::Script(text.into()));
+            }
+        };
+        if !stays {
+            self.make_room();
+        }
+        let used = (!stays).then_some(self.runs);
+        self.scripts.insert(name, Script { body: body.into(), flags, function, used });
+        Ok(())
+    }
+
+    /// Drops the script of EVAL that was not run for longest, if there are as many as may be.
+    fn make_room(&mut self) {
+        let runs = || self.scripts.iter().filter_map(|(name, script)| Some((script.used?, *name)));
+        if runs().count() < CACHED_MAX {
+            return;
+        }
+        if let Some((_, oldest)) = runs().min()
+            && let Some(script) = self.scripts.remove(&oldest)
+        {
+            self.evicted += 1;
+            if let Some(vm) = &mut self.eval {
+                vm.release(script.function);
+            }
+        }
+    }
+
+    /// Forgets every cached script. What they were is handed over, to be freed elsewhere.
+    pub fn flush(&mut self) -> Option<Box<Vm>> {
+        self.scripts = HashMap::default();
+        self.eval.replace(new_eval_vm())
+    }
+
+    /// Asks for the end of the script that runs.
+    ///
+    /// # Errors
+    /// There is none, it has written, or it is of the other kind.
+    pub fn kill(&mut self, is_eval: bool, title: crate::resp::ServerTitle) -> Result<(), CommandError> {
+        let running = self.aside.as_mut().ok_or(CommandError::NotBusy)?;
+        if running.wrote {
+            return Err(CommandError::Unkillable);
+        }
+        if running.is_eval != is_eval {
+            return Err(if is_eval { CommandError::BusyFunction(title) } else { CommandError::BusyScript(title) });
+        }
+        running.killed = true;
+        Ok(())
+    }
+
+    /// The function or script that was put aside: its name, its request and for how many milliseconds it has run.
+    #[must_use]
+    pub fn running(&self) -> Option<(&[u8], &Request, u64, bool)> {
+        let running = self.aside.as_ref()?;
+        let ms = clock::monotonic_us().saturating_sub(running.started_us) / 1000;
+        Some((&running.name, &running.request, ms, running.is_eval))
+    }
+}
+
+impl Server {
+    /// What scripts' commands reach by default: everybody.
+    fn reset_script_targets(&mut self) {
+        self.allow_targets(replication::ALL);
+    }
+
+    fn allow_targets(&mut self, targets: u8) {
+        use super::propagation::Targets;
+        self.propagation.allowed =
+            Targets { aof: targets & replication::AOF != 0, replicas: targets & replication::REPLICAS != 0 };
+    }
+}
