@@ -14,6 +14,8 @@ pub mod dump;
 pub mod error;
 /// Opcodes, value types, versions, magic.
 pub mod format;
+/// Function libraries framed for FUNCTION DUMP and RESTORE.
+pub mod functions;
 /// Flat encodings that only old files hold.
 pub mod legacy;
 /// The decoder of primitives.

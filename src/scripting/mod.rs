@@ -4,3 +4,7 @@ pub mod host;
 pub mod library;
 pub mod lua;
 mod replies;
+
+/// The names of a script's flags, in the order in which they are listed.
+pub const FLAG_NAMES: [&str; 5] =
+    ["no-writes", "allow-oom", "allow-stale", "no-cluster", "allow-cross-slot-keys"];

@@ -283,7 +283,11 @@ fn write_collection(
             key = next;
             count += 1;
         }
-        if name == "map" { reply.set_map(length, count) } else { reply.set_set(length, count) }
+        if name == "map" {
+            reply.set_map(length, count)
+        } else {
+            reply.set_set(length, count)
+        }
         return true;
     }
     false

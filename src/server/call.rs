@@ -115,7 +115,13 @@ impl Call<'_> {
 
 /// Tells the logs of what cost much.
 #[inline]
-pub(super) fn observe(server: &mut Server, client: ClientKey, entry: &TableEntry, args: Args<'_>, cost: CommandCost) {
+pub(super) fn observe(
+    server: &mut Server,
+    client: ClientKey,
+    entry: &TableEntry,
+    args: Args<'_>,
+    cost: CommandCost,
+) {
     let threshold_ms = server.config.latency_monitor_threshold;
     if threshold_ms > 0 {
         let event = if entry.command.has(flag::FAST) { "fast-command" } else { "command" };

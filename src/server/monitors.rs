@@ -80,13 +80,7 @@ impl Monitors {
 }
 
 /// `+<seconds>.<microseconds> [<database> <address>] "<argument>" ...`, quoted as Valkey quotes.
-fn line(
-    origin: &Client,
-    database: usize,
-    from_script: bool,
-    entry: &TableEntry,
-    args: Args<'_>,
-) -> Vec<u8> {
+fn line(origin: &Client, database: usize, from_script: bool, entry: &TableEntry, args: Args<'_>) -> Vec<u8> {
     let now_us = clock::unix_us();
     let (seconds, microseconds) = (now_us / 1_000_000, now_us % 1_000_000);
     let origin = match origin.address.strip_suffix(":0") {

@@ -1,6 +1,7 @@
-//! Scripts: EVAL and its kin, the cache of scripts.
+//! Scripts: EVAL and its kin, the cache of scripts, functions.
 
 mod eval;
+mod function;
 mod script;
 
 use crate::server::command::{Command, Group};
@@ -9,5 +10,13 @@ use crate::server::command::{Command, Group};
 const SCRIPTING: Command = Command { group: Group::Scripting, ..Command::DEFAULT };
 
 /// The family.
-pub(super) const COMMANDS: &[Command] =
-    &[eval::EVAL, eval::EVAL_RO, eval::EVALSHA, eval::EVALSHA_RO, script::SCRIPT];
+pub(super) const COMMANDS: &[Command] = &[
+    eval::EVAL,
+    eval::EVAL_RO,
+    eval::EVALSHA,
+    eval::EVALSHA_RO,
+    function::FCALL,
+    function::FCALL_RO,
+    function::FUNCTION,
+    script::SCRIPT,
+];

@@ -39,7 +39,10 @@ const DEBUG: Command = Command {
 /// There is no debugger: all that can be asked is that there be none.
 fn debug(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     if args.len() > 4 {
-        return Err(CommandError::SubcommandSyntax { command: args.at(0).into(), subcommand: args.at(1).into() });
+        return Err(CommandError::SubcommandSyntax {
+            command: args.at(0).into(),
+            subcommand: args.at(1).into(),
+        });
     }
     if let Some(engine) = args.get(3).filter(|engine| !engine.eq_ignore_ascii_case(b"lua")) {
         let text = [b"ERR No scripting engine found with name '", engine, b"' to enable debug"].concat();

@@ -25,7 +25,6 @@ const FUNCTIONS: &Functions = &[
     ("acl_check_cmd", acl_check_cmd),
     ("call", call),
     ("error_reply", error_reply),
-    ("log", log),
     ("pcall", pcall),
     ("set_repl", set_repl),
     ("setresp", setresp),
@@ -34,17 +33,12 @@ const FUNCTIONS: &Functions = &[
 ];
 
 /// What EVAL's scripts have besides.
-const EVAL_FUNCTIONS: &Functions = &[
-    ("breakpoint", breakpoint),
-    ("debug", debug),
-    ("replicate_commands", replicate_commands),
-];
+const EVAL_FUNCTIONS: &Functions =
+    &[("breakpoint", breakpoint), ("debug", debug), ("replicate_commands", replicate_commands)];
 
-const NUMBERS: &[(&str, u8)] = &[
-    ("LOG_DEBUG", 0),
-    ("LOG_VERBOSE", 1),
-    ("LOG_NOTICE", 2),
-    ("LOG_WARNING", 3),
+const LEVELS: &[(&str, u8)] = &[("LOG_DEBUG", 0), ("LOG_VERBOSE", 1), ("LOG_NOTICE", 2), ("LOG_WARNING", 3)];
+
+const REPLICATION: &[(&str, u8)] = &[
     ("REPL_NONE", replication::NONE),
     ("REPL_AOF", replication::AOF),
     ("REPL_SLAVE", replication::REPLICAS),
@@ -59,16 +53,9 @@ pub(in crate::scripting) fn open(vm: &mut Vm, versions: Versions<'_>, eval: bool
     if eval {
         fill(vm, table, EVAL_FUNCTIONS);
     }
-    for (name, number) in NUMBERS {
-        vm.heap.set_field(table, name, Value::Number(f64::from(*number)));
-    }
-    for (name, version) in [("REDIS_VERSION", versions.redis), ("VALKEY_VERSION", versions.valkey)] {
-        let text = vm.string(version.as_bytes());
-        vm.heap.set_field(table, name, text);
-        vm.heap.set_field(table, &format!("{name}_NUM"), Value::Number(version_number(version)));
-    }
-    let name = vm.string(versions.name.as_bytes());
-    vm.heap.set_field(table, "SERVER_NAME", name);
+    add_numbers(vm, table, REPLICATION);
+    add_log(vm, table);
+    add_versions(vm, table, versions);
     let globals = vm.globals;
     vm.heap.set_field(globals, "server", Value::Table(table));
     vm.heap.set_field(globals, "redis", Value::Table(table));
@@ -81,6 +68,29 @@ pub(in crate::scripting) fn open(vm: &mut Vm, versions: Versions<'_>, eval: bool
         }
     }
     table
+}
+
+fn add_numbers(vm: &mut Vm, table: TableRef, numbers: &[(&str, u8)]) {
+    for (name, number) in numbers {
+        vm.heap.set_field(table, name, Value::Number(f64::from(*number)));
+    }
+}
+
+/// The log and its levels.
+pub(super) fn add_log(vm: &mut Vm, table: TableRef) {
+    fill(vm, table, &[("log", log)]);
+    add_numbers(vm, table, LEVELS);
+}
+
+/// What is told of the server.
+pub(super) fn add_versions(vm: &mut Vm, table: TableRef, versions: Versions<'_>) {
+    for (name, version) in [("REDIS_VERSION", versions.redis), ("VALKEY_VERSION", versions.valkey)] {
+        let text = vm.string(version.as_bytes());
+        vm.heap.set_field(table, name, text);
+        vm.heap.set_field(table, &format!("{name}_NUM"), Value::Number(version_number(version)));
+    }
+    let name = vm.string(versions.name.as_bytes());
+    vm.heap.set_field(table, "SERVER_NAME", name);
 }
 
 /// `7.2.4` as 0x070204.

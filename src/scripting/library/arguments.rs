@@ -75,8 +75,6 @@ impl Vm {
 
 /// A double as C makes an integer of it; what does not fit is the smallest one.
 pub(in crate::scripting) fn truncated(number: f64) -> i64 {
-    if number.is_nan() || number >= 9.223_372_036_854_775_8e18 || number < -9.223_372_036_854_775_8e18 {
-        return i64::MIN;
-    }
-    number as i64
+    let fits = (-9.223_372_036_854_776e18..9.223_372_036_854_776e18).contains(&number);
+    if fits { number as i64 } else { i64::MIN }
 }

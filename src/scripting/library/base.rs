@@ -360,7 +360,8 @@ fn unpack(vm: &mut Vm, _: &mut dyn Host, arguments: Arguments) -> NativeResult {
         return Ok(Flow::Return(0));
     }
     let count = i64::from(last) - i64::from(first) + 1;
-    let Some(count) = usize::try_from(count).ok().filter(|count| count + arguments.count <= RESULTS_MAX) else {
+    let Some(count) = usize::try_from(count).ok().filter(|count| count + arguments.count <= RESULTS_MAX)
+    else {
         return Err(vm.error(b"too many results to unpack"));
     };
     for index in 0..count as i64 {

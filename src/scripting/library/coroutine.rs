@@ -68,11 +68,17 @@ impl Continue for Resumed {
 fn refusal(vm: &Vm, thread: ThreadRef) -> Option<String> {
     match vm.thread_status(thread) {
         "suspended" => None,
-        status => Some(format!("cannot resume {} coroutine", if status == "dead" { "dead" } else { "non-suspended" })),
+        status => Some(format!(
+            "cannot resume {} coroutine",
+            if status == "dead" { "dead" } else { "non-suspended" }
+        )),
     }
 }
 
-fn thread_argument(vm: &mut Vm, arguments: Arguments) -> Result<ThreadRef, crate::scripting::lua::value::Stop> {
+fn thread_argument(
+    vm: &mut Vm,
+    arguments: Arguments,
+) -> Result<ThreadRef, crate::scripting::lua::value::Stop> {
     match vm.argument(arguments, 0) {
         Value::Thread(thread) => Ok(thread),
         _ => Err(vm.argument_error(0, "coroutine expected")),

@@ -154,7 +154,7 @@ fn min(vm: &mut Vm, _: &mut dyn Host, arguments: Arguments) -> NativeResult {
 const RANDOM_MAX: f64 = 2_147_483_647.0;
 
 fn random(vm: &mut Vm, _: &mut dyn Host, arguments: Arguments) -> NativeResult {
-    let drawn = f64::from(vm.random.next()) % RANDOM_MAX / RANDOM_MAX;
+    let drawn = f64::from(vm.random.draw()) % RANDOM_MAX / RANDOM_MAX;
     let (low, high) = match arguments.count {
         0 => return vm.give(Value::Number(drawn)),
         1 => (1, vm.integer_argument(arguments, 0)? as i32),

@@ -9,6 +9,7 @@ mod bits;
 mod cjson;
 mod cmsgpack;
 mod coroutine;
+mod functions;
 mod math;
 mod os;
 mod strings;
@@ -17,13 +18,14 @@ mod tables;
 
 pub use api::{Versions, sha1_hex};
 pub(super) use arguments::truncated;
+pub use functions::{FunctionTables, Registration, load_library, open_for_functions};
 
 use super::host::Host;
 use super::lua::value::{TableRef, Value};
 use super::lua::vm::{Arguments, NativeResult};
+use super::lua::vm::{Native, Vm};
 use super::replies;
 use crate::resp::Reply;
-use super::lua::vm::{Native, Vm};
 
 /// A library: its functions by name.
 type Functions = [(&'static str, Native)];
@@ -102,7 +104,8 @@ fn nonexistent_global(vm: &mut Vm, _: &mut dyn Host, arguments: Arguments) -> Na
             return Err(vm.error(b"Second argument to luaProtectedTableError must be a string or number"));
         }
     }
-    let message = [b"Script attempted to access nonexistent global variable '", name.as_slice(), b"'"].concat();
+    let message =
+        [b"Script attempted to access nonexistent global variable '", name.as_slice(), b"'"].concat();
     Err(vm.error(&message))
 }
 
@@ -124,10 +127,9 @@ pub fn write_result(vm: &Vm, reply: &mut Reply, resp3: bool, errors: &mut Vec<St
     replies::write_value(vm, reply, value, resp3, &mut |text| errors.push(code_of(text)));
 }
 
-/// Writes the error that ended a script.
-pub fn write_failure(vm: &Vm, reply: &mut Reply, errors: &mut Vec<String>) {
-    let thrown = vm.thrown();
-    let (text, counted) = match thrown {
+/// The text of the error that ended a script, and whether it is to be counted.
+fn thrown_text(vm: &Vm) -> (Vec<u8>, bool) {
+    match vm.thrown() {
         Value::Table(table) => {
             let text = match vm.heap.get_field(table, "err") {
                 text @ (Value::String(_) | Value::Number(_)) => {
@@ -148,7 +150,12 @@ pub fn write_failure(vm: &Vm, reply: &mut Reply, errors: &mut Vec<String>) {
             }
             (text, true)
         }
-    };
+    }
+}
+
+/// Writes the error that ended a script.
+pub fn write_failure(vm: &Vm, reply: &mut Reply, errors: &mut Vec<String>) {
+    let (text, counted) = thrown_text(vm);
     if counted {
         errors.push(code_of(&text));
     }

@@ -163,7 +163,7 @@ fn pack(vm: &mut Vm, _: &mut dyn Host, arguments: Arguments) -> NativeResult {
 
 /// The 64 bits of a number as C's conversions make them.
 fn integer_bits(number: f64) -> u64 {
-    if number < 0.0 || number < 9.223_372_036_854_775_8e18 {
+    if number < 0.0 || number < 9.223_372_036_854_776e18 {
         truncated(number) as u64
     } else if number < 1.844_674_407_370_955_2e19 {
         number as u64
@@ -175,7 +175,11 @@ fn integer_bits(number: f64) -> u64 {
 fn integer(bytes: &[u8], big: bool, signed: bool) -> f64 {
     let mut value = 0_u64;
     let mut add = |byte: &u8| value = value << 8 | u64::from(*byte);
-    if big { bytes.iter().for_each(&mut add) } else { bytes.iter().rev().for_each(&mut add) }
+    if big {
+        bytes.iter().for_each(&mut add)
+    } else {
+        bytes.iter().rev().for_each(&mut add)
+    }
     if !signed {
         return value as f64;
     }

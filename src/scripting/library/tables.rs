@@ -133,7 +133,8 @@ fn insert(vm: &mut Vm, _: &mut dyn Host, arguments: Arguments) -> NativeResult {
     let value = vm.argument(arguments, arguments.count - 1);
     vm.check_writable(table)?;
     vm.check_room(64)?;
-    match usize::try_from(place).ok().filter(|place| *place >= 1 && (*place as i64) < end && !value.is_nil()) {
+    match usize::try_from(place).ok().filter(|place| *place >= 1 && (*place as i64) < end && !value.is_nil())
+    {
         Some(place) => {
             vm.spend((end as usize - place) / 1024);
             vm.heap.insert_element(table, place, value);

@@ -134,8 +134,20 @@ pub(super) enum StatementKind {
     While(Expression, Vec<Statement>),
     Repeat(Vec<Statement>, Expression),
     If(Vec<(Expression, Vec<Statement>)>, Vec<Statement>),
-    ForNumber { variable: VariableId, from: Expression, to: Expression, step: Option<Expression>, body: Vec<Statement>, line: u32 },
-    ForEach { variables: Vec<VariableId>, values: Vec<Expression>, body: Vec<Statement>, line: u32 },
+    ForNumber {
+        variable: VariableId,
+        from: Expression,
+        to: Expression,
+        step: Option<Expression>,
+        body: Vec<Statement>,
+        line: u32,
+    },
+    ForEach {
+        variables: Vec<VariableId>,
+        values: Vec<Expression>,
+        body: Vec<Statement>,
+        line: u32,
+    },
     Return(Vec<Expression>),
     Break,
 }

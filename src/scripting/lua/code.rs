@@ -19,52 +19,171 @@ pub(super) type Operand = u16;
 /// An instruction. Jumps count from the instruction after them.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Op {
-    Move { to: u8, from: u8 },
-    Constant { to: u8, constant: u32 },
+    Move {
+        to: u8,
+        from: u8,
+    },
+    Constant {
+        to: u8,
+        constant: u32,
+    },
     /// `from` and `to` included.
-    Nil { from: u8, to: u8 },
-    Boolean { to: u8, value: bool },
-    GetUpvalue { to: u8, index: u8 },
-    SetUpvalue { index: u8, value: Operand },
+    Nil {
+        from: u8,
+        to: u8,
+    },
+    Boolean {
+        to: u8,
+        value: bool,
+    },
+    GetUpvalue {
+        to: u8,
+        index: u8,
+    },
+    SetUpvalue {
+        index: u8,
+        value: Operand,
+    },
     /// The register's value moves into a new cell.
-    NewCell { register: u8 },
-    GetCell { to: u8, register: u8 },
-    SetCell { register: u8, value: Operand },
-    GetGlobal { to: u8, name: u32 },
-    SetGlobal { name: u32, value: Operand },
-    GetIndex { to: u8, table: u8, key: Operand },
-    SetIndex { table: u8, key: Operand, value: Operand },
-    NewTable { to: u8, array: u16, others: u16 },
+    NewCell {
+        register: u8,
+    },
+    GetCell {
+        to: u8,
+        register: u8,
+    },
+    SetCell {
+        register: u8,
+        value: Operand,
+    },
+    GetGlobal {
+        to: u8,
+        name: u32,
+    },
+    SetGlobal {
+        name: u32,
+        value: Operand,
+    },
+    GetIndex {
+        to: u8,
+        table: u8,
+        key: Operand,
+    },
+    SetIndex {
+        table: u8,
+        key: Operand,
+        value: Operand,
+    },
+    NewTable {
+        to: u8,
+        array: u16,
+        others: u16,
+    },
     /// The method to `to`, the object to the register after it.
-    Method { to: u8, object: u8, name: Operand },
-    Arithmetic { operation: Arithmetic, to: u8, left: Operand, right: Operand },
-    Negate { to: u8, from: u8 },
-    Not { to: u8, from: u8 },
-    Length { to: u8, from: u8 },
+    Method {
+        to: u8,
+        object: u8,
+        name: Operand,
+    },
+    Arithmetic {
+        operation: Arithmetic,
+        to: u8,
+        left: Operand,
+        right: Operand,
+    },
+    Negate {
+        to: u8,
+        from: u8,
+    },
+    Not {
+        to: u8,
+        from: u8,
+    },
+    Length {
+        to: u8,
+        from: u8,
+    },
     /// Registers `first` to `last`.
-    Concat { to: u8, first: u8, last: u8 },
-    Jump { by: i32 },
-    JumpIf { register: u8, when: bool, by: i32 },
+    Concat {
+        to: u8,
+        first: u8,
+        last: u8,
+    },
+    Jump {
+        by: i32,
+    },
+    JumpIf {
+        register: u8,
+        when: bool,
+        by: i32,
+    },
     /// The next instruction, a jump, is taken only if the comparison gives what is expected.
-    Equal { expected: bool, left: Operand, right: Operand },
-    Less { expected: bool, left: Operand, right: Operand },
-    LessEqual { expected: bool, left: Operand, right: Operand },
+    Equal {
+        expected: bool,
+        left: Operand,
+        right: Operand,
+    },
+    Less {
+        expected: bool,
+        left: Operand,
+        right: Operand,
+    },
+    LessEqual {
+        expected: bool,
+        left: Operand,
+        right: Operand,
+    },
     /// Counts are one more than they say; 0 stands for all there are.
-    Call { function: u8, arguments: u8, results: u8 },
-    TailCall { function: u8, arguments: u8 },
-    Return { first: u8, count: u8 },
-    ForPrepare { base: u8, by: i32 },
-    ForLoop { base: u8, by: i32 },
+    Call {
+        function: u8,
+        arguments: u8,
+        results: u8,
+    },
+    TailCall {
+        function: u8,
+        arguments: u8,
+    },
+    Return {
+        first: u8,
+        count: u8,
+    },
+    ForPrepare {
+        base: u8,
+        by: i32,
+    },
+    ForLoop {
+        base: u8,
+        by: i32,
+    },
     /// Calls the iterator at `base`; its results go to `base + 3` and on.
-    ForEach { base: u8, results: u8 },
+    ForEach {
+        base: u8,
+        results: u8,
+    },
     /// Back to the body unless the iterator gave nil.
-    ForNext { base: u8, by: i32 },
+    ForNext {
+        base: u8,
+        by: i32,
+    },
     /// Registers from `from` on become the elements after the first `done`; a count of 0 stands for all there are.
-    SetList { table: u8, from: u8, count: u8, done: u32 },
-    Closure { to: u8, function: u32 },
-    Vararg { to: u8, count: u8 },
+    SetList {
+        table: u8,
+        from: u8,
+        count: u8,
+        done: u32,
+    },
+    Closure {
+        to: u8,
+        function: u32,
+    },
+    Vararg {
+        to: u8,
+        count: u8,
+    },
     /// The table `arg` of functions that do not use `...`.
-    ArgTable { to: u8 },
+    ArgTable {
+        to: u8,
+    },
 }
 
 /// What two numbers can be put through.

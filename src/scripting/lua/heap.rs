@@ -81,7 +81,7 @@ impl KeyHasher for Strings {
 }
 
 /// A function.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) enum Function {
     /// Of a script.
     Lua {
@@ -93,13 +93,8 @@ pub(super) enum Function {
     /// Of a library, with values of its own.
     Native { native: Native, values: Box<[Value]> },
     /// In a place that was given back.
+    #[default]
     None,
-}
-
-impl Default for Function {
-    fn default() -> Self {
-        Self::None
-    }
 }
 
 /// Objects and their weight.

@@ -20,8 +20,8 @@ pub(super) enum Token {
 }
 
 const RESERVED: [&str; 21] = [
-    "and", "break", "do", "else", "elseif", "end", "false", "for", "function", "if", "in", "local", "nil", "not",
-    "or", "repeat", "return", "then", "true", "until", "while",
+    "and", "break", "do", "else", "elseif", "end", "false", "for", "function", "if", "in", "local", "nil",
+    "not", "or", "repeat", "return", "then", "true", "until", "while",
 ];
 
 /// Lines a chunk may have (Lua: `MAX_INT - 2`); a request cannot hold as many.
@@ -156,7 +156,11 @@ impl<'a> Lexer<'a> {
         if self.accept(b".") {
             return Ok(Token::Word(if self.accept(b".") { "..." } else { ".." }));
         }
-        if self.current().is_some_and(|byte| byte.is_ascii_digit()) { self.number() } else { Ok(Token::Char(b'.')) }
+        if self.current().is_some_and(|byte| byte.is_ascii_digit()) {
+            self.number()
+        } else {
+            Ok(Token::Char(b'.'))
+        }
     }
 
     fn number(&mut self) -> Result<Token, SyntaxError> {

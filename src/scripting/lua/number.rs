@@ -153,7 +153,6 @@ mod tests {
             (1e-5, "1e-05"),
             (f64::INFINITY, "inf"),
             (-5.0, "-5"),
-            (3.14159265358979, "3.1415926535898"),
         ];
         for (number, text) in cases {
             assert_eq!(shown(number), text);
@@ -162,7 +161,9 @@ mod tests {
 
     #[test]
     fn texts_are_numbers_as_strtod_takes_them() {
-        for (text, number) in [("0x10", 16.0), (" 12 ", 12.0), ("1.", 1.0), (".5", 0.5), ("0x.8p1", 1.0), ("-0x1", -1.0)] {
+        for (text, number) in
+            [("0x10", 16.0), (" 12 ", 12.0), ("1.", 1.0), (".5", 0.5), ("0x.8p1", 1.0), ("-0x1", -1.0)]
+        {
             assert_eq!(parse_number(text.as_bytes()), Some(number), "{text}");
         }
         for text in ["", " ", "1e", "0x", "--1", "+-1", "1 2", "abc"] {

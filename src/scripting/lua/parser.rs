@@ -1,8 +1,8 @@
 //! The grammar of Lua 5.1: tokens into a tree with resolved names, with the error texts and limits of the original.
 
 use super::ast::{
-    Binary, CaptureFrom, Comparison, Expression, Field, FunctionBody, Statement, StatementKind, Suffix, Unary,
-    UpvalueName, Variable, VariableId,
+    Binary, CaptureFrom, Comparison, Expression, Field, FunctionBody, Statement, StatementKind, Suffix,
+    Unary, UpvalueName, Variable, VariableId,
 };
 use super::code::Arithmetic;
 use super::lexer::{Lexer, SyntaxError, Token, token_text};
@@ -180,7 +180,8 @@ impl Parser<'_> {
         let known = |scope: &Scope| scope.body.upvalues.iter().position(|upvalue| &*upvalue.name == name);
         let Some((level, mut from)) = (0..innermost).rev().find_map(|level| {
             let local = self.local_of(level, name).map(CaptureFrom::Variable);
-            let found = local.or_else(|| known(&self.scopes[level]).map(|at| CaptureFrom::Upvalue(at as u8)))?;
+            let found =
+                local.or_else(|| known(&self.scopes[level]).map(|at| CaptureFrom::Upvalue(at as u8)))?;
             Some((level, found))
         }) else {
             return Ok(match known(&self.scopes[innermost]) {
@@ -394,8 +395,7 @@ impl Parser<'_> {
             let name = self.name()?;
             suffixes.push(Suffix::Index(Expression::String(name), self.last_line));
         }
-        let target =
-            if suffixes.is_empty() { base } else { Expression::Suffixed(Box::new(base), suffixes) };
+        let target = if suffixes.is_empty() { base } else { Expression::Suffixed(Box::new(base), suffixes) };
         let body = self.function_body(method, line)?;
         Ok(StatementKind::Assign(vec![target], vec![Expression::Function(body)]))
     }

@@ -19,7 +19,7 @@ impl Random {
     }
 
     /// The next number, from 0 to 2^31 - 1.
-    pub fn next(&mut self) -> u32 {
+    pub fn draw(&mut self) -> u32 {
         self.state = self.state.wrapping_mul(0x5_deec_e66d).wrapping_add(0xb) & ((1 << 48) - 1);
         (self.state >> 17) as u32
     }

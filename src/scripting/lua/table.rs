@@ -254,9 +254,8 @@ impl Table {
     /// Bytes of its parts.
     #[must_use]
     pub fn heap_bytes(&self) -> usize {
-        let index = self.index.as_ref().map_or(0, |index| {
-            size_of::<HashTable<u32>>() + index.allocation_size()
-        });
+        let index =
+            self.index.as_ref().map_or(0, |index| size_of::<HashTable<u32>>() + index.allocation_size());
         self.array.capacity() * size_of::<Value>()
             + self.entries.capacity() * size_of::<(Value, Value)>()
             + index

@@ -59,7 +59,8 @@ pub(super) struct Frame {
 impl Frame {
     /// Whether C code would be on its stack for it: such calls may not be as many.
     pub(super) fn is_nested(&self) -> bool {
-        matches!(self.kind, Kind::Native(_)) || !matches!(self.after, After::Results(_) | After::End | After::Native)
+        matches!(self.kind, Kind::Native(_))
+            || !matches!(self.after, After::Results(_) | After::End | After::Native)
     }
 }
 

@@ -1,6 +1,7 @@
 //! What a script says of itself: `#!lua flags=no-writes,allow-oom`.
 
 use crate::resp::CommandError;
+use crate::scripting::FLAG_NAMES;
 use crate::server::command::flag;
 
 /// The flags of a script or function.
@@ -20,16 +21,22 @@ pub struct ScriptFlags {
     pub allow_cross_slot_keys: bool,
 }
 
-/// The names of flags, in the order in which they are listed.
-pub(super) const FLAG_NAMES: [&str; 5] =
-    ["no-writes", "allow-oom", "allow-stale", "no-cluster", "allow-cross-slot-keys"];
-
 impl ScriptFlags {
     /// Sets a flag by name; false if there is none of that name.
     pub fn set(&mut self, name: &[u8]) -> bool {
         let Some(place) = FLAG_NAMES.iter().position(|known| known.as_bytes() == name) else { return false };
         *self.places()[place] = true;
         true
+    }
+
+    /// Those that a function was registered with.
+    #[must_use]
+    pub fn of_function(set: [bool; FLAG_NAMES.len()]) -> Self {
+        let mut flags = Self::default();
+        for (place, set) in flags.places().into_iter().zip(set) {
+            *place = set;
+        }
+        flags
     }
 
     fn places(&mut self) -> [&mut bool; 5] {

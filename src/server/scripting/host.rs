@@ -149,13 +149,7 @@ impl Host for ScriptHost<'_> {
     }
 
     fn log(&mut self, level: u8, message: &[u8]) {
-        let message = String::from_utf8_lossy(message);
-        match level {
-            0 => tracing::trace!("{message}"),
-            1 => tracing::debug!("{message}"),
-            2 => tracing::info!("{message}"),
-            _ => tracing::warn!("{message}"),
-        }
+        write_log(level, message);
     }
 
     fn may_run(&mut self) -> Option<bool> {
@@ -172,4 +166,15 @@ impl Host for ScriptHost<'_> {
 /// Where a slice that begins now ends.
 pub(super) fn slice_end() -> u64 {
     clock::monotonic_us() + SLICE_US
+}
+
+/// Writes a line of a script to the log.
+pub(super) fn write_log(level: u8, message: &[u8]) {
+    let message = String::from_utf8_lossy(message);
+    match level {
+        0 => tracing::trace!("{message}"),
+        1 => tracing::debug!("{message}"),
+        2 => tracing::info!("{message}"),
+        _ => tracing::warn!("{message}"),
+    }
 }

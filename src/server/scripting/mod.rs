@@ -5,10 +5,12 @@
 //! it is aside, nothing else touches the data.
 
 mod flags;
+mod functions;
 mod host;
 mod run;
 
 pub use flags::ScriptFlags;
+pub use functions::{FunctionInfo, Functions, LOAD_MS, Library, RestorePolicy};
 pub use run::Callable;
 
 use hashbrown::HashMap;
@@ -81,6 +83,8 @@ pub struct Scripting {
     /// The interpreter of EVAL; taken out while it runs.
     eval: Option<Box<Vm>>,
     scripts: HashMap<ScriptName, Script, FastHasher>,
+    /// The libraries of functions.
+    pub functions: Functions,
     runs: u64,
     /// Scripts that made room for others (INFO).
     pub evicted: u64,
@@ -126,7 +130,11 @@ impl Scripting {
     #[must_use]
     pub fn busy_error(&self, title: crate::resp::ServerTitle) -> Option<CommandError> {
         let running = self.aside.as_ref()?;
-        Some(if running.is_eval { CommandError::BusyScript(title) } else { CommandError::BusyFunction(title) })
+        Some(if running.is_eval {
+            CommandError::BusyScript(title)
+        } else {
+            CommandError::BusyFunction(title)
+        })
     }
 
     /// The client of the script that was put aside is gone; its record stays until the script has ended. False if there
@@ -185,6 +193,7 @@ impl Scripting {
             "evalsha" | "evalsha_ro" => {
                 self.scripts.get(named.to_ascii_lowercase().as_slice()).map(|script| script.flags)
             }
+            "fcall" | "fcall_ro" => self.functions.find(named).map(|function| function.flags),
             _ => None,
         };
         flags.map_or(command.flags, |flags| flags.of_command(command.flags))
@@ -251,7 +260,11 @@ impl Scripting {
             return Err(CommandError::Unkillable);
         }
         if running.is_eval != is_eval {
-            return Err(if is_eval { CommandError::BusyFunction(title) } else { CommandError::BusyScript(title) });
+            return Err(if is_eval {
+                CommandError::BusyFunction(title)
+            } else {
+                CommandError::BusyScript(title)
+            });
         }
         running.killed = true;
         Ok(())

@@ -1,7 +1,7 @@
 //! Running a script: what is checked before, its slices, its reply, and what follows it.
 
 use super::host::{ScriptHost, slice_end};
-use super::{Running, ScriptFlags, ScriptName};
+use super::{FunctionInfo, Running, ScriptFlags, ScriptName};
 use crate::keyspace::Keyspace;
 use crate::resp::{CommandError, Reply};
 use crate::scripting::library;
@@ -24,6 +24,14 @@ pub struct Callable<'a> {
     pub flags: ScriptFlags,
     /// Its place in the registry.
     pub function: usize,
+}
+
+impl<'a> Callable<'a> {
+    /// A function, by its name.
+    #[must_use]
+    pub fn of_function(name: &'a [u8], function: &FunctionInfo) -> Self {
+        Self { name, is_eval: false, flags: function.flags, function: function.place }
+    }
 }
 
 impl Context<'_> {
@@ -241,8 +249,7 @@ impl Engine {
         let Some(mut vm) = self.server.scripting.take_vm(running.is_eval) else { return };
         let now_ms = std::mem::replace(&mut self.server.now_ms, running.now_ms);
         running.slice_ends_us = slice_end();
-        let outcome =
-            with_host(&mut self.keyspace, &mut self.server, &mut running, |host| vm.resume(host));
+        let outcome = with_host(&mut self.keyspace, &mut self.server, &mut running, |host| vm.resume(host));
         self.server.now_ms = now_ms;
         let client = running.client;
         let mut reply = match self.server.clients.get_mut(client) {
@@ -250,7 +257,11 @@ impl Engine {
             None => Reply::default(),
         };
         let (entry, started) = (running.entry, running.started);
-        let request = if outcome == Outcome::Paused { Request::default() } else { std::mem::take(&mut running.request) };
+        let request = if outcome == Outcome::Paused {
+            Request::default()
+        } else {
+            std::mem::take(&mut running.request)
+        };
         let transaction = if outcome == Outcome::Paused { None } else { running.transaction.take() };
         let failed = self.server.end_slice(vm, *running, outcome, &mut reply);
         if !self.server.scripting.is_busy() {
@@ -305,13 +316,11 @@ impl Engine {
 
 impl super::Scripting {
     fn take_vm(&mut self, is_eval: bool) -> Option<Box<Vm>> {
-        if is_eval { self.eval.take() } else { None }
+        if is_eval { self.eval.take() } else { self.functions.vm.take() }
     }
 
     fn put_back(&mut self, vm: Box<Vm>, is_eval: bool) {
-        if is_eval {
-            self.eval = Some(vm);
-        }
+        *(if is_eval { &mut self.eval } else { &mut self.functions.vm }) = Some(vm);
     }
 
     /// Keeps what EXEC has left until the script that was put aside has ended.

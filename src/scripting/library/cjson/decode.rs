@@ -309,7 +309,8 @@ fn number_length(text: &[u8]) -> usize {
             return sign + word.len();
         }
     }
-    let hexadecimal = byte(sign) == b'0' && byte(sign + 1) | 0x20 == b'x' && byte(sign + 2).is_ascii_hexdigit();
+    let hexadecimal =
+        byte(sign) == b'0' && byte(sign + 1) | 0x20 == b'x' && byte(sign + 2).is_ascii_hexdigit();
     let is_digit = |byte: u8| if hexadecimal { byte.is_ascii_hexdigit() } else { byte.is_ascii_digit() };
     let mut at = sign + if hexadecimal { 2 } else { 0 };
     let start = at;

@@ -5,7 +5,7 @@ use super::position;
 use crate::scripting::host::Host;
 use crate::scripting::lua::heap::Marker;
 use crate::scripting::lua::value::{Result, StrRef, Value};
-use crate::scripting::lua::vm::{Arguments, Continue, Flow, NativeResult, RESULTS_MAX, Vm};
+use crate::scripting::lua::vm::{Arguments, Continue, Flow, NativeResult, Vm};
 
 /// A search through a subject, from one place to the next.
 #[derive(Debug)]
@@ -149,7 +149,7 @@ fn find_or_match(vm: &mut Vm, arguments: Arguments, find: bool) -> NativeResult 
     let plain = find && vm.argument(arguments, 3).is_true();
     let literal = |pattern: &[u8]| {
         let special = |byte: &u8| b"^$*+?.([%-".contains(byte);
-        !pattern.iter().take_while(|byte| **byte != 0).any(|byte| special(byte))
+        !pattern.iter().take_while(|byte| **byte != 0).any(special)
     };
     if find && (plain || literal(vm.heap.bytes_of(pattern))) {
         let (bytes, wanted) = (vm.heap.bytes_of(subject), vm.heap.bytes_of(pattern));
@@ -404,7 +404,6 @@ pub(super) fn gsub(vm: &mut Vm, _: &mut dyn Host, arguments: Arguments) -> Nativ
         return Err(vm.argument_error(2, "string/function/table expected"));
     }
     let max = usize::try_from(max as i32).unwrap_or(0).min(length + 1);
-    debug_assert!(RESULTS_MAX > 2, "the results fit");
     let search = Search::new(vm, subject, pattern, 0, true);
     Box::new(Substitution { search, replacement, output: Vec::new(), count: 0, max, waiting: None }).go_on(vm)
 }

@@ -129,10 +129,12 @@ impl Match<'_> {
 
     fn close(&mut self) -> Step<bool> {
         let captures = &mut self.state.captures;
-        let Some((capture, start)) = captures.iter().enumerate().rev().find_map(|(index, capture)| match capture {
-            Capture::Open(start) => Some((index, *start)),
-            _ => None,
-        }) else {
+        let Some((capture, start)) =
+            captures.iter().enumerate().rev().find_map(|(index, capture)| match capture {
+                Capture::Open(start) => Some((index, *start)),
+                _ => None,
+            })
+        else {
             return Err("invalid pattern capture");
         };
         captures[capture] = Capture::Part(start, self.state.at);

@@ -130,7 +130,9 @@ impl Generator<'_> {
 
     fn chain(&mut self, first: &Expression, rest: &Rest, to: u8) -> Generated<()> {
         let free = self.free;
-        let Some(((operator, second, line), others)) = rest.split_first() else { return self.into(first, to) };
+        let Some(((operator, second, line), others)) = rest.split_first() else {
+            return self.into(first, to);
+        };
         match operator {
             Binary::And | Binary::Or => {
                 self.into(first, to)?;
@@ -170,7 +172,14 @@ impl Generator<'_> {
     }
 
     /// One arithmetic operation or comparison.
-    fn step(&mut self, operator: Binary, left: Operand, right: &Expression, line: u32, to: u8) -> Generated<()> {
+    fn step(
+        &mut self,
+        operator: Binary,
+        left: Operand,
+        right: &Expression,
+        line: u32,
+        to: u8,
+    ) -> Generated<()> {
         let right = self.operand(right)?;
         self.line = line;
         match operator {
@@ -471,7 +480,9 @@ impl Generator<'_> {
     /// Moves values from the registers at `from` into a table; all there are for a count of 0.
     fn items(&mut self, table: u8, from: usize, count: usize, done: u32) -> Generated<()> {
         self.free = from;
-        let Ok(start) = u8::try_from(from) else { return Err(self.error("function or expression too complex")) };
+        let Ok(start) = u8::try_from(from) else {
+            return Err(self.error("function or expression too complex"));
+        };
         self.emit(Op::SetList { table, from: start, count: count as u8, done });
         Ok(())
     }

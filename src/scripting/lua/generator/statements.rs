@@ -1,6 +1,8 @@
 //! Code of statements.
 
-use super::super::ast::{CaptureFrom, Expression, FunctionBody, Statement, StatementKind, Suffix, VariableId};
+use super::super::ast::{
+    CaptureFrom, Expression, FunctionBody, Statement, StatementKind, Suffix, VariableId,
+};
 use super::super::code::{Op, Operand};
 use super::{Generated, Generator, generate};
 
@@ -130,7 +132,8 @@ impl Generator<'_> {
     }
 
     fn assign_many(&mut self, targets: &[Expression], values: &[Expression], line: u32) -> Generated<()> {
-        let targets = targets.iter().map(|target| self.target(target, true)).collect::<Generated<Vec<_>>>()?;
+        let targets =
+            targets.iter().map(|target| self.target(target, true)).collect::<Generated<Vec<_>>>()?;
         let base = self.free;
         self.list(values, targets.len())?;
         self.line = line;
@@ -157,7 +160,11 @@ impl Generator<'_> {
                 let Some((Suffix::Index(key, line), before)) = suffixes.split_last() else {
                     return Err(self.error("syntax error"));
                 };
-                let table = if several { self.suffixed_next(base, before)? } else { self.suffixed_any(base, before)? };
+                let table = if several {
+                    self.suffixed_next(base, before)?
+                } else {
+                    self.suffixed_any(base, before)?
+                };
                 let key = match key {
                     Expression::Local(_) if several => Operand::from(self.next(key)?),
                     key => self.operand(key)?,

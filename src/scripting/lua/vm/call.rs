@@ -75,7 +75,9 @@ impl Vm {
     /// A value that was given to the running library function when it was made.
     #[must_use]
     pub fn own_value(&self, arguments: Arguments, index: usize) -> Value {
-        let Some(Value::Function(function)) = self.stack.get(arguments.function).copied() else { return Value::Nil };
+        let Some(Value::Function(function)) = self.stack.get(arguments.function).copied() else {
+            return Value::Nil;
+        };
         match self.heap.function(function) {
             Function::Native { values, .. } => values.get(index).copied().unwrap_or_default(),
             _ => Value::Nil,
@@ -147,7 +149,13 @@ impl Vm {
 
     /// Calls what is no function, if its metatable says how.
     #[cold]
-    fn call_object(&mut self, function: usize, count: usize, after: After, host: &mut dyn Host) -> Result<()> {
+    fn call_object(
+        &mut self,
+        function: usize,
+        count: usize,
+        after: After,
+        host: &mut dyn Host,
+    ) -> Result<()> {
         let object = self.stack[function];
         let handler = self.metamethod(object, self.events.call);
         let Value::Function(callee) = handler else {

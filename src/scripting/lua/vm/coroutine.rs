@@ -62,7 +62,12 @@ impl Vm {
     }
 
     /// Resumes a suspended coroutine with the topmost values.
-    pub(super) fn resume_thread(&mut self, thread: ThreadRef, count: usize, host: &mut dyn Host) -> Result<()> {
+    pub(super) fn resume_thread(
+        &mut self,
+        thread: ThreadRef,
+        count: usize,
+        host: &mut dyn Host,
+    ) -> Result<()> {
         // Coroutines that resume each other count as calls within calls.
         if self.resumed_depth() >= super::NESTED_MAX {
             return Err(self.error(b"C stack overflow"));
@@ -87,12 +92,7 @@ impl Vm {
         depth
     }
 
-    pub(super) fn yield_values(
-        &mut self,
-        function: usize,
-        count: usize,
-        after: After,
-    ) -> Result<()> {
+    pub(super) fn yield_values(&mut self, function: usize, count: usize, after: After) -> Result<()> {
         let resumer = self.heap.threads.get(self.current.0).resumer;
         let Some(resumer) = resumer.filter(|_| !self.frames.iter().any(Frame::is_nested)) else {
             return Err(self.plain_error(b"attempt to yield across metamethod/C-call boundary"));

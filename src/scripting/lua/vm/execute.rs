@@ -44,7 +44,9 @@ impl Vm {
         match op {
             Op::Move { to, from } => self.set(to, self.register(from)),
             Op::Constant { to, constant } => self.set(to, self.proto.constants[constant as usize]),
-            Op::Nil { from, to } => self.stack[self.base + usize::from(from)..=self.base + usize::from(to)].fill(Value::Nil),
+            Op::Nil { from, to } => {
+                self.stack[self.base + usize::from(from)..=self.base + usize::from(to)].fill(Value::Nil)
+            }
             Op::Boolean { to, value } => self.set(to, Value::Boolean(value)),
             Op::GetUpvalue { to, index } => self.set(to, *self.heap.cells.get(self.captured(index).0)),
             Op::SetUpvalue { index, value } => {
@@ -85,12 +87,10 @@ impl Vm {
                 self.set(to + 1, value);
                 return self.get_index(to, value, name, Some(object), host);
             }
-            Op::Arithmetic { operation, to, left, right } => return self.arithmetic(operation, to, left, right, host),
-            Op::Negate { to, from } => return self.negate(to, from, host),
+            Op::Arithmetic { operation, to, left, right } => {
+                return self.arithmetic(operation, to, left, right, host);
+            }
             Op::Not { to, from } => self.set(to, Value::Boolean(!self.register(from).is_true())),
-            Op::Length { to, from } => return self.length(to, from),
-            Op::Concat { to, first, last } => return self.concat(to, first, last, host),
-            Op::Jump { by } => return self.jump(by, host),
             Op::JumpIf { register, when, by } => {
                 if self.register(register).is_true() == when {
                     return self.jump(by, host);
@@ -136,6 +136,10 @@ impl Vm {
                 let count = if count == 0 { self.top.saturating_sub(first) } else { usize::from(count) - 1 };
                 return self.return_values(first, count, host);
             }
+            Op::Jump { by } => return self.jump(by, host),
+            Op::Concat { to, first, last } => return self.concat(to, first, last, host),
+            Op::Length { to, from } => return self.length(to, from),
+            Op::Negate { to, from } => return self.negate(to, from, host),
             Op::ForPrepare { base, by } => return self.for_prepare(base, by),
             Op::ForLoop { base, by } => return self.for_loop(base, by, host),
             Op::ForEach { base, results } => {

@@ -140,7 +140,8 @@ impl Vm {
                 Value::Table(table) => self.heap.get(table, key),
                 _ => Value::Nil,
             };
-            let handler = if value.is_nil() { self.metamethod(object, self.events.index) } else { Value::Nil };
+            let handler =
+                if value.is_nil() { self.metamethod(object, self.events.index) } else { Value::Nil };
             match handler {
                 Value::Nil => return Ok((value, None)),
                 Value::Function(_) => return Ok((object, Some(handler))),
@@ -228,7 +229,13 @@ impl Vm {
     }
 
     #[inline]
-    pub(super) fn equal(&mut self, left: Value, right: Value, expected: bool, host: &mut dyn Host) -> Result<()> {
+    pub(super) fn equal(
+        &mut self,
+        left: Value,
+        right: Value,
+        expected: bool,
+        host: &mut dyn Host,
+    ) -> Result<()> {
         let same = self.raw_equal(left, right);
         if let (false, Value::Table(_), Value::Table(_)) = (same, left, right) {
             let handler = self.metamethod(left, self.events.eq);
@@ -240,7 +247,13 @@ impl Vm {
     }
 
     #[inline]
-    pub(super) fn less(&mut self, left: Value, right: Value, expected: bool, host: &mut dyn Host) -> Result<()> {
+    pub(super) fn less(
+        &mut self,
+        left: Value,
+        right: Value,
+        expected: bool,
+        host: &mut dyn Host,
+    ) -> Result<()> {
         match (left, right) {
             (Value::Number(left), Value::Number(right)) => self.branch(left < right, expected),
             (Value::String(one), Value::String(other)) => {
@@ -248,14 +261,22 @@ impl Vm {
                 self.branch(less, expected)
             }
             _ => match self.order_metamethod(left, right, self.events.lt) {
-                Some(handler) => self.call_metamethod(handler, &[left, right], After::Test { expected }, host),
+                Some(handler) => {
+                    self.call_metamethod(handler, &[left, right], After::Test { expected }, host)
+                }
                 None => Err(self.compare_error(left, right)),
             },
         }
     }
 
     #[inline]
-    pub(super) fn less_equal(&mut self, left: Value, right: Value, expected: bool, host: &mut dyn Host) -> Result<()> {
+    pub(super) fn less_equal(
+        &mut self,
+        left: Value,
+        right: Value,
+        expected: bool,
+        host: &mut dyn Host,
+    ) -> Result<()> {
         match (left, right) {
             (Value::Number(left), Value::Number(right)) => self.branch(left <= right, expected),
             (Value::String(one), Value::String(other)) => {
@@ -278,7 +299,12 @@ impl Vm {
     }
 
     /// The handler of an order, if both values have the same one.
-    pub(in crate::scripting) fn order_metamethod(&self, left: Value, right: Value, event: StrRef) -> Option<Value> {
+    pub(in crate::scripting) fn order_metamethod(
+        &self,
+        left: Value,
+        right: Value,
+        event: StrRef,
+    ) -> Option<Value> {
         let handler = self.metamethod(left, event);
         (!handler.is_nil() && self.raw_equal(handler, self.metamethod(right, event))).then_some(handler)
     }

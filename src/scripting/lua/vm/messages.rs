@@ -87,7 +87,9 @@ impl Vm {
     /// The instruction that runs, if it is one of the language.
     fn running_op(&self) -> Option<Op> {
         match self.frames.last() {
-            Some(Frame { kind: Kind::Lua { .. }, .. }) => self.proto.code.get(self.pc.checked_sub(1)?).copied(),
+            Some(Frame { kind: Kind::Lua { .. }, .. }) => {
+                self.proto.code.get(self.pc.checked_sub(1)?).copied()
+            }
             _ => None,
         }
     }
@@ -96,7 +98,8 @@ impl Vm {
     #[must_use]
     #[cold]
     pub(super) fn type_error(&mut self, what: &str, value: Value, register: Option<u8>) -> Stop {
-        let name = register.and_then(|register| name_of(&self.heap, &self.proto, self.pc.saturating_sub(1), register));
+        let name = register
+            .and_then(|register| name_of(&self.heap, &self.proto, self.pc.saturating_sub(1), register));
         self.named_type_error(what, value, name)
     }
 
@@ -119,9 +122,10 @@ impl Vm {
     #[cold]
     pub(super) fn operand_error(&mut self, what: &str, culprit: Value) -> Stop {
         let register = match self.running_op() {
-            Some(Op::Arithmetic { left, right, .. }) => {
-                [left, right].into_iter().find(|operand| self.is_in(*operand, culprit)).map(|operand| operand as u8)
-            }
+            Some(Op::Arithmetic { left, right, .. }) => [left, right]
+                .into_iter()
+                .find(|operand| self.is_in(*operand, culprit))
+                .map(|operand| operand as u8),
             Some(Op::Concat { first, last, .. }) => {
                 (first..=last).rev().find(|register| self.is_in(Operand::from(*register), culprit))
             }
@@ -196,7 +200,12 @@ impl Vm {
     /// `<expected> expected, got <type>`.
     #[must_use]
     #[cold]
-    pub(in crate::scripting) fn expected(&mut self, arguments: Arguments, index: usize, expected: &str) -> Stop {
+    pub(in crate::scripting) fn expected(
+        &mut self,
+        arguments: Arguments,
+        index: usize,
+        expected: &str,
+    ) -> Stop {
         let got =
             if index < arguments.count { self.argument(arguments, index).type_name() } else { "no value" };
         self.argument_error(index, &format!("{expected} expected, got {got}"))

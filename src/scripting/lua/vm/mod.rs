@@ -81,6 +81,8 @@ pub struct Vm {
     pub globals: TableRef,
     /// Values that live as long as the interpreter, or until they are taken out.
     pub registry: Vec<Value>,
+    /// What the library that is being loaded has registered.
+    pub registrations: Option<Vec<crate::scripting::library::Registration>>,
     /// What `math.random` draws from.
     pub random: super::random::Random,
     /// The metatable of strings.
@@ -128,6 +130,7 @@ impl Vm {
             heap,
             globals,
             registry: Vec::new(),
+            registrations: None,
             random: super::random::Random::default(),
             string_metatable: None,
             events,

@@ -126,7 +126,10 @@ fn expressions() {
         ("return 'a\\65\\n\\'' .. [[x\ny]] .. [==[]]]==]", "aA\n'x\ny]]"),
         ("local a = 1 local b = a == 1 and 'yes' or 'no' return b, a ~= 1 and 'yes' or 'no'", "yes no"),
         ("local x = 5 x = x > 3 and x < 10 and x or 0 return x", "5"),
-        ("return 2^63 .. '', 1e15 .. '', 0.1 .. '', 1/0, -1/0, 100 .. ''", "9.2233720368548e+18 1e+15 0.1 inf -inf 100"),
+        (
+            "return 2^63 .. '', 1e15 .. '', 0.1 .. '', 1/0, -1/0, 100 .. ''",
+            "9.2233720368548e+18 1e+15 0.1 inf -inf 100",
+        ),
     ]);
 }
 
@@ -147,58 +150,90 @@ fn statements() {
         ("local function f(...) return select('#', ...), ... end return f(1, nil, 3)", "3 1 nil 3"),
         ("local function f(a, ...) local x, y = ... return a, x, y end return f(1, 2)", "1 2 nil"),
         ("local function f(...) return arg.n, arg[1] end return f(7, 8)", "2 7"),
-        ("local o = {n = 1} function o:add(x) self.n = self.n + x return self end return o:add(2):add(3).n", "6"),
+        (
+            "local o = {n = 1} function o:add(x) self.n = self.n + x return self end return o:add(2):add(3).n",
+            "6",
+        ),
         ("do local a <const> = 1 end", "script:1: unexpected symbol near '<'"),
         ("function g(a) return a end return g(5)", "5"),
-        ("return pcall(function() local t = setmetatable({}, {__index = function(t, k) return k .. '!' end}) return t.x end)", "true x!"),
+        (
+            "return pcall(function() local t = setmetatable({}, {__index = function(t, k) return k .. '!' end}) return t.x end)",
+            "true x!",
+        ),
     ]);
 }
 
 #[test]
 fn closures_share_and_renew_their_variables() {
     check(&[
-        ("local function counter() local n = 0 return function() n = n + 1 return n end end local a, b = counter(), counter() a() a() return a(), b()", "3 1"),
-        ("local t = {} for i = 1, 3 do t[i] = function() return i end end return t[1](), t[2](), t[3]()", "1 2 3"),
-        ("local t = {} local i = 0 while i < 3 do local j = i t[#t + 1] = function() j = j + 1 return j end i = i + 1 end return t[1](), t[1](), t[2](), t[3]()", "1 2 2 3"),
-        ("local function f(x) return function() return function() x = x + 1 return x end end end return f(1)()()", "2"),
+        (
+            "local function counter() local n = 0 return function() n = n + 1 return n end end local a, b = counter(), counter() a() a() return a(), b()",
+            "3 1",
+        ),
+        (
+            "local t = {} for i = 1, 3 do t[i] = function() return i end end return t[1](), t[2](), t[3]()",
+            "1 2 3",
+        ),
+        (
+            "local t = {} local i = 0 while i < 3 do local j = i t[#t + 1] = function() j = j + 1 return j end i = i + 1 end return t[1](), t[1](), t[2](), t[3]()",
+            "1 2 2 3",
+        ),
+        (
+            "local function f(x) return function() return function() x = x + 1 return x end end end return f(1)()()",
+            "2",
+        ),
         ("local a = 1 local function g() a = a + 1 return a end g() return a, g()", "2 3"),
     ]);
 }
 
 #[test]
 fn errors_are_worded_as_the_original_words_them() {
-    check(&[
-        ("local x return x.y", "! script:1: attempt to index local 'x' (a nil value)"),
-        ("return foo.bar", "! script:1: attempt to index global 'foo' (a nil value)"),
-        ("local t = {} return t.a.b", "! script:1: attempt to index field 'a' (a nil value)"),
-        ("local t = {} t.f()", "! script:1: attempt to call field 'f' (a nil value)"),
-        ("local t = {} t:m()", "! script:1: attempt to call method 'm' (a nil value)"),
-        ("foo()", "! script:1: attempt to call global 'foo' (a nil value)"),
-        ("\n\nlocal a = {} + 1", "! script:3: attempt to perform arithmetic on a table value"),
-        ("local a = {} return a + 1", "! script:1: attempt to perform arithmetic on local 'a' (a table value)"),
-        ("local a = 'x' return a .. {}", "! script:1: attempt to concatenate a table value"),
-        ("local t = {} return 'a' .. t.x .. 'b'", "! script:1: attempt to concatenate field 'x' (a nil value)"),
-        ("return 1 < 'x'", "! script:1: attempt to compare number with string"),
-        ("return {} < {}", "! script:1: attempt to compare two table values"),
-        ("return #nil", "! script:1: attempt to get length of a nil value"),
-        ("local u = nil return (function() return u.x end)()", "! script:1: attempt to index upvalue 'u' (a nil value)"),
-        ("local t = {} t[nil] = 1", "! script:1: table index is nil"),
-        ("local t = {} t[0/0] = 1", "! script:1: table index is NaN"),
-        ("error('boom')", "! script:1: boom"),
-        ("error('boom', 0)", "! boom"),
-        ("local function f() error('boom', 2) end\nf()", "! script:2: boom"),
-        ("error({})", "! table"),
-        ("return string.rep()", "! script:1: bad argument #1 to 'rep' (string expected, got no value)"),
-        ("return ('x'):rep({})", "! script:1: bad argument #1 to 'rep' (number expected, got table)"),
-        ("return select(0)", "! script:1: bad argument #1 to 'select' (index out of range)"),
-        ("return pcall(string.rep)", "false bad argument #1 to '?' (string expected, got no value)"),
-        ("return assert(false)", "! script:1: assertion failed!"),
-        ("return assert(1 == 2, 'no')", "! script:1: no"),
-        ("for i = 'a', 2 do end", "! script:1: 'for' initial value must be a number"),
-        ("return setmetatable(1, {})", "! script:1: bad argument #1 to 'setmetatable' (table expected, got number)"),
-        ("local function f() return f() + 1 end return f()", "! script:1: stack overflow"),
-        ("local function f() return pcall(f) end return f()", "true true"),
-    ][..29]);
+    check(
+        &[
+            ("local x return x.y", "! script:1: attempt to index local 'x' (a nil value)"),
+            ("return foo.bar", "! script:1: attempt to index global 'foo' (a nil value)"),
+            ("local t = {} return t.a.b", "! script:1: attempt to index field 'a' (a nil value)"),
+            ("local t = {} t.f()", "! script:1: attempt to call field 'f' (a nil value)"),
+            ("local t = {} t:m()", "! script:1: attempt to call method 'm' (a nil value)"),
+            ("foo()", "! script:1: attempt to call global 'foo' (a nil value)"),
+            ("\n\nlocal a = {} + 1", "! script:3: attempt to perform arithmetic on a table value"),
+            (
+                "local a = {} return a + 1",
+                "! script:1: attempt to perform arithmetic on local 'a' (a table value)",
+            ),
+            ("local a = 'x' return a .. {}", "! script:1: attempt to concatenate a table value"),
+            (
+                "local t = {} return 'a' .. t.x .. 'b'",
+                "! script:1: attempt to concatenate field 'x' (a nil value)",
+            ),
+            ("return 1 < 'x'", "! script:1: attempt to compare number with string"),
+            ("return {} < {}", "! script:1: attempt to compare two table values"),
+            ("return #nil", "! script:1: attempt to get length of a nil value"),
+            (
+                "local u = nil return (function() return u.x end)()",
+                "! script:1: attempt to index upvalue 'u' (a nil value)",
+            ),
+            ("local t = {} t[nil] = 1", "! script:1: table index is nil"),
+            ("local t = {} t[0/0] = 1", "! script:1: table index is NaN"),
+            ("error('boom')", "! script:1: boom"),
+            ("error('boom', 0)", "! boom"),
+            ("local function f() error('boom', 2) end\nf()", "! script:2: boom"),
+            ("error({})", "! table"),
+            ("return string.rep()", "! script:1: bad argument #1 to 'rep' (string expected, got no value)"),
+            ("return ('x'):rep({})", "! script:1: bad argument #1 to 'rep' (number expected, got table)"),
+            ("return select(0)", "! script:1: bad argument #1 to 'select' (index out of range)"),
+            ("return pcall(string.rep)", "false bad argument #1 to '?' (string expected, got no value)"),
+            ("return assert(false)", "! script:1: assertion failed!"),
+            ("return assert(1 == 2, 'no')", "! script:1: no"),
+            ("for i = 'a', 2 do end", "! script:1: 'for' initial value must be a number"),
+            (
+                "return setmetatable(1, {})",
+                "! script:1: bad argument #1 to 'setmetatable' (table expected, got number)",
+            ),
+            ("local function f() return f() + 1 end return f()", "! script:1: stack overflow"),
+            ("local function f() return pcall(f) end return f()", "true true"),
+        ][..29],
+    );
 }
 
 #[test]
@@ -212,7 +247,10 @@ fn syntax_errors_are_worded_as_the_original_words_them() {
         ("return 'abc\n'", "script:1: unfinished string near ''abc'"),
         ("x = 3x", "script:1: malformed number near '3x'"),
         ("break", "script:1: no loop to break near '<eof>'"),
-        ("local function f() return ... end", "script:1: cannot use '...' outside a vararg function near '...'"),
+        (
+            "local function f() return ... end",
+            "script:1: cannot use '...' outside a vararg function near '...'",
+        ),
         ("f\n(1)", "script:2: ambiguous syntax (function call x new statement) near '('"),
         ("x.y", "script:1: '=' expected near '<eof>'"),
         ("x = }", "script:1: unexpected symbol near '}'"),
@@ -226,19 +264,46 @@ fn syntax_errors_are_worded_as_the_original_words_them() {
 #[test]
 fn metatables_decide() {
     check(&[
-        ("local m = {__add = function(a, b) return 'add' end} return setmetatable({}, m) + 1, 1 + setmetatable({}, m)", "add add"),
-        ("local m = {__eq = function() return true end} return setmetatable({}, m) == setmetatable({}, m), setmetatable({}, m) == 1", "true false"),
-        ("local m = {__lt = function() return true end} local a, b = setmetatable({}, m), setmetatable({}, m) return a < b, a <= b, a > b", "true false true"),
-        ("local m = {__concat = function(a, b) return 'c' end} return 'x' .. 'y' .. setmetatable({}, m), setmetatable({}, m) .. 'x'", "xc c"),
+        (
+            "local m = {__add = function(a, b) return 'add' end} return setmetatable({}, m) + 1, 1 + setmetatable({}, m)",
+            "add add",
+        ),
+        (
+            "local m = {__eq = function() return true end} return setmetatable({}, m) == setmetatable({}, m), setmetatable({}, m) == 1",
+            "true false",
+        ),
+        (
+            "local m = {__lt = function() return true end} local a, b = setmetatable({}, m), setmetatable({}, m) return a < b, a <= b, a > b",
+            "true false true",
+        ),
+        (
+            "local m = {__concat = function(a, b) return 'c' end} return 'x' .. 'y' .. setmetatable({}, m), setmetatable({}, m) .. 'x'",
+            "xc c",
+        ),
         ("local m = {__call = function(self, a) return a + 1 end} return setmetatable({}, m)(5)", "6"),
-        ("local log = {} local t = setmetatable({}, {__newindex = function(t, k, v) rawset(t, k, v * 2) end}) t.x = 4 return t.x", "8"),
-        ("local p = {x = 1} local t = setmetatable({}, {__index = setmetatable({}, {__index = p})}) return t.x", "1"),
+        (
+            "local log = {} local t = setmetatable({}, {__newindex = function(t, k, v) rawset(t, k, v * 2) end}) t.x = 4 return t.x",
+            "8",
+        ),
+        (
+            "local p = {x = 1} local t = setmetatable({}, {__index = setmetatable({}, {__index = p})}) return t.x",
+            "1",
+        ),
         ("return tostring(setmetatable({}, {__tostring = function() return 'me' end}))", "me"),
         ("return getmetatable(setmetatable({}, {__metatable = 'no'}))", "no"),
-        ("setmetatable(setmetatable({}, {__metatable = 1}), {})", "! script:1: cannot change a protected metatable"),
+        (
+            "setmetatable(setmetatable({}, {__metatable = 1}), {})",
+            "! script:1: cannot change a protected metatable",
+        ),
         ("local m = {__unm = function() return 'neg' end} return -setmetatable({}, m)", "neg"),
-        ("local t = setmetatable({}, {__index = function(t, k) return k end}) return t.a, t[1], ('x'):upper()", "a 1 X"),
-        ("local t = setmetatable({}, {__lt = function() return nil end}) if t < t then return 1 else return 2 end", "2"),
+        (
+            "local t = setmetatable({}, {__index = function(t, k) return k end}) return t.a, t[1], ('x'):upper()",
+            "a 1 X",
+        ),
+        (
+            "local t = setmetatable({}, {__lt = function() return nil end}) if t < t then return 1 else return 2 end",
+            "2",
+        ),
     ]);
 }
 
@@ -250,11 +315,23 @@ fn protected_calls_and_coroutines() {
         ("return xpcall(function() error('x', 0) end, function(e) return e .. '!' end)", "false x!"),
         ("return pcall(pcall)", "false bad argument #1 to '?' (value expected)"),
         ("return select('#', pcall(pcall, error))", "3"),
-        ("local co = coroutine.create(function(a) local b = coroutine.yield(a + 1) return b * 2 end) local _, x = coroutine.resume(co, 1) local _, y = coroutine.resume(co, 10) return x, y, coroutine.status(co)", "2 20 dead"),
-        ("local f = coroutine.wrap(function() for i = 1, 3 do coroutine.yield(i) end end) return f(), f(), f()", "1 2 3"),
-        ("local co = coroutine.create(function() error('in') end) return coroutine.resume(co)", "false script:1: in"),
+        (
+            "local co = coroutine.create(function(a) local b = coroutine.yield(a + 1) return b * 2 end) local _, x = coroutine.resume(co, 1) local _, y = coroutine.resume(co, 10) return x, y, coroutine.status(co)",
+            "2 20 dead",
+        ),
+        (
+            "local f = coroutine.wrap(function() for i = 1, 3 do coroutine.yield(i) end end) return f(), f(), f()",
+            "1 2 3",
+        ),
+        (
+            "local co = coroutine.create(function() error('in') end) return coroutine.resume(co)",
+            "false script:1: in",
+        ),
         ("return coroutine.resume(coroutine.create(function() pcall(coroutine.yield) end))", "true"),
-        ("local co co = coroutine.create(function() return coroutine.resume(co) end) return coroutine.resume(co)", "true false cannot resume non-suspended coroutine"),
+        (
+            "local co co = coroutine.create(function() return coroutine.resume(co) end) return coroutine.resume(co)",
+            "true false cannot resume non-suspended coroutine",
+        ),
         ("coroutine.yield()", "! attempt to yield across metamethod/C-call boundary"),
     ]);
 }
@@ -265,29 +342,65 @@ fn libraries_of_the_language() {
         ("return string.find('hello world', 'o w'), string.find('hello', 'l+')", "5 3 4"),
         ("return string.match('key=val', '(%w+)=(%w+)'), ('  x '):match('^%s*(.-)%s*$')", "key x"),
         ("return string.gsub('hello', 'l', 'L'), string.gsub('abc', '%w', '%0%0', 2)", "heLLo aabbc 2"),
-        ("return string.gsub('abc', '.', {a = 1, b = true}), (string.gsub('abc', '', '-'))", "! script:1: invalid replacement value (a boolean)"),
+        (
+            "return string.gsub('abc', '.', {a = 1, b = true}), (string.gsub('abc', '', '-'))",
+            "! script:1: invalid replacement value (a boolean)",
+        ),
         ("return (string.gsub('abc', '', '-')), (string.gsub('abc', 'b*', 'x'))", "-a-b-c- xaxxcx"),
         ("return (string.gsub('hello world', '%w+', function(w) return w:upper() end))", "HELLO WORLD"),
-        ("local t = {} for w in string.gmatch('one two', '%a+') do t[#t + 1] = w end return table.concat(t, ',')", "one,two"),
-        ("return string.format('%5d|%-5s|%05.1f|%x|%q|%c|%g|%%', 42, 'ab', 3.14159, 255, 'a\"b', 65, 1e20)", "   42|ab   |003.1|ff|\"a\\\"b\"|A|1e+20|%"),
-        ("return string.byte('abc', 1, -1), string.char(72, 105), ('abc'):sub(-2), ('x'):rep(3)", "97 Hi bc xxx"),
+        (
+            "local t = {} for w in string.gmatch('one two', '%a+') do t[#t + 1] = w end return table.concat(t, ',')",
+            "one,two",
+        ),
+        (
+            "return string.format('%5d|%-5s|%05.1f|%x|%q|%c|%g|%%', 42, 'ab', 3.14159, 255, 'a\"b', 65, 1e20)",
+            "   42|ab   |003.1|ff|\"a\\\"b\"|A|1e+20|%",
+        ),
+        (
+            "return string.byte('abc', 1, -1), string.char(72, 105), ('abc'):sub(-2), ('x'):rep(3)",
+            "97 Hi bc xxx",
+        ),
         ("return string.byte('abc', 2), ('abc'):reverse(), ('abc'):len()", "98 cba 3"),
         ("local t = {5, 2, 8, 1} table.sort(t) return table.concat(t, ' ')", "1 2 5 8"),
-        ("local t = {5, 2, 8, 1} table.sort(t, function(a, b) return a > b end) return table.concat(t, ' ')", "8 5 2 1"),
-        ("local t = {1, 2} table.insert(t, 3) table.insert(t, 1, 0) return table.concat(t, ' '), table.remove(t), table.remove(t, 1), #t", "0 1 2 3 3 0 2"),
+        (
+            "local t = {5, 2, 8, 1} table.sort(t, function(a, b) return a > b end) return table.concat(t, ' ')",
+            "8 5 2 1",
+        ),
+        (
+            "local t = {1, 2} table.insert(t, 3) table.insert(t, 1, 0) return table.concat(t, ' '), table.remove(t), table.remove(t, 1), #t",
+            "0 1 2 3 3 0 2",
+        ),
         ("return unpack({1, 2, 3}), select(2, 'a', 'b', 'c')", "1 b c"),
-        ("return math.floor(-1.5), math.max(1, 5, 3), math.fmod(7, 3), math.huge, math.abs(-2)", "-2 5 1 inf 2"),
-        ("return tonumber('ff', 16), tonumber('z', 36), tonumber('8', 8), tonumber('1e1'), tonumber(''), tonumber('0x')", "255 35 nil 10 nil nil"),
-        ("return bit.band(0xff, 0x0f), bit.bnot(0), bit.lshift(1, 31), bit.tohex(255, 4), bit.bxor(1, 3)", "15 -1 -2147483648 00ff 2"),
+        (
+            "return math.floor(-1.5), math.max(1, 5, 3), math.fmod(7, 3), math.huge, math.abs(-2)",
+            "-2 5 1 inf 2",
+        ),
+        (
+            "return tonumber('ff', 16), tonumber('z', 36), tonumber('8', 8), tonumber('1e1'), tonumber(''), tonumber('0x')",
+            "255 35 nil 10 nil nil",
+        ),
+        (
+            "return bit.band(0xff, 0x0f), bit.bnot(0), bit.lshift(1, 31), bit.tohex(255, 4), bit.bxor(1, 3)",
+            "15 -1 -2147483648 00ff 2",
+        ),
         ("return string.find('a.b', '.', 1, true), string.find('abc', 'b', -1), ('x'):find('')", "2 nil 1 0"),
         ("return ('THE (quick) fox'):find('%((%a+)%)'), ('x'):match('()')", "5 1"),
         ("return ('f(a(b)c)d'):match('%b()'), ('THE (quick)'):gsub('%f[%a]%a+', 'w')", "(a(b)c) w (w) 2"),
-        ("return loadstring('return 1 + 1')(), loadstring('x =')", "2 nil [string \"x =\"]:1: unexpected symbol near '<eof>'"),
+        (
+            "return loadstring('return 1 + 1')(), loadstring('x =')",
+            "2 nil [string \"x =\"]:1: unexpected symbol near '<eof>'",
+        ),
         ("local n = 0 return load(function() n = n + 1 return ({'return ', '7'})[n] end)()", "7"),
         ("return pcall(unpack, {}, -2147483648, 2147483647)", "false too many results to unpack"),
         ("return pcall(string.dump, print or type), string.rep('ab', -1)", "false "),
-        ("return next({}), type(next), rawlen, rawequal('a', 'a'), rawget({5}, 1)", "nil function nil true 5"),
-        ("local t = {3, 1, 2, 5, 4} return pcall(table.sort, t, function(a, b) return true end)", "false invalid order function for sorting"),
+        (
+            "return next({}), type(next), rawlen, rawequal('a', 'a'), rawget({5}, 1)",
+            "nil function nil true 5",
+        ),
+        (
+            "local t = {3, 1, 2, 5, 4} return pcall(table.sort, t, function(a, b) return true end)",
+            "false invalid order function for sorting",
+        ),
     ]);
 }
 
@@ -296,7 +409,10 @@ fn a_run_is_bounded() {
     let mut host = Alone { ticks: 100, ..Alone::new() };
     assert_eq!(run_in(&mut machine(), "while true do end", &mut host), "killed");
     let mut host = Alone { ticks: 100, ..Alone::new() };
-    assert_eq!(run_in(&mut machine(), "while true do pcall(function() while true do end end) end", &mut host), "killed");
+    assert_eq!(
+        run_in(&mut machine(), "while true do pcall(function() while true do end end) end", &mut host),
+        "killed"
+    );
     let mut host = Alone { ticks: 100, ..Alone::new() };
     let slow = "return ('a'):rep(300):find(('a*'):rep(12) .. 'b')";
     assert_eq!(run_in(&mut machine(), slow, &mut host), "killed");
@@ -325,14 +441,32 @@ fn deep_nesting_is_refused() {
 #[test]
 fn libraries_of_the_server() {
     check(&[
-        ("return cjson.encode({1, 2, {a = 'x/y'}}), cjson.encode({}), cjson.encode({[1] = 1, [2] = 'b'})", "[1,2,{\"a\":\"x\\/y\"}] {} [1,\"b\"]"),
-        ("local t = cjson.decode([[{\"a\": [1, 2.5, null, true], \"b\": \"\\u00e9\\n\"}]]) return t.a[2], t.a[3] == cjson.null, t.a[4], t.b", "2.5 true true \u{e9}\n"),
+        (
+            "return cjson.encode({1, 2, {a = 'x/y'}}), cjson.encode({}), cjson.encode({[1] = 1, [2] = 'b'})",
+            "[1,2,{\"a\":\"x\\/y\"}] {} [1,\"b\"]",
+        ),
+        (
+            "local t = cjson.decode([[{\"a\": [1, 2.5, null, true], \"b\": \"\\u00e9\\n\"}]]) return t.a[2], t.a[3] == cjson.null, t.a[4], t.b",
+            "2.5 true true \u{e9}\n",
+        ),
         ("return pcall(cjson.decode, '{\"a\" 1}')", "false Expected colon but found T_NUMBER at character 6"),
         ("return pcall(cjson.encode, 0/0)", "false Cannot serialise number: must not be NaN or Inf"),
-        ("return pcall(cjson.decode, ('['):rep(1001))", "false Found too many nested data structures (1001) at character 1001"),
-        ("local t = {} t[1] = t return pcall(cjson.encode, t)", "false Cannot serialise, excessive nesting (1001)"),
-        ("return cjson.encode({1e15, 0.1, 123456789012345, -0.5}), cjson.decode('[1e3]')[1]", "[1e+15,0.1,1.2345678901234e+14,-0.5] 1000"),
-        ("local p = cmsgpack.pack({1, 'a', {x = true}, -5, 1.5, 300}) local t = cmsgpack.unpack(p) return #p, t[1], t[2], t[3].x, t[4], t[5], t[6]", "17 1 a true -5 1.5 300"),
+        (
+            "return pcall(cjson.decode, ('['):rep(1001))",
+            "false Found too many nested data structures (1001) at character 1001",
+        ),
+        (
+            "local t = {} t[1] = t return pcall(cjson.encode, t)",
+            "false Cannot serialise, excessive nesting (1001)",
+        ),
+        (
+            "return cjson.encode({1e15, 0.1, 123456789012345, -0.5}), cjson.decode('[1e3]')[1]",
+            "[1e+15,0.1,1.2345678901234e+14,-0.5] 1000",
+        ),
+        (
+            "local p = cmsgpack.pack({1, 'a', {x = true}, -5, 1.5, 300}) local t = cmsgpack.unpack(p) return #p, t[1], t[2], t[3].x, t[4], t[5], t[6]",
+            "17 1 a true -5 1.5 300",
+        ),
         ("return pcall(cmsgpack.unpack, '\\217')", "false Missing bytes in input."),
         ("return pcall(cmsgpack.unpack, '\\193')", "false Bad data format in input."),
         ("return cmsgpack.unpack_one('\\1\\2', 0)", "1 1"),

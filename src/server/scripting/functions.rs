@@ -1,0 +1,392 @@
+//! Libraries of functions: loaded, replaced, deleted, dumped and restored.
+//!
+//! A library's functions are found by name in any case of letters; no two libraries have one of the same name.
+
+use std::collections::BTreeMap;
+
+use hashbrown::HashMap;
+
+use super::flags::ScriptFlags;
+use crate::algorithms::hash::FastHasher;
+use crate::config::VALKEY_VERSION;
+use crate::memory::{MemoryUsage, usable_size};
+use crate::resp::CommandError;
+use crate::scripting::host::{CommandRequest, Host, Tick};
+use crate::scripting::library::{self, FunctionTables, Registration, Versions};
+use crate::scripting::lua::vm::Vm;
+use crate::server::REDIS_VERSION;
+use crate::sys::clock;
+
+/// How long the code of a library may run while it is loaded, in milliseconds (Valkey: `LOAD_TIMEOUT_MS`).
+pub const LOAD_MS: u64 = 500;
+
+/// A function.
+#[derive(Debug)]
+pub struct FunctionInfo {
+    /// Its name.
+    pub name: Vec<u8>,
+    /// What it is for.
+    pub description: Option<Vec<u8>>,
+    /// What it says of itself.
+    pub flags: ScriptFlags,
+    pub(super) place: usize,
+}
+
+/// A library.
+#[derive(Debug)]
+pub struct Library {
+    /// Its source, the first line included.
+    pub code: Box<[u8]>,
+    /// Its functions, in the order of their registration.
+    pub functions: Vec<FunctionInfo>,
+}
+
+/// What becomes of the libraries that are there when others are restored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RestorePolicy {
+    /// They stay; the same name twice is an error.
+    Append,
+    /// Those of the same name go.
+    Replace,
+    /// All go.
+    Flush,
+}
+
+/// All libraries.
+#[derive(Debug, Default)]
+pub struct Functions {
+    /// The interpreter; taken out while it runs.
+    pub(super) vm: Option<Box<Vm>>,
+    tables: Option<FunctionTables>,
+    libraries: BTreeMap<Vec<u8>, Library>,
+    /// The library of each function, by its name in lower case.
+    names: HashMap<Vec<u8>, Vec<u8>, FastHasher>,
+}
+
+fn error(text: impl AsRef<[u8]>) -> CommandError {
+    CommandError::Script([b"ERR ", text.as_ref()].concat().into())
+}
+
+fn is_name(name: &[u8]) -> bool {
+    !name.is_empty() && name.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'_')
+}
+
+/// The library's name, and where its code begins: at the end of the first line.
+fn parse_header(source: &[u8]) -> Result<(&[u8], usize), CommandError> {
+    if !source.starts_with(b"#!") {
+        return Err(error("Missing library metadata"));
+    }
+    let end =
+        source.iter().position(|byte| *byte == b'\n').ok_or_else(|| error("Invalid library metadata"))?;
+    let mut words = source[..end].split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
+    let engine = words.next().and_then(|word| word.get(2..)).unwrap_or_default();
+    let mut name = None;
+    for word in words {
+        let value = word.split_at_checked(5).filter(|(key, _)| key.eq_ignore_ascii_case(b"name="));
+        match value {
+            Some(_) if name.is_some() => {
+                return Err(error("Invalid metadata value, name argument was given multiple times"));
+            }
+            Some((_, value)) => name = Some(value),
+            None => return Err(error([b"Invalid metadata value given: ", word].concat())),
+        }
+    }
+    let name = name.ok_or_else(|| error("Library name was not given"))?;
+    if !is_name(name) {
+        return Err(error(
+            "Library names can only contain letters, numbers, or underscores(_) and must be at least one character long",
+        ));
+    }
+    if !engine.eq_ignore_ascii_case(b"lua") {
+        return Err(error([b"Engine '", engine, b"' not found"].concat()));
+    }
+    Ok((name, end))
+}
+
+/// A host for code that only registers functions.
+struct Loader {
+    /// Microseconds of the monotonic clock; none for who is obeyed.
+    deadline_us: Option<u64>,
+    request: CommandRequest,
+}
+
+impl Host for Loader {
+    fn tick(&mut self) -> Tick {
+        match self.deadline_us {
+            Some(deadline_us) if clock::monotonic_us() > deadline_us => Tick::Kill,
+            _ => Tick::Continue(10_000),
+        }
+    }
+
+    fn request(&mut self) -> &mut CommandRequest {
+        &mut self.request
+    }
+
+    // The code has no function that calls commands.
+    fn run(&mut self) {}
+
+    fn reply(&self) -> &[u8] {
+        b"-ERR\r\n"
+    }
+
+    fn set_resp3(&mut self, _: bool) {}
+
+    fn log(&mut self, level: u8, message: &[u8]) {
+        super::host::write_log(level, message);
+    }
+
+    fn may_run(&mut self) -> Option<bool> {
+        None
+    }
+
+    fn set_replication(&mut self, _: u8) {}
+}
+
+impl Functions {
+    /// The libraries, by name.
+    pub fn libraries(&self) -> impl ExactSizeIterator<Item = (&[u8], &Library)> {
+        self.libraries.iter().map(|(name, library)| (name.as_slice(), library))
+    }
+
+    /// How many functions there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.names.len()
+    }
+
+    /// A function.
+    #[must_use]
+    pub fn find(&self, name: &[u8]) -> Option<&FunctionInfo> {
+        let key = name.to_ascii_lowercase();
+        let library = self.libraries.get(self.names.get(&key)?)?;
+        library.functions.iter().find(|function| function.name.eq_ignore_ascii_case(name))
+    }
+
+    fn prepare(&mut self) {
+        if self.vm.is_none() {
+            let versions = Versions { redis: REDIS_VERSION, valkey: VALKEY_VERSION, name: "valkey" };
+            let mut vm = Box::new(Vm::new());
+            self.tables = Some(library::open_for_functions(&mut vm, versions));
+            self.vm = Some(vm);
+        }
+    }
+
+    /// Runs the code of a library and checks what it has registered.
+    fn compile(
+        &mut self,
+        source: &[u8],
+        starts: usize,
+        timeout_ms: Option<u64>,
+    ) -> Result<Library, CommandError> {
+        self.prepare();
+        let (Some(vm), Some(tables)) = (&mut self.vm, self.tables) else { return Err(CommandError::Syntax) };
+        let deadline_us = timeout_ms.map(|ms| clock::monotonic_us() + ms * 1000);
+        let mut host = Loader { deadline_us, request: CommandRequest::default() };
+        // Sources end at a NUL, as C's strings do.
+        let code = source.get(starts..).unwrap_or_default();
+        let end = code.iter().position(|byte| *byte == 0).unwrap_or(code.len());
+        let registered = library::load_library(vm, tables, &code[..end], &mut host).map_err(error)?;
+        let wrong = registered.iter().enumerate().find_map(|(index, function)| {
+            if !is_name(&function.name) {
+                return Some(
+                    "Function names can only contain letters, numbers, or underscores(_) and must be at least one character long",
+                );
+            }
+            let is_known = registered[..index].iter().any(|other| other.name == function.name);
+            is_known.then_some("Function already exists in the library")
+        });
+        let wrong = wrong.or_else(|| registered.is_empty().then_some("No functions registered"));
+        if let Some(wrong) = wrong {
+            for function in &registered {
+                vm.release(function.place);
+            }
+            return Err(error(wrong));
+        }
+        let info = |Registration { name, description, flags, place }| FunctionInfo {
+            name,
+            description,
+            flags: ScriptFlags::of_function(flags),
+            place,
+        };
+        Ok(Library { code: source.into(), functions: registered.into_iter().map(info).collect() })
+    }
+
+    /// Loads a library; gives its name.
+    ///
+    /// # Errors
+    /// What is wrong with its source, or that a name is taken.
+    pub fn load(
+        &mut self,
+        source: &[u8],
+        replaces: bool,
+        timeout_ms: Option<u64>,
+    ) -> Result<Vec<u8>, CommandError> {
+        let (name, starts) = parse_header(source)?;
+        if self.libraries.contains_key(name) && !replaces {
+            return Err(error([b"Library '", name, b"' already exists"].concat()));
+        }
+        let library = self.compile(source, starts, timeout_ms)?;
+        let taken = library.functions.iter().find(|function| {
+            let owner = self.names.get(&function.name.to_ascii_lowercase());
+            owner.is_some_and(|owner| owner != name)
+        });
+        if let Some(taken) = taken {
+            let text = [b"Function ", taken.name.as_slice(), b" already exists"].concat();
+            self.release(&library);
+            return Err(error(text));
+        }
+        self.delete(name);
+        self.link(name.to_vec(), library);
+        Ok(name.to_vec())
+    }
+
+    fn link(&mut self, name: Vec<u8>, library: Library) {
+        for function in &library.functions {
+            self.names.insert(function.name.to_ascii_lowercase(), name.clone());
+        }
+        self.libraries.insert(name, library);
+    }
+
+    fn release(&mut self, library: &Library) {
+        if let Some(vm) = &mut self.vm {
+            for function in &library.functions {
+                vm.release(function.place);
+            }
+        }
+    }
+
+    /// Deletes a library; false if there is none of that name.
+    pub fn delete(&mut self, name: &[u8]) -> bool {
+        let Some(library) = self.libraries.remove(name) else { return false };
+        for function in &library.functions {
+            self.names.remove(&function.name.to_ascii_lowercase());
+        }
+        self.release(&library);
+        true
+    }
+
+    /// Deletes all libraries and the interpreter.
+    pub fn flush(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Loads sources that were dumped; either all of them or none.
+    ///
+    /// # Errors
+    /// Those of loading, and a name that is taken.
+    pub fn restore(&mut self, sources: &[Vec<u8>], policy: RestorePolicy) -> Result<(), CommandError> {
+        let mut restored = Self::default();
+        for source in sources {
+            restored.load(source, false, None)?;
+        }
+        if policy == RestorePolicy::Flush {
+            *self = restored;
+            return Ok(());
+        }
+        for (name, library) in restored.libraries() {
+            let replaced = self.libraries.contains_key(name);
+            if replaced && policy == RestorePolicy::Append {
+                return Err(error([b"Library ", name, b" already exists"].concat()));
+            }
+            for function in &library.functions {
+                let owner = self.names.get(&function.name.to_ascii_lowercase());
+                if owner.is_some_and(|owner| !restored.libraries.contains_key(owner)) {
+                    return Err(error([b"Function ", function.name.as_slice(), b" already exists"].concat()));
+                }
+            }
+        }
+        for source in sources {
+            self.load(source, true, None)?;
+        }
+        Ok(())
+    }
+
+    /// Bytes of the interpreter.
+    #[must_use]
+    pub fn vm_usage(&self) -> usize {
+        self.vm.as_ref().map_or(0, |vm| vm.memory_usage())
+    }
+
+    /// Bytes of the libraries and of what finds their functions.
+    #[must_use]
+    pub fn libraries_usage(&self) -> usize {
+        let of_function = |function: &FunctionInfo| {
+            usable_size(function.name.capacity())
+                + function.description.as_ref().map_or(0, |text| usable_size(text.capacity()))
+        };
+        let of_library = |(name, library): (&Vec<u8>, &Library)| {
+            usable_size(name.capacity())
+                + usable_size(library.code.len())
+                + usable_size(library.functions.capacity() * size_of::<FunctionInfo>())
+                + library.functions.iter().map(of_function).sum::<usize>()
+        };
+        let names = self
+            .names
+            .iter()
+            .map(|(name, owner)| usable_size(name.capacity()) + usable_size(owner.capacity()));
+        self.libraries.iter().map(of_library).sum::<usize>()
+            + self.libraries.len() * size_of::<(Vec<u8>, Library)>()
+            + names.sum::<usize>()
+            + self.names.allocation_size()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    const ONE: &[u8] = b"#!lua name=one\nredis.register_function('f', function(keys, args) return 1 end)";
+
+    fn text(result: Result<Vec<u8>, CommandError>) -> String {
+        String::from_utf8_lossy(&result.unwrap_err().text()).into_owned()
+    }
+
+    #[test]
+    fn libraries_are_loaded_replaced_and_deleted() {
+        let mut functions = Functions::default();
+        assert_eq!(functions.load(ONE, false, None).unwrap(), b"one");
+        assert!(functions.find(b"F").is_some());
+        assert_eq!(text(functions.load(ONE, false, None)), "ERR Library 'one' already exists");
+        functions.load(ONE, true, None).unwrap();
+        let other = b"#!lua name=two\nserver.register_function{function_name='f', callback=function() end}";
+        assert_eq!(text(functions.load(other, false, None)), "ERR Function f already exists");
+        assert!(functions.delete(b"one"));
+        assert!(functions.find(b"f").is_none());
+        functions.load(other, false, None).unwrap();
+        let sources = vec![ONE.to_vec()];
+        assert!(functions.restore(&sources, RestorePolicy::Append).is_err());
+        functions.restore(&sources, RestorePolicy::Flush).unwrap();
+        assert_eq!(functions.libraries().next().unwrap().0, b"one");
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_library_is_said() {
+        let mut functions = Functions::default();
+        for (source, expected) in [
+            ("return 1", "ERR Missing library metadata"),
+            ("#!lua", "ERR Invalid library metadata"),
+            ("#!lua\n", "ERR Library name was not given"),
+            ("#!lua name=a name=b\n", "ERR Invalid metadata value, name argument was given multiple times"),
+            ("#!lua name=a x=b\n", "ERR Invalid metadata value given: x=b"),
+            ("#!bad name=a\n", "ERR Engine 'bad' not found"),
+            ("#!lua name=a\nreturn 1", "ERR No functions registered"),
+            ("#!lua name=a\nx x", "ERR Error compiling function: user_function:2: '=' expected near 'x'"),
+            (
+                "#!lua name=a\nreturn math",
+                "ERR Error registering functions: ERR user_function:2: Script attempted to access nonexistent global variable 'math'",
+            ),
+            (
+                "#!lua name=a\nredis.register_function('f')",
+                "ERR Error registering functions: ERR calling server.register_function with a single argument is only applicable to Lua table (representing named arguments).",
+            ),
+        ] {
+            assert_eq!(text(functions.load(source.as_bytes(), false, None)), expected, "{source}");
+        }
+        let endless = b"#!lua name=a\nwhile 1 do end";
+        assert_eq!(
+            text(functions.load(endless, false, Some(20))),
+            "ERR Error registering functions: ERR FUNCTION LOAD timeout"
+        );
+    }
+}
