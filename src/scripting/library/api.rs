@@ -128,6 +128,8 @@ fn write_argument(buffer: &mut Vec<u8>, number: f64) {
     let whole = truncated(number);
     if number.abs() <= i64::MAX as f64 / 2.0 && whole as f64 == number {
         buffer.extend_from_slice(itoa::Buffer::new().format(whole).as_bytes());
+    } else if number.is_nan() && number.is_sign_negative() {
+        buffer.extend_from_slice(b"-nan");
     } else {
         buffer.extend_from_slice(format_f64(number).as_ref());
     }
@@ -324,6 +326,12 @@ impl Continue for ProtectedCall {
 }
 
 fn protected_call(vm: &mut Vm, _: &mut dyn Host, arguments: Arguments) -> NativeResult {
-    vm.any_argument(arguments, 0)?;
+    if arguments.count == 0 {
+        // Valkey's own function stands there then.
+        vm.push(Value::Boolean(false));
+        let message = vm.string(b"attempt to call a boolean value");
+        vm.push(message);
+        return Ok(Flow::Return(2));
+    }
     Ok(Flow::Call(arguments.count - 1, Box::new(ProtectedCall)))
 }

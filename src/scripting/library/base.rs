@@ -153,7 +153,7 @@ fn next(vm: &mut Vm, _: &mut dyn Host, arguments: Arguments) -> NativeResult {
             Ok(Flow::Return(2))
         }
         Ok(None) => vm.give(Value::Nil),
-        Err(_) => Err(vm.error(b"invalid key to 'next'")),
+        Err(_) => Err(vm.plain_error(b"invalid key to 'next'")),
     }
 }
 

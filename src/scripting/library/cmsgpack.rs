@@ -3,7 +3,7 @@
 use super::arguments::truncated;
 use super::{Functions, fill, register};
 use crate::scripting::host::Host;
-use crate::scripting::lua::value::{Result, TableRef, Value};
+use crate::scripting::lua::value::{Result, Stop, TableRef, Value};
 use crate::scripting::lua::vm::{Arguments, Flow, NativeResult, RESULTS_MAX, Vm};
 
 const FUNCTIONS: &Functions =
@@ -165,6 +165,8 @@ enum Broken {
     Format,
     Depth,
     Memory,
+    /// An error was raised already.
+    Raised(Stop),
 }
 
 struct Reader<'a> {
@@ -243,9 +245,7 @@ impl<'a> Reader<'a> {
         for _ in 0..length {
             let key = self.value(vm, depth + 1)?;
             let value = self.value(vm, depth + 1)?;
-            if vm.set_raw(table, key, value).is_err() {
-                return Err(Broken::Memory);
-            }
+            vm.set_raw(table, key, value).map_err(Broken::Raised)?;
         }
         Ok(Value::Table(table))
     }
@@ -290,6 +290,7 @@ fn unpack_some(vm: &mut Vm, arguments: Arguments, limit: i64, offset: i64) -> Na
             Ok(value) => values.push(value),
             Err(Broken::Missing) => return Err(vm.error(b"Missing bytes in input.")),
             Err(Broken::Format) => return Err(vm.error(b"Bad data format in input.")),
+            Err(Broken::Raised(stop)) => return Err(stop),
             Err(Broken::Memory) => return Err(vm.plain_error(b"not enough memory")),
             Err(Broken::Depth) => {
                 return Err(vm.error(b"stack overflow (in function mp_decode_to_lua_array)"));

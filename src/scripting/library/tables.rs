@@ -178,7 +178,7 @@ impl Each {
             }
             None => match vm.heap.next(self.table, self.key) {
                 Ok(next) => next,
-                Err(_) => return Err(vm.error(b"invalid key to 'next'")),
+                Err(_) => return Err(vm.plain_error(b"invalid key to 'next'")),
             },
         };
         let Some((key, value)) = next else { return Ok(Flow::Return(0)) };
@@ -319,7 +319,7 @@ impl Sort {
             }
             _ => match vm.order_metamethod(one, other, vm.events.lt) {
                 Some(handler) => Ok(Err(handler)),
-                None => Err(vm.compare_error(one, other)),
+                None => Err(vm.plain_error(Vm::compare_message(one, other).as_bytes())),
             },
         }
     }

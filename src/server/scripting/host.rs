@@ -118,15 +118,14 @@ impl Host for ScriptHost<'_> {
             Ok(entry) => entry,
             Err(error) => {
                 let named = self.server.commands.named(args);
-                let text = match error {
+                let text = |text: &str| CommandError::Script(text.as_bytes().into());
+                return match error {
                     CommandError::WrongArity(_) | CommandError::SubcommandSyntax { .. } => {
-                        "ERR Wrong number of args calling command from script"
+                        self.error(named, &text("ERR Wrong number of args calling command from script"))
                     }
-                    _ => "ERR Unknown command called from script",
+                    error @ CommandError::UnknownSubcommand { .. } => self.error(None, &error),
+                    _ => self.error(None, &text("ERR Unknown command called from script")),
                 };
-                let error = CommandError::Script(text.as_bytes().into());
-                let named = named.filter(|_| text.starts_with("ERR Wrong"));
-                return self.error(named, &error);
             }
         };
         if let Err(error) = self.check(entry) {

@@ -151,6 +151,9 @@ pub(super) fn format(vm: &mut Vm, _: &mut dyn Host, arguments: Arguments) -> Nat
             continue;
         }
         argument += 1;
+        if argument >= arguments.count {
+            return Err(vm.argument_error(argument, "no value"));
+        }
         let (specification, after) = Specification::parse(vm, rest)?;
         let conversion = after.first().copied().unwrap_or(0);
         rest = after.get(1..).unwrap_or_default();

@@ -174,7 +174,10 @@ impl Vm {
                         Value::Nil
                     };
                     if handler.is_nil() {
-                        self.set_raw(table, key, value)?;
+                        if let Some(message) = wrong_key(key) {
+                            return Err(self.error(message));
+                        }
+                        self.heap.set(table, key, value);
                         // Tables grow without an instruction that makes an object.
                         return self.collect_if_due();
                     }
@@ -200,10 +203,8 @@ impl Vm {
     /// `table index is nil`, `table index is NaN`.
     #[inline]
     pub(in crate::scripting) fn set_raw(&mut self, table: TableRef, key: Value, value: Value) -> Result<()> {
-        match key {
-            Value::Nil => return Err(self.error(b"table index is nil")),
-            Value::Number(number) if number.is_nan() => return Err(self.error(b"table index is NaN")),
-            _ => {}
+        if let Some(message) = wrong_key(key) {
+            return Err(self.plain_error(message));
         }
         self.heap.set(table, key, value);
         Ok(())
@@ -371,5 +372,15 @@ impl Vm {
             self.write_text(&mut output, *value);
         }
         Ok(Value::String(self.heap.owned_string(output)))
+    }
+}
+
+/// Why nothing can have this key.
+#[inline]
+fn wrong_key(key: Value) -> Option<&'static [u8]> {
+    match key {
+        Value::Nil => Some(b"table index is nil"),
+        Value::Number(number) if number.is_nan() => Some(b"table index is NaN"),
+        _ => None,
     }
 }

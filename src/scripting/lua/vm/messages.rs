@@ -157,14 +157,19 @@ impl Vm {
     /// `attempt to compare ...`.
     #[must_use]
     #[cold]
-    pub(in crate::scripting) fn compare_error(&mut self, left: Value, right: Value) -> Stop {
+    pub(super) fn compare_error(&mut self, left: Value, right: Value) -> Stop {
+        self.error(Self::compare_message(left, right).as_bytes())
+    }
+
+    /// What is wrong with comparing two values.
+    #[must_use]
+    pub(in crate::scripting) fn compare_message(left: Value, right: Value) -> String {
         let (left, right) = (left.type_name(), right.type_name());
-        let message = if left == right {
+        if left == right {
             format!("attempt to compare two {left} values")
         } else {
             format!("attempt to compare {left} with {right}")
-        };
-        self.error(message.as_bytes())
+        }
     }
 
     /// What the running library function was called as.
