@@ -178,6 +178,61 @@ fn the_data_is_valkeys_however_it_is_loaded() {
 }
 
 #[test]
+fn a_snapshot_on_a_connection_of_its_own_ends_with_the_same_data() {
+    for mode in ["disabled", "flush-before-load", "swapdb"] {
+        let dual = "--dual-channel-replication-enabled";
+        let Some(primary) = Server::start_valkey(&[dual, "yes", "--repl-diskless-sync-delay", "0"]) else {
+            return;
+        };
+        DataSet::new(8).store(&mut Conversation::open(&primary), 2_000);
+        let replica = Server::start(&[dual, "yes", "--repl-diskless-load", mode, "--key-load-delay", "100"]);
+        follow(&replica, &primary);
+        Writer::new(&primary, 9).write(writes());
+        assert_same(&primary, &replica);
+        assert!(
+            replica.log().contains("Dual channel replication: Successfully streamed"),
+            "{}",
+            replica.log()
+        );
+    }
+}
+
+#[test]
+fn chains_and_changed_roles_need_no_second_snapshot() {
+    let Some(top) = valkey() else { return };
+    let middle = Server::start(&["--repl-diskless-sync-delay", "0"]);
+    let Some(bottom) = valkey() else { return };
+    let own = Server::start(&[]);
+    follow(&middle, &top);
+    settle(&top, &middle);
+    for replica in [&bottom, &own] {
+        follow(replica, &middle);
+        settle(&middle, replica);
+    }
+    Writer::new(&top, 10).write(writes() / 3);
+    for replica in [&middle, &bottom, &own] {
+        assert_same(&top, replica);
+    }
+    // The middle becomes the top: who follows it goes on, and the old top goes on below it.
+    Conversation::open(&middle).ask("REPLICAOF NO ONE");
+    Writer::new(&middle, 11).write(writes() / 3);
+    follow(&top, &middle);
+    for replica in [&top, &bottom, &own] {
+        assert_same(&middle, replica);
+    }
+    // And a real Valkey above again.
+    Conversation::open(&bottom).ask("REPLICAOF NO ONE");
+    follow(&middle, &bottom);
+    Writer::new(&bottom, 12).write(writes() / 3);
+    for replica in [&middle, &top, &own] {
+        assert_same(&bottom, replica);
+    }
+    assert_eq!(statistic(&top, "sync_full"), 1);
+    assert_eq!(statistic(&middle, "sync_full"), 2);
+    assert_eq!(statistic(&bottom, "sync_full"), 0);
+}
+
+#[test]
 fn a_cut_link_goes_on_where_it_was() {
     let Some(primary) = valkey() else { return };
     let replica = Server::start(&[]);

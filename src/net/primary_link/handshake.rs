@@ -2,7 +2,7 @@
 
 use super::wire::Wire;
 use super::{AT_ONCE, Failure, LATER, Link};
-use crate::config::{VALKEY_VERSION, os_reason};
+use crate::config::{Text, VALKEY_VERSION, os_reason};
 use crate::replication::{PrimaryStream, ReplicationId};
 use crate::server::primary_link::LinkState;
 
@@ -48,12 +48,8 @@ impl Link {
         }
         tracing::info!("Primary replied to PING, replication can continue...");
         self.authenticate(wire).await?;
-        let (port, address, dual_channel) = {
-            let config = &self.engine()?.server.config;
-            let port =
-                if config.replica_announce_port == 0 { config.port } else { config.replica_announce_port };
-            (port.to_string(), config.replica_announce_ip.clone(), config.dual_channel_replication_enabled)
-        };
+        let (port, address) = self.announced_address()?;
+        let dual_channel = self.engine()?.server.config.dual_channel_replication_enabled;
         self.tell(wire, "listening-port", &[b"listening-port", port.as_bytes()]).await?;
         if !address.is_empty() {
             self.tell(wire, "ip-address", &[b"ip-address", address.as_bytes()]).await?;
@@ -64,6 +60,13 @@ impl Link {
         }
         self.tell(wire, "capa", &capabilities).await?;
         self.tell(wire, "VERSION", &[b"version", VALKEY_VERSION.as_bytes()]).await
+    }
+
+    /// The port and the address under which the primary shows this server; the address may be empty.
+    pub(super) fn announced_address(&self) -> Result<(String, Text), Failure> {
+        let config = &self.engine()?.server.config;
+        let port = if config.replica_announce_port == 0 { config.port } else { config.replica_announce_port };
+        Ok((port.to_string(), config.replica_announce_ip.clone()))
     }
 
     /// AUTH, if there is a password to tell.

@@ -5,6 +5,7 @@
 //! is up, the socket becomes a connection like any other and this task ends.
 
 mod data;
+mod dual_channel;
 mod handshake;
 mod snapshot;
 mod wire;
@@ -123,10 +124,7 @@ impl Link {
                 self.adopt(wire, *stream, database)
             }
             Granted::Snapshot(history) => self.take_snapshot(wire, history).await,
-            Granted::OwnChannel => {
-                tracing::warn!("Unexpected reply to PSYNC from primary: +DUALCHANNELSYNC");
-                Err(LATER)
-            }
+            Granted::OwnChannel => self.take_snapshot_by_own_channel(wire).await,
         }
     }
 

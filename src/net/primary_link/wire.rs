@@ -86,6 +86,23 @@ impl Wire {
         self.read_more(into, CHUNK_BYTES).await
     }
 
+    /// Reads more of what comes later; 0 at the end of the connection. Safe to be cancelled.
+    pub(super) async fn keep_more(&mut self) -> io::Result<usize> {
+        loop {
+            self.socket.readable().await?;
+            self.unread.reserve(CHUNK_BYTES);
+            match self.socket.try_read_buf(&mut self.unread) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                result => return result,
+            }
+        }
+    }
+
+    /// Bytes that are kept for later.
+    pub(super) fn waiting(&self) -> usize {
+        self.unread.len()
+    }
+
     /// Bytes that belong to what comes next.
     pub(super) fn put_back(&mut self, bytes: Vec<u8>) {
         self.unread = bytes;
