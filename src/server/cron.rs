@@ -1,6 +1,7 @@
 //! What the engine does at intervals, `hz` times a second: samples, expiry, limits of clients, snapshots that are due.
 
 use super::client::{Client, ClientClass};
+use super::primary_link::LinkState;
 use super::replication::Replication;
 use super::{ClientKey, Engine, Server, events, shutdown};
 use crate::config::{Config, OutputBufferLimit, quote};
@@ -79,6 +80,11 @@ impl Engine {
         }
         if is_due(&mut self.server.cron.primary_ms, now_ms, PRIMARY_MS) {
             self.server.tend_primary_link();
+            let synchronized =
+                matches!(self.server.primary_link.state, LinkState::None | LinkState::Connected);
+            if synchronized && !self.server.persistence.is_loading() {
+                self.restart_aof();
+            }
         }
         self.server.end_pause_when_over();
         self.expire_keys();

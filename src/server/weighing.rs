@@ -45,7 +45,9 @@ impl Server {
             tables: bytes(keyspace.table_usage() - key_expiry - hash_expiry),
             clients: bytes(clients),
             aof_buffer: bytes(self.propagation.memory_usage() + self.aof.memory_usage()),
-            replication_buffer: bytes(replicas + self.replication.usage_beyond_backlog()),
+            replication_buffer: bytes(
+                replicas + self.replication.usage_beyond_backlog() + self.primary_link.memory_usage(),
+            ),
             backlog: bytes(self.replication.backlog_usage()),
             startup: bytes(self.identity.startup_bytes.saturating_sub(self.identity.startup_rows)),
             scripts: bytes(self.scripting.scripts_usage()),

@@ -3,6 +3,7 @@
 use super::{Failure, Link};
 use crate::keyspace::Database;
 use crate::persistence::{Batch, LoadError, LoadingMode, Transfer};
+use crate::server::aof::AofState;
 use crate::sys::clock;
 
 /// Where the entries of a snapshot are put.
@@ -20,6 +21,10 @@ impl Link {
     /// Ends what would copy pages while they change, or replace the file that is loaded.
     pub(super) fn prepare_load(&self, from_disk: bool) -> Result<(), Failure> {
         let server = &mut self.engine()?.server;
+        if server.aof.state() != AofState::Off {
+            // A rewrite that is under way would copy every page, and its result would be of the old data.
+            server.stop_aof();
+        }
         if let Some(pid) = server.persistence.child_pid() {
             if from_disk {
                 tracing::info!(

@@ -57,6 +57,7 @@ impl Link {
             server.enter_history(end.id, end.offset);
             server.primary_link.waiting_bytes = 0;
         }
+        self.engine()?.restart_aof();
         self.adopt(main, PrimaryStream::new(end.id, end.offset), end.database)?;
         tracing::info!("Dual channel replication: Successfully streamed replication data into memory");
         tracing::info!("PRIMARY <-> REPLICA sync: Finished with success");

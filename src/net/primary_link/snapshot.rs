@@ -95,6 +95,7 @@ impl Link {
             let server = &mut self.engine()?.server;
             server.enter_history(history.id, history.offset);
         }
+        self.engine()?.restart_aof();
         tracing::info!("PRIMARY <-> REPLICA sync: Finished with success");
         self.adopt(wire, PrimaryStream::new(history.id, history.offset), database.unwrap_or(0))
     }

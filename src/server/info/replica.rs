@@ -2,7 +2,6 @@
 
 use super::Fields;
 use crate::replication::PrimaryStream;
-use crate::resp::Reply;
 use crate::server::Server;
 use crate::server::primary_link::LinkState;
 
@@ -48,18 +47,4 @@ pub(super) fn replica(fields: &mut Fields, server: &Server) {
     fields.field("slave_priority", server.config.replica_priority);
     fields.field("slave_read_only", u8::from(server.config.replica_read_only));
     fields.field("replica_announced", u8::from(server.config.replica_announced));
-}
-
-impl Server {
-    /// What ROLE replies on a replica; `false` on a primary, which has other things to say.
-    pub fn write_replica_role(&self, reply: &mut Reply) -> bool {
-        let Some(primary) = &self.replication.primary else { return false };
-        reply.array(5);
-        reply.bulk(b"slave");
-        reply.bulk(&primary.host);
-        reply.int(i64::from(primary.port));
-        reply.bulk(self.primary_link.state.name().as_bytes());
-        reply.int(primary_stream(self).map_or(-1, |stream| stream.applied));
-        true
-    }
 }

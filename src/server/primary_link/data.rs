@@ -3,6 +3,7 @@
 use std::io;
 
 use crate::memory;
+use crate::server::aof::AofState;
 use crate::server::{Engine, Server};
 use crate::sys::barrier::JobQueue;
 
@@ -14,6 +15,20 @@ impl Engine {
             self.tell_of_exchange(database);
             let db = &mut self.keyspace.databases_mut()[database];
             self.server.background.free_table(db.take(), lazily);
+        }
+    }
+
+    /// Turns the append-only file on again that a synchronization had turned off. What fails is tried again by the cron.
+    pub fn restart_aof(&mut self) {
+        let Self { keyspace, server } = self;
+        if server.config.appendonly
+            && server.aof.state() == AofState::Off
+            && let Err(error) = server.start_aof(keyspace)
+        {
+            tracing::warn!(
+                "Failed enabling the AOF after successful primary synchronization! Trying it again in one second. \
+                 ({error})"
+            );
         }
     }
 
@@ -55,7 +70,9 @@ impl Server {
         if let Some(queue) = &self.primary_link.helper {
             return Ok(queue.clone());
         }
+        let before = memory::allocated_bytes();
         let queue = self.background.threads.spawn("replication", memory::register_thread)?;
+        self.primary_link.helper_bytes = memory::allocated_bytes().saturating_sub(before);
         self.primary_link.helper = Some(queue.clone());
         Ok(queue)
     }

@@ -104,6 +104,8 @@ pub struct PrimaryLink {
     pub aside: Vec<Database>,
     /// The history that the primary has announced for its snapshot.
     pub announced: Option<ReplicationId>,
+    /// What starting the helper thread took of memory.
+    helper_bytes: usize,
     /// The thread that receives snapshots; there is none before the first one.
     helper: Option<JobQueue>,
 }
@@ -124,7 +126,7 @@ impl PrimaryLink {
 
 impl MemoryUsage for PrimaryLink {
     fn memory_usage(&self) -> usize {
-        self.waiting_bytes + self.transfer_bytes
+        self.waiting_bytes + self.transfer_bytes + self.helper_bytes
     }
 }
 
