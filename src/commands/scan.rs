@@ -15,6 +15,8 @@ const DEFAULT_COUNT: usize = 10;
 pub(super) enum Scanned {
     /// The keys of a database (SCAN).
     Keys,
+    /// The keys of a cluster's slots (CLUSTERSCAN).
+    Slots,
     /// The fields of a hash (HSCAN).
     Hash,
     /// The members of a set (SSCAN).
@@ -34,6 +36,8 @@ pub(super) struct ScanOptions<'a> {
     pub value_type: Option<ValueType>,
     /// NOVALUES or NOSCORES: fields or members alone.
     pub only_keys: bool,
+    /// SLOT, of CLUSTERSCAN.
+    pub slot: Option<u16>,
 }
 
 /// The cursor of a scan. Valkey reads it before it looks for the key, and the options after.
@@ -51,13 +55,19 @@ pub(super) fn reply_empty(reply: &mut Reply) {
     reply.array(0);
 }
 
+impl Default for ScanOptions<'_> {
+    fn default() -> Self {
+        Self { count: DEFAULT_COUNT, pattern: None, value_type: None, only_keys: false, slot: None }
+    }
+}
+
 impl<'a> ScanOptions<'a> {
     /// The options from the argument at `from` on.
     ///
     /// # Errors
     /// Syntax errors, and options that belong to another scan.
     pub(super) fn parse(args: Args<'a>, from: usize, scanned: Scanned) -> Result<Self, CommandError> {
-        let mut options = Self { count: DEFAULT_COUNT, pattern: None, value_type: None, only_keys: false };
+        let mut options = Self::default();
         let mut index = from;
         while let Some(word) = args.get(index) {
             let value = args.get(index + 1);
@@ -85,7 +95,12 @@ impl<'a> ScanOptions<'a> {
                     .ok_or(CommandError::Syntax)?;
             } else if is_word(word, "match") {
                 options.pattern = (value != b"*").then_some(value);
-            } else if is_word(word, "type") && scanned == Scanned::Keys {
+            } else if is_word(word, "slot") && scanned == Scanned::Slots {
+                if options.slot.is_some() {
+                    return Err(CommandError::ScanSlotOnce);
+                }
+                options.slot = Some(super::cluster::slot(value)?);
+            } else if is_word(word, "type") && matches!(scanned, Scanned::Keys | Scanned::Slots) {
                 options.value_type = Some(value_type(value)?);
             } else {
                 return Err(CommandError::Syntax);
@@ -147,8 +162,13 @@ impl ScanReply {
 
     /// Writes the reply.
     pub(super) fn finish(self, cursor: u64, reply: &mut Reply) {
+        self.finish_at(itoa::Buffer::new().format(cursor).as_bytes(), reply);
+    }
+
+    /// The same with a cursor that is no number.
+    pub(super) fn finish_at(self, cursor: &[u8], reply: &mut Reply) {
         reply.array(2);
-        reply.bulk(itoa::Buffer::new().format(cursor).as_bytes());
+        reply.bulk(cursor);
         reply.array(self.count);
         reply.raw(self.elements.as_slice());
     }
@@ -180,7 +200,7 @@ mod tests {
 
     #[test]
     fn a_walk_ends_when_enough_was_seen_or_tried() {
-        let options = ScanOptions { count: 10, pattern: None, value_type: None, only_keys: false };
+        let options = ScanOptions::default();
         assert_eq!(options.walk(0, |cursor| (cursor + 1, 3)), 4);
         assert_eq!(options.walk(0, |cursor| (cursor + 1, 0)), 101);
         assert_eq!(options.walk(5, |_| (0, 1)), 0);

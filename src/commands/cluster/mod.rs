@@ -1,5 +1,6 @@
 //! CLUSTER and what belongs to it, for a cluster of one node: whoever would need another node is told that there is none.
 
+mod scan;
 mod show;
 mod slots;
 mod statistics;
@@ -14,7 +15,7 @@ use crate::server::cluster::Cluster;
 use crate::server::command::{Arg, Args, Command, Group, Outcome, category, flag};
 
 /// The family.
-pub(super) const COMMANDS: &[Command] = &[CLUSTER, ASKING, READONLY, READWRITE];
+pub(super) const COMMANDS: &[Command] = &[CLUSTER, ASKING, READONLY, READWRITE, scan::CLUSTERSCAN];
 
 const CLUSTER_COMMAND: Command = Command { group: Group::Cluster, since: "3.0.0", ..Command::DEFAULT };
 
@@ -78,7 +79,7 @@ fn enabled<'a>(cx: &'a mut Context<'_>) -> Result<&'a mut Cluster, CommandError>
 ///
 /// # Errors
 /// `Invalid or out of range slot`.
-fn slot(arg: &[u8]) -> Result<u16, CommandError> {
+pub(super) fn slot(arg: &[u8]) -> Result<u16, CommandError> {
     parse_i64(arg)
         .and_then(|slot| u16::try_from(slot).ok())
         .filter(|slot| usize::from(*slot) < SLOTS)
