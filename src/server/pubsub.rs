@@ -166,6 +166,12 @@ impl Pubsub {
         self.tables[kind as usize].get(name).map_or(0, Vec::len)
     }
 
+    /// Who subscribes to this very name.
+    #[must_use]
+    pub fn subscribers_of(&self, kind: Kind, name: &[u8]) -> Vec<ClientKey> {
+        self.tables[kind as usize].get(name).cloned().unwrap_or_default()
+    }
+
     /// Sends a message to all subscribers of a channel, of a shard if `kind` says so; says how many messages that made.
     fn publish(
         &mut self,

@@ -107,8 +107,15 @@ fn reply_nothing(cx: &mut Context<'_>, next: Option<u16>) {
     cx.reply.array(0);
 }
 
-fn scan_slots(cx: &mut Context<'_>, options: &ScanOptions<'_>, cursor: u64, first: u16, last: u16, alone: bool) {
-    let now_ms = cx.now_ms();
+fn scan_slots(
+    cx: &mut Context<'_>,
+    options: &ScanOptions<'_>,
+    cursor: u64,
+    first: u16,
+    last: u16,
+    alone: bool,
+) {
+    let now_ms = cx.keys.fields_at_ms();
     let mut found = ScanReply::new(cx.reply);
     let mut expired = Vec::new();
     let database = cx.keys.db();

@@ -5,6 +5,7 @@
 //! (`file.rs`), which is Valkey's.
 
 mod check;
+mod clients;
 mod describe;
 pub mod file;
 mod statistics;
@@ -237,8 +238,10 @@ impl Server {
         file::save(path, &cluster.file_text(&self.config))
     }
 
-    /// The same where nobody waits to be told: what goes wrong is in the log.
+    /// The same where nobody waits to be told: what goes wrong is in the log. Clients that wait for what is not served
+    /// any more are told too.
     pub fn cluster_changed(&mut self) {
+        self.leave_unserved();
         if let Err(error) = self.save_cluster() {
             tracing::warn!("Could not save the cluster configuration: {error}");
         }
