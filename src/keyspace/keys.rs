@@ -76,7 +76,7 @@ impl Keys<'_> {
         &mut self.keyspace.databases[self.database]
     }
 
-    /// The instant by which keys of a scan and fields of hashes are expired: the command's, or none where expired ones are found
+    /// The instant by which fields of hashes are expired: the command's, or none where expired ones are found
     /// ([`ExpiredEntries::Find`]).
     #[must_use]
     pub fn fields_at_ms(&self) -> i64 {

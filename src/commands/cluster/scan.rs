@@ -115,7 +115,7 @@ fn scan_slots(
     last: u16,
     alone: bool,
 ) {
-    let now_ms = cx.keys.fields_at_ms();
+    let (now_ms, hides) = (cx.now_ms(), cx.keys.keyspace.hides_expired());
     let mut found = ScanReply::new(cx.reply);
     let mut expired = Vec::new();
     let database = cx.keys.db();
@@ -133,7 +133,7 @@ fn scan_slots(
             if !wanted {
                 return;
             }
-            if entry.is_expired(now_ms) {
+            if hides && entry.is_expired(now_ms) {
                 expired.push(entry.key().to_vec());
             } else {
                 found.push(entry.key());
