@@ -160,12 +160,9 @@ impl Server {
     }
 
     fn aof_has_work(&self) -> bool {
-        !self.aof.buffer.is_empty() || self.aof.synced != self.aof.fed || self.aof_is_behind()
-    }
-
-    /// Whether effects that went to replicas only have moved the stream on: there is nothing to sync for them.
-    fn aof_is_behind(&self) -> bool {
-        self.aof.synced_replication != self.replication.offset()
+        // Effects that went to replicas only move the stream on: there is nothing to sync for them.
+        let behind = self.aof.synced_replication != self.replication.offset();
+        !self.aof.buffer.is_empty() || self.aof.synced != self.aof.fed || behind
     }
 
     fn flush(&mut self, force: bool) {

@@ -379,6 +379,7 @@ impl Server {
         if self.persistence.has_child() || self.persistence.is_loading() || self.aof.rewrites.running {
             return;
         }
+        self.resume_aof(keyspace);
         if self.aof.rewrites.scheduled && !self.aof.rewrites.is_limited(self.now_ms) {
             self.rewrite_aof(keyspace);
             return;
