@@ -43,8 +43,9 @@ pub(super) struct ScanOptions<'a> {
 /// The cursor of a scan. Valkey reads it before it looks for the key, and the options after.
 ///
 /// # Errors
-/// `invalid cursor`.
+/// `invalid cursor`. To Valkey the text ends with its first zero byte.
 pub(super) fn cursor(arg: &[u8]) -> Result<u64, CommandError> {
+    let arg = arg.split(|byte| *byte == 0).next().unwrap_or_default();
     parse_u64(arg).ok_or(CommandError::InvalidCursor)
 }
 

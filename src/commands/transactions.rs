@@ -70,9 +70,11 @@ fn exec(cx: &mut Context<'_>, _: Args<'_>) -> Outcome {
     let Some(transaction) = client.transaction.take() else {
         return Err(CommandError::ExecWithoutMulti);
     };
-    let keyspace = &*cx.keys.keyspace;
+    let (keyspace, watched) = (&*cx.keys.keyspace, &cx.server.watched);
     let broken = client.watch_broken
-        || client.watched.iter().any(|(database, key)| keyspace.holds_expired(*database, key, now_ms));
+        || client.watched.iter().any(|name| {
+            keyspace.holds_expired(name.0, &name.1, now_ms) && !watched.saw_expired(cx.client, name)
+        });
     cx.server.discard_transaction(cx.client);
     if transaction.aborted {
         return Err(CommandError::ExecAbort);
@@ -113,11 +115,9 @@ fn watch(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     // What is broken stays broken, whatever else is watched.
     if cx.client().is_none_or(|client| !client.watch_broken) {
         for key in args.from(1).iter() {
-            // An expired key is deleted now, so that its deletion does not count as a change later.
-            let _ = cx.keys.contains(key);
-            cx.settle();
             let database = cx.keys.database;
-            cx.server.watched.watch(&mut cx.server.clients, cx.client, database, key);
+            let is_expired = cx.keys.keyspace.holds_expired(database, key, cx.now_ms());
+            cx.server.watched.watch(&mut cx.server.clients, cx.client, database, key, is_expired);
         }
     }
     cx.reply.ok();

@@ -75,9 +75,12 @@ async fn run_round(shared: &Rc<Shared>, migration: &Migration) -> Round {
     let order = &migration.order;
     let mut may_retry = true;
     loop {
-        let Some(mut link) = link_to(shared, order).await else {
-            let error = CommandError::custom("IOERR error or timeout connecting to the client");
-            return Round { error: Some(error), ..Round::default() };
+        let mut link = match link_to(shared, order).await {
+            Ok(link) => link,
+            Err(Unreachable { doing }) => {
+                let error = CommandError::custom(format!("IOERR error or timeout {doing}"));
+                return Round { error: Some(error), ..Round::default() };
+            }
         };
         match link.exchange(migration).await {
             Ok(round) => {
@@ -100,31 +103,40 @@ async fn run_round(shared: &Rc<Shared>, migration: &Migration) -> Round {
     }
 }
 
-/// A connection that was kept, or a new one; `None` when there is no connecting.
-async fn link_to(shared: &Rc<Shared>, order: &Order) -> Option<Link> {
+/// Why there is no connection, in Valkey's words. Its socket connects while it waits to write, so a refusal shows there.
+struct Unreachable {
+    doing: &'static str,
+}
+
+const CONNECTING: Unreachable = Unreachable { doing: "connecting to the client" };
+const WRITING: Unreachable = Unreachable { doing: "writing to target instance" };
+
+/// A connection that was kept, or a new one.
+async fn link_to(shared: &Rc<Shared>, order: &Order) -> Result<Link, Unreachable> {
     let name = format!("{}:{}", order.host, order.port);
     let kept = {
         let mut links = shared.migration_links.0.borrow_mut();
         links.iter().position(|link| link.name == name).map(|index| links.swap_remove(index))
     };
     count(shared);
-    if kept.is_some() {
-        return kept;
+    if let Some(link) = kept {
+        return Ok(link);
     }
     let connecting = async {
-        let mut refusal = io::Error::from(io::ErrorKind::NotFound);
-        for address in resolve(shared, order).await? {
+        let mut refusal = CONNECTING;
+        for address in resolve(shared, order).await.map_err(|_| CONNECTING)? {
             match TcpStream::connect(address).await {
                 Ok(socket) => return Ok(socket),
-                Err(error) => refusal = error,
+                Err(_) => refusal = WRITING,
             }
         }
         Err(refusal)
     };
-    let socket = timeout(Duration::from_millis(order.timeout_ms), connecting).await.ok()?.ok()?;
+    let patience = Duration::from_millis(order.timeout_ms);
+    let socket = timeout(patience, connecting).await.map_err(|_| CONNECTING)??;
     // Without it the last bytes may only be late.
     let _ = socket.set_nodelay(true);
-    Some(Link { name, socket, unread: Vec::new(), database: None, last_used: Instant::now() })
+    Ok(Link { name, socket, unread: Vec::new(), database: None, last_used: Instant::now() })
 }
 
 /// The addresses of a host. Names are asked for by a helper thread.

@@ -264,9 +264,9 @@ impl Engine {
             && let Some(transaction) = &mut record.transaction
         {
             transaction.aborted = true;
-            if in_exec {
-                self.server.discard_transaction(client);
-            }
+        }
+        if in_exec {
+            self.server.discard_transaction(client);
         }
         if let Some(entry) = entry {
             self.server.stats.commands[entry.id].rejected += 1;

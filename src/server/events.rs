@@ -104,7 +104,11 @@ fn settle_one(server: &mut Server, happened: &Happened) {
     };
     if !matches!(happened.what, Happening::New | Happening::Missed) {
         propagate(server, happened);
-        server.watched.touch(&mut server.clients, database, key);
+        if happened.what == Happening::Expired {
+            server.watched.expired_deleted(&mut server.clients, database, key);
+        } else {
+            server.watched.touch(&mut server.clients, database, key);
+        }
         server.blocked.key_written(database, key);
     }
     server.events.notify(database, class, event, key);

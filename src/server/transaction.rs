@@ -34,23 +34,46 @@ impl MemoryUsage for Transaction {
     }
 }
 
+/// A client that watches a key.
+#[derive(Debug, Clone, Copy)]
+struct Watcher {
+    client: ClientKey,
+    /// The key had expired when the client began to watch it: to the client it is not there, and its deletion is no
+    /// change.
+    saw_expired: bool,
+}
+
 /// Who watches which key. A client's own list (`Client::watched`) is the other side of it.
 #[derive(Debug, Default)]
 pub struct WatchedKeys {
-    keys: HashMap<(usize, Vec<u8>), Vec<ClientKey>, RandomState>,
+    keys: HashMap<(usize, Vec<u8>), Vec<Watcher>, RandomState>,
 }
 
 impl WatchedKeys {
-    /// `client` watches a key of a database from now on.
-    pub fn watch(&mut self, clients: &mut Clients, client: ClientKey, database: usize, key: &[u8]) {
+    /// `client` watches a key of a database from now on; `is_expired` says that it lies there expired.
+    pub fn watch(
+        &mut self,
+        clients: &mut Clients,
+        client: ClientKey,
+        database: usize,
+        key: &[u8],
+        is_expired: bool,
+    ) {
         let Some(record) = clients.get_mut(client) else { return };
         let watchers = self.keys.entry((database, key.to_vec())).or_default();
-        if !watchers.contains(&client) {
-            watchers.push(client);
+        if !watchers.iter().any(|watcher| watcher.client == client) {
+            watchers.push(Watcher { client, saw_expired: is_expired });
             let name = key.to_vec();
             record.watched_bytes += vec_usage(&name);
             record.watched.push((database, name));
         }
+    }
+
+    /// Whether a key had expired when `client` began to watch it, and still lies there.
+    #[must_use]
+    pub fn saw_expired(&self, client: ClientKey, name: &(usize, Vec<u8>)) -> bool {
+        let watchers = self.keys.get(name).into_iter().flatten();
+        watchers.filter(|watcher| watcher.client == client).any(|watcher| watcher.saw_expired)
     }
 
     /// `client` watches nothing any more.
@@ -72,7 +95,7 @@ impl WatchedKeys {
 
     fn forget(&mut self, client: ClientKey, name: &(usize, Vec<u8>)) {
         if let Some(watchers) = self.keys.get_mut(name) {
-            watchers.retain(|other| *other != client);
+            watchers.retain(|watcher| watcher.client != client);
             if watchers.is_empty() {
                 self.keys.remove(name);
             }
@@ -84,9 +107,19 @@ impl WatchedKeys {
         if self.keys.is_empty() {
             return;
         }
-        for client in self.keys.get(&(database, key.to_vec())).into_iter().flatten() {
-            if let Some(record) = clients.get_mut(*client) {
-                record.watch_broken = true;
+        for watcher in self.keys.get(&(database, key.to_vec())).into_iter().flatten() {
+            break_watch(clients, watcher.client);
+        }
+    }
+
+    /// An expired key was deleted: a change for those who had seen it alive.
+    pub fn expired_deleted(&mut self, clients: &mut Clients, database: usize, key: &[u8]) {
+        if self.keys.is_empty() {
+            return;
+        }
+        for watcher in self.keys.get_mut(&(database, key.to_vec())).into_iter().flatten() {
+            if !std::mem::take(&mut watcher.saw_expired) {
+                break_watch(clients, watcher.client);
             }
         }
     }
@@ -98,16 +131,16 @@ impl WatchedKeys {
 
     /// Keys of a database go all at once; `exists` says which watched ones were there.
     pub fn touch_database(
-        &self,
+        &mut self,
         clients: &mut Clients,
         database: usize,
         mut changes: impl FnMut(&[u8]) -> bool,
     ) {
-        for ((db, key), watchers) in &self.keys {
+        for ((db, key), watchers) in &mut self.keys {
             if *db == database && changes(key) {
-                for client in watchers {
-                    if let Some(record) = clients.get_mut(*client) {
-                        record.watch_broken = true;
+                for watcher in watchers {
+                    if !std::mem::take(&mut watcher.saw_expired) {
+                        break_watch(clients, watcher.client);
                     }
                 }
             }
@@ -124,6 +157,12 @@ impl WatchedKeys {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.keys.is_empty()
+    }
+}
+
+fn break_watch(clients: &mut Clients, client: ClientKey) {
+    if let Some(record) = clients.get_mut(client) {
+        record.watch_broken = true;
     }
 }
 

@@ -54,8 +54,8 @@ fn object_number(value_type: ValueType) -> u32 {
     }
 }
 
-/// Mixes a value, and whether it has an expiry, into a digest.
-pub(super) fn mix_value(digest: &mut Digest, entry: &Entry) {
+/// Mixes a value, and whether it has an expiry, into a digest. Fields that have expired by `now_ms` are left out.
+pub(super) fn mix_value(digest: &mut Digest, entry: &Entry, now_ms: i64) {
     digest.mix(&object_number(entry.value_type()).to_be_bytes());
     if let Some(string) = entry.as_string() {
         digest.mix(string.as_bytes(&mut itoa::Buffer::new()));
@@ -66,7 +66,7 @@ pub(super) fn mix_value(digest: &mut Digest, entry: &Entry) {
     } else if let Some(sorted_set) = entry.value::<SortedSet>() {
         sorted_set.for_each(|member, score| digest.add_pair(member, format_f64_by_layout(score).as_bytes()));
     } else if let Some(hash) = entry.value::<Hash>() {
-        hash.for_each(|field, value, _| digest.add_pair(field, value));
+        hash.for_each_live(now_ms, |field, value| digest.add_pair(field, value));
     } else if let Some(stream) = entry.value::<Stream>() {
         stream.for_each(|id, fields| {
             digest.mix(format!("{}.{}", id.ms, id.seq).as_bytes());
@@ -80,8 +80,8 @@ pub(super) fn mix_value(digest: &mut Digest, entry: &Entry) {
     }
 }
 
-/// The digest of everything.
-pub(super) fn of_keyspace(keyspace: &Keyspace) -> Digest {
+/// The digest of everything, at an instant.
+pub(super) fn of_keyspace(keyspace: &Keyspace, now_ms: i64) -> Digest {
     let mut whole = Digest::default();
     for (number, database) in keyspace.databases().iter().enumerate() {
         if database.is_empty() {
@@ -91,7 +91,7 @@ pub(super) fn of_keyspace(keyspace: &Keyspace) -> Digest {
         database.table().for_each_prefetched(|entry| {
             let mut digest = Digest::default();
             digest.mix(entry.key());
-            mix_value(&mut digest, entry);
+            mix_value(&mut digest, entry, now_ms);
             whole.add(&digest.0);
         });
     }

@@ -96,7 +96,7 @@ fn debug(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let name = args.at(1).to_ascii_lowercase();
     match (name.as_slice(), args.len()) {
         (b"help", 2) => help(cx),
-        (b"digest", 2) => cx.reply.simple(&digest::of_keyspace(cx.keys.keyspace).to_hex()),
+        (b"digest", 2) => cx.reply.simple(&digest::of_keyspace(cx.keys.keyspace, cx.now_ms()).to_hex()),
         (b"digest-value", _) => digest_values(cx, args),
         (b"error", 3) => cx.reply.error(args.at(2)),
         (b"log", 3) => {
@@ -157,7 +157,7 @@ fn digest_values(cx: &mut Context<'_>, args: Args<'_>) {
         let mut digest = Digest::default();
         // Expired values count too: this looks at what is there, not at what clients see.
         if let Some(entry) = cx.keys.raw(key) {
-            digest::mix_value(&mut digest, &entry);
+            digest::mix_value(&mut digest, &entry, cx.now_ms());
         }
         cx.reply.simple(&digest.to_hex());
     }

@@ -219,8 +219,14 @@ fn elements(keys: &mut Keys<'_>, key: &[u8]) -> Result<(Vec<Vec<u8>>, bool), Com
         }
         ValueType::String | ValueType::Hash | ValueType::Stream => return Err(CommandError::WrongType),
     }
-    let is_set = entry.value_type() == ValueType::Set;
-    Ok((elements, is_set))
+    let value_type = entry.value_type();
+    // Valkey sorts from the skip list, and leaves the sorted set so: OBJECT ENCODING shows it.
+    if value_type == ValueType::SortedSet
+        && let Some(mut sorted_set) = keys.write_as::<SortedSet>(key)?
+    {
+        sorted_set.leave_listpack();
+    }
+    Ok((elements, value_type == ValueType::Set))
 }
 
 /// What an element is compared by.
@@ -235,6 +241,8 @@ fn sorted(
     plan: &Plan<'_>,
 ) -> Result<Vec<Vec<u8>>, CommandError> {
     let mut weighed = Vec::with_capacity(elements.len());
+    // Every weight is looked up, be an earlier one no number: look-ups that miss are told of.
+    let mut are_numbers = true;
     for element in elements {
         let weight = match plan.by {
             Some(pattern) => value_by_pattern(keys, pattern, &element),
@@ -243,12 +251,16 @@ fn sorted(
         let weight = match weight {
             weight if plan.alphabetic => Weight::Text(weight),
             Some(text) => {
-                let number = parse_f64(&text);
-                Weight::Number(number.ok_or(CommandError::SortNotDouble)?)
+                let number = weight_number(&text);
+                are_numbers &= number.is_some();
+                Weight::Number(number.unwrap_or(0.0))
             }
             None => Weight::Number(0.0),
         };
         weighed.push((weight, element));
+    }
+    if !are_numbers {
+        return Err(CommandError::SortNotDouble);
     }
     weighed.sort_by(|(first, first_element), (second, second_element)| {
         let order = match (first, second) {
@@ -262,6 +274,11 @@ fn sorted(
         if plan.descending { order.reverse() } else { order }
     });
     Ok(weighed.into_iter().map(|(_, element)| element).collect())
+}
+
+/// A weight's number; to Valkey the text ends with its first zero byte.
+fn weight_number(text: &[u8]) -> Option<f64> {
+    parse_f64(text.split(|byte| *byte == 0).next().unwrap_or_default())
 }
 
 /// The string that a pattern leads to once the element has taken the place of its star: under a key, or in the field

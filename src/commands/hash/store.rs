@@ -94,7 +94,7 @@ fn holds(condition: Condition<'_>, exists: bool) -> bool {
 
 /// The options of HSETEX and its fields with their values.
 fn parse_hsetex(args: Args<'_>) -> Result<(StoreOptions<'_>, Args<'_>), CommandError> {
-    let Some(at) = find_fields(args, 2) else { return Err(CommandError::Numfields) };
+    let Some(at) = find_fields(args, 1) else { return Err(CommandError::Numfields) };
     let options = StoreOptions::parse(args, 2, at, OptionsOf::Hset)?;
     let count = integer(args.at(at + 1))?;
     let pairs = args.from(at + 2);
@@ -228,7 +228,7 @@ pub(super) const HGETEX: Command = Command {
 };
 
 fn hgetex(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
-    let Some(at) = find_fields(args, 2) else { return Err(CommandError::Numfields) };
+    let Some(at) = find_fields(args, 1) else { return Err(CommandError::Numfields) };
     let options = StoreOptions::parse(args, 2, at, OptionsOf::Hget)?;
     let fields = fields_at(args, at, CommandError::Numfields)?;
     let (key, now_ms) = (args.at(1), cx.now_ms());

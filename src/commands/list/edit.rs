@@ -28,7 +28,10 @@ fn lset(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let key = args.at(1);
     let limits = cx.server.limits.list;
     let mut list = cx.keys.write_as::<List>(key)?.ok_or(CommandError::NoSuchKey)?;
-    let place = list.place(integer(args.at(2))?);
+    // Valkey keeps the low 32 bits of this command's index.
+    #[allow(clippy::cast_possible_truncation)]
+    let index = integer(args.at(2))? as i32;
+    let place = list.place(i64::from(index));
     if !list.replace(place, args.at(3), limits) {
         return Err(CommandError::IndexOutOfRange);
     }

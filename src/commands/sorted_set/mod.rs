@@ -78,8 +78,9 @@ fn score_bound(text: &[u8]) -> Result<Bound<f64>, CommandError> {
 }
 
 /// More lenient than a score, as in Valkey (`zslParseRange`): no text at all is 0, a number too large for a double is
-/// infinite, one too small is 0.
+/// infinite, one too small is 0, and the text ends with its first zero byte.
 fn bound_value(text: &[u8]) -> Result<f64, CommandError> {
+    let text = text.split(|byte| *byte == 0).next().unwrap_or_default();
     if text.is_empty() {
         return Ok(0.0);
     }

@@ -94,12 +94,26 @@ impl<'a> Plan<'a> {
             Selection::Scores(range) => set.score_ranks(range),
             Selection::Members(range) => set.lex_ranks(range),
         };
-        let Ok(offset) = usize::try_from(self.offset) else { return 0..0 };
+        let Ok(offset) = usize::try_from(self.offset) else { return self.back_from_other_end(set, ranks) };
         let offset = offset.min(ranks.len());
         let count = usize::try_from(self.limit).unwrap_or(usize::MAX).min(ranks.len() - offset);
         match self.order {
             Order::Ascending => ranks.start + offset..ranks.start + offset + count,
             Order::Descending => ranks.end - offset - count..ranks.end - offset,
+        }
+    }
+
+    /// A negative offset counts from the other end of the range, as Valkey's skip list takes it (`zslNthInRange`); its
+    /// listpack takes none.
+    fn back_from_other_end(&self, set: &SortedSet, ranks: Range<usize>) -> Range<usize> {
+        let back = usize::try_from(self.offset.unsigned_abs()).unwrap_or(usize::MAX);
+        if back > ranks.len() || matches!(set, SortedSet::Listpack(_)) {
+            return 0..0;
+        }
+        let count = usize::try_from(self.limit).unwrap_or(usize::MAX).min(back);
+        match self.order {
+            Order::Ascending => ranks.end - back..ranks.end - back + count,
+            Order::Descending => ranks.start + back - count..ranks.start + back,
         }
     }
 }

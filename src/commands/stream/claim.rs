@@ -86,8 +86,6 @@ fn in_group(
     act: impl FnOnce(&mut Reply, &Log, &mut stream::Group, ConsumerKey) -> usize,
 ) -> Result<usize, CommandError> {
     let now_ms = cx.now_ms();
-    // As in Valkey, the look-up is a reader's: it counts as a hit or a miss.
-    let _ = cx.keys.read_untouched(key);
     let Some(mut stream) = cx.keys.write_as::<Stream>(key)? else { return Err(no_group(key, name)) };
     // Entries are read while the group changes.
     let mut groups = std::mem::take(&mut stream.groups);
@@ -254,6 +252,8 @@ fn xautoclaim(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     /// The greatest COUNT, so that Valkey's reckoning of bytes and attempts cannot overflow.
     const MOST: i64 = i64::MAX / 16;
     let now_ms = cx.now_ms();
+    // As in Valkey, the look-up is a reader's, before anything is parsed: it counts as a hit or a miss.
+    let _ = cx.keys.read_untouched(args.at(1));
     let min_idle_ms = number(args.at(4), CommandError::XautoclaimMinIdle)?.max(0);
     let start = interval_start(args.at(5))?;
     let (mut count, mut just_id) = (100, false);

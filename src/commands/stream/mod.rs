@@ -37,17 +37,21 @@ pub(super) const COMMANDS: &[Command] = &[
 /// Longer texts are no ids.
 const ID_TEXT_BYTES: usize = 127;
 
+/// The text of an id; to Valkey it ends with its first zero byte. `None` when it is too long.
+fn id_text(arg: &[u8]) -> Option<&[u8]> {
+    if arg.len() > ID_TEXT_BYTES { None } else { arg.split(|byte| *byte == 0).next() }
+}
+
 /// An id; one without a number within its millisecond gets `seq`.
 fn strict_id(arg: &[u8], seq: u64) -> Result<StreamId, CommandError> {
-    let text = Some(arg).filter(|text| text.len() <= ID_TEXT_BYTES);
-    text.and_then(|text| StreamId::parse(text, seq)).ok_or(CommandError::StreamId)
+    id_text(arg).and_then(|text| StreamId::parse(text, seq)).ok_or(CommandError::StreamId)
 }
 
 /// An id, or `-` for the first possible and `+` for the last.
 fn any_id(arg: &[u8], seq: u64) -> Result<StreamId, CommandError> {
-    match arg {
-        b"-" => Ok(StreamId::MIN),
-        b"+" => Ok(StreamId::MAX),
+    match id_text(arg) {
+        Some(b"-") => Ok(StreamId::MIN),
+        Some(b"+") => Ok(StreamId::MAX),
         _ => strict_id(arg, seq),
     }
 }
@@ -59,7 +63,7 @@ fn strict_ids<'a>(args: impl Iterator<Item = &'a [u8]>) -> Result<Vec<StreamId>,
 
 /// The time of an id `ms-*`, whose number is to be chosen.
 fn time_of_partial_id(arg: &[u8]) -> Option<u64> {
-    parse_u64(arg.strip_suffix(b"-*").filter(|ms| ms.len() <= ID_TEXT_BYTES)?)
+    parse_u64(id_text(arg)?.strip_suffix(b"-*")?)
 }
 
 /// Where an interval starts; `(` leaves the id itself out.

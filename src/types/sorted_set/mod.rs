@@ -156,6 +156,11 @@ impl SortedSet {
         }
     }
 
+    /// Converts whatever the limits say (SORT).
+    pub fn leave_listpack(&mut self) {
+        self.convert();
+    }
+
     fn convert(&mut self) -> Option<&mut ScoredMembers> {
         if let Self::Listpack(listpack) = self {
             let mut members = Builder::default();
