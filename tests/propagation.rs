@@ -59,7 +59,7 @@ impl Subject {
         if connection == 1 {
             conversation.read();
         } else {
-            std::thread::sleep(Duration::from_millis(50));
+            std::thread::sleep(Duration::from_millis(150));
         }
     }
 

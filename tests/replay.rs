@@ -4,7 +4,12 @@
 
 mod support;
 
+use std::thread::sleep;
+use std::time::Duration;
+
+use support::Server;
 use support::engine::InProcess;
+use support::reply::Conversation;
 use support::requests::Requests;
 use support::stream::requests;
 use support::templates::{FAMILIES, GENERIC, RARE, TEMPLATES};
@@ -150,4 +155,51 @@ fn what_is_told_makes_the_same_data() {
         }
         assert!(!pair.teller.engine.keyspace.is_empty());
     }
+}
+
+/// Requests that a Valkey is to follow.
+const FOLLOWED: usize = 4000;
+
+/// The real Valkey applies what this server tells, and refuses nothing.
+#[test]
+fn valkey_makes_the_same_data_of_it() {
+    let Some(valkey) = Server::start_valkey(&["--repl-diskless-load", "swapdb"]) else { return };
+    let server = Server::start(&["--repl-diskless-sync-delay", "0"]);
+    let (mut here, mut there) = (Conversation::open(&server), Conversation::open(&valkey));
+    there.ask(&format!("REPLICAOF 127.0.0.1 {}", server.port));
+    valkey.until("it follows", || there.ask("INFO replication").contains("master_link_status:up"));
+    let mut draw = Requests::new(7, FAMILIES);
+    for step in 0..FOLLOWED {
+        let (family, templates) = TEMPLATES[draw.random.usize(..TEMPLATES.len())];
+        let template = match draw.random.usize(..1000) {
+            0..100 => GENERIC[draw.random.usize(..GENERIC.len())],
+            _ => templates[draw.random.usize(..templates.len())],
+        };
+        if template.starts_with("ZREMRANGEBYLEX") {
+            continue;
+        }
+        here.send(&draw.draw(family, template));
+        here.read();
+        if step % 1000 == 999 {
+            hold_same(&server, &valkey, &mut here, &mut there, step);
+        }
+    }
+    assert!(!valkey.log().contains("CRITICAL"), "{}", valkey.log());
+}
+
+/// Waits until the replica has applied all, and compares.
+fn hold_same(
+    server: &Server,
+    valkey: &Server,
+    here: &mut Conversation,
+    there: &mut Conversation,
+    step: usize,
+) {
+    // What expires while they are compared would not be the same on both sides.
+    here.ask("DEBUG SET-ACTIVE-EXPIRE 0");
+    sleep(Duration::from_millis(200));
+    assert!(here.ask("WAIT 1 10000").contains('1'));
+    let digests = (here.ask("DEBUG DIGEST"), there.ask("DEBUG DIGEST"));
+    assert!(digests.0 == digests.1, "after step {step}: {digests:?}\n{}\n{}", server.log(), valkey.log());
+    here.ask("DEBUG SET-ACTIVE-EXPIRE 1");
 }
