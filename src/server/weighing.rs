@@ -51,7 +51,9 @@ impl Server {
             backlog: bytes(self.replication.backlog_usage()),
             startup: bytes(self.identity.startup_bytes.saturating_sub(self.identity.startup_rows)),
             scripts: bytes(self.scripting.scripts_usage()),
-            functions: bytes(self.scripting.functions.vm_usage() + self.scripting.functions.libraries_usage()),
+            functions: bytes(
+                self.scripting.functions.vm_usage() + self.scripting.functions.libraries_usage(),
+            ),
             pubsub: bytes(self.pubsub_usage()),
             watch_block: bytes(self.waiting_usage()),
             logs: bytes(self.observation_usage()),

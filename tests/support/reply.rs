@@ -17,7 +17,11 @@ pub struct Conversation {
 impl Conversation {
     /// Connects.
     pub fn open(server: &Server) -> Self {
-        let stream = TcpStream::connect(("127.0.0.1", server.port)).unwrap();
+        Self::over(TcpStream::connect(("127.0.0.1", server.port)).unwrap())
+    }
+
+    /// Speaks over a connection that is there.
+    pub fn over(stream: TcpStream) -> Self {
         stream.set_read_timeout(Some(std::time::Duration::from_secs(120))).unwrap();
         Self { stream: BufReader::new(stream) }
     }
