@@ -12,12 +12,16 @@ use super::codec;
 use crate::config::{Config, MaxmemoryPolicy, VALKEY_VERSION};
 use crate::keyspace::access::{AccessPolicy, idle_seconds};
 use crate::keyspace::{Database, Entry, Keyspace};
+use crate::rdb::format::ValueType;
 use crate::rdb::writer::LastUse;
 use crate::rdb::{Writer, WriterOptions};
 use crate::sys::files;
 
 /// Bytes after which the kernel is told to start writing (Valkey: `REDIS_AUTOSYNC_BYTES`).
 const WRITEBACK_BYTES: u64 = 4 << 20;
+
+/// The first version of the format that stores hashes whose fields expire.
+const FIRST_WITH_FIELD_EXPIRY: u16 = 80;
 
 /// What of the configuration decides how a snapshot is written, and the facts it states of itself.
 #[derive(Debug, Clone, Copy)]
@@ -184,6 +188,13 @@ fn write_entries<W: Write>(
 fn write_entry<W: Write>(entry: &Entry, options: &SaveOptions, writer: &mut Writer<W>) -> io::Result<()> {
     let last_use = options.last_use.of_entry(entry, options.now_ms);
     let form = codec::stored_form(entry, writer.version());
+    if form == ValueType::Hash2 && writer.version() < FIRST_WITH_FIELD_EXPIRY {
+        let key = String::from_utf8_lossy(entry.key());
+        return Err(io::Error::other(format!(
+            "Can't store key '{key}' in RDB version {}: its fields expire",
+            writer.version()
+        )));
+    }
     writer.write_entry(form, entry.key(), entry.expiry_ms(), last_use)?;
     codec::write_value(entry, writer)?;
     if options.key_delay_us != 0 {

@@ -216,7 +216,7 @@ impl State {
     pub fn info_fields(&self, changes: u64, now_ms: i64) -> Vec<(&'static str, String)> {
         let mut fields = self.child_fields(now_ms);
         let number = |value: bool| u8::from(value).to_string();
-        let running = self.child.as_ref().filter(|running| running.kind == ChildKind::Snapshot);
+        let running = self.child.as_ref().filter(|_| self.is_saving());
         fields.extend([
             ("rdb_changes_since_last_save", changes.to_string()),
             ("rdb_bgsave_in_progress", number(running.is_some())),

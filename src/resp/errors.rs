@@ -513,7 +513,14 @@ impl CommandError {
     /// Whether a cluster does not serve the keys; such an error is what it is even where EXEC gets it.
     #[must_use]
     pub fn is_redirection(&self) -> bool {
-        matches!(self, Self::CrossSlot | Self::SlotNotServed | Self::ClusterDown | Self::ClusterDownReads)
+        matches!(
+            self,
+            Self::Redirect(_)
+                | Self::CrossSlot
+                | Self::SlotNotServed
+                | Self::ClusterDown
+                | Self::ClusterDownReads
+        )
     }
 
     /// An error of any text, which begins with its code (`ERR ...`).
@@ -622,14 +629,6 @@ impl CommandError {
                 text
             }
             Self::ConfigRewrite(reason) => around("ERR Rewriting config file: ", reason.as_bytes(), ""),
-            Self::ReplconfOption(option) => around("ERR Unrecognized REPLCONF option: ", option, ""),
-            Self::ReplconfAddress(length) => {
-                format!("ERR REPLCONF ip-address provided by replica instance is too long: {length} bytes")
-                    .into_bytes()
-            }
-            Self::ReplconfFilter(part) => around("ERR Unsupported rdb-filter-only option: ", part, ""),
-            Self::ReplconfVersion(text) => around("ERR Unrecognized version format: ", text, ""),
-            Self::ReplconfClient(id) => format!("ERR Unrecognized RDB client id {id}").into_bytes(),
             Self::UnsupportedOption(option) => around("ERR Unsupported option ", option, ""),
             Self::UnknownTypeName(name) => around("ERR unknown type name '", name, "'"),
             Self::HelloSyntax(option) => around("ERR Syntax error in HELLO option '", option, "'"),
@@ -640,8 +639,27 @@ impl CommandError {
                 around("ERR ", attribute, " cannot contain spaces, newlines or special characters.")
             }
             Self::NoLatencySamples(event) => around("ERR No samples available for event '", event, "'"),
-            _ => self.compose_state().unwrap_or_else(|| self.compose_value()),
+            _ => self
+                .compose_state()
+                .or_else(|| self.compose_replconf())
+                .unwrap_or_else(|| self.compose_value()),
         }
+    }
+
+    /// The texts of REPLCONF.
+    fn compose_replconf(&self) -> Option<Vec<u8>> {
+        let text = match self {
+            Self::ReplconfOption(option) => around("ERR Unrecognized REPLCONF option: ", option, ""),
+            Self::ReplconfAddress(length) => {
+                format!("ERR REPLCONF ip-address provided by replica instance is too long: {length} bytes")
+                    .into_bytes()
+            }
+            Self::ReplconfFilter(part) => around("ERR Unsupported rdb-filter-only option: ", part, ""),
+            Self::ReplconfVersion(text) => around("ERR Unrecognized version format: ", text, ""),
+            Self::ReplconfClient(id) => format!("ERR Unrecognized RDB client id {id}").into_bytes(),
+            _ => return None,
+        };
+        Some(text)
     }
 
     /// The texts about what the server is doing.

@@ -196,12 +196,14 @@ impl Server {
         if !stranger && !is_over(client, bytes, limit, self.now_ms) {
             return false;
         }
+        let id = client.id;
         let description = client.describe(self.now_ms, self.config.hide_user_data_from_log);
         let description = String::from_utf8_lossy(&description);
         tracing::warn!(
             "Client {description} scheduled to be closed ASAP for overcoming of output buffer limits."
         );
         self.stats.output_buffer_closed += 1;
+        self.replication.give_up_psync(id);
         self.clients.close(key, None);
         self.weigh_client(key, 0);
         true
@@ -260,7 +262,10 @@ fn is_over(client: &mut Client, bytes: u64, limit: OutputBufferLimit, now_ms: i6
 
 /// Bytes of the stream that wait for a replica.
 fn unsent_stream(replication: &Replication, client: &Client) -> u64 {
-    client.replica.as_ref().map_or(0, |replica| replication.unsent_bytes(replica))
+    client.replica.as_ref().map_or(0, |replica| {
+        // What is kept for a replica's other connection counts here until that is there.
+        replication.unsent_bytes(replica).max(replication.bytes_awaited_for(client.id))
+    })
 }
 
 /// A limit below the backlog would close replicas that have just gone on from it.

@@ -135,6 +135,8 @@ pub struct DebugSwitches {
     pub skip_checksums: bool,
     /// The periodic work is put off.
     pub pause_cron: bool,
+    /// The process stops itself when it has forked a child for replicas.
+    pub pause_after_fork: bool,
     /// Reply buffers that are not used keep their room.
     pub keep_reply_buffers: bool,
     /// After how many milliseconds the most that a reply buffer has held is forgotten; negative for never, `None` for the

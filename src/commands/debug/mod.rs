@@ -2,6 +2,7 @@
 
 mod digest;
 mod inspect;
+mod replication;
 
 use std::path::Path;
 use std::time::Duration;
@@ -63,6 +64,8 @@ const HELP: &[&str] = &[
     "    Describe a value: encoding, length when saved, access clock.",
     "POPULATE <count> [<prefix>] [<size>]",
     "    Create <count> strings named <prefix>:<number> (prefix 'key' if none is given).",
+    "PAUSE-AFTER-FORK <0|1>",
+    "    Whether the server stops itself when it has forked a child for replicas.",
     "PROTOCOL <type>",
     "    Reply with an example of a type: string, integer, double, bignum, null, array,",
     "    set, map, attrib, push, verbatim, true, false.",
@@ -70,6 +73,8 @@ const HELP: &[&str] = &[
     "    List elements of at least this size get a node of their own; 0 for the default.",
     "RELOAD [NOSAVE] [NOFLUSH] [MERGE]",
     "    Save, empty the databases and load what was saved.",
+    "REPLICATE <command> [<argument> ...]",
+    "    Feed a command to the replicas without running it.",
     "REPLYBUFFER PEAK-RESET-TIME <NEVER|RESET|milliseconds>",
     "    After which time the most that a reply buffer has held is forgotten.",
     "REPLYBUFFER RESIZING <0|1>",
@@ -121,6 +126,9 @@ fn debug(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
                 parse_i64(args.at(2)).and_then(|us| us.try_into().ok()).unwrap_or(0);
             cx.reply.ok();
         }
+        (b"change-repl-id", 2) => replication::change_id(cx),
+        (b"replicate", 3..) => replication::replicate(cx, args),
+        (b"delay-rdb-client-free-seconds", 3) => return replication::set_psync_grace(cx, args.at(2)),
         (b"stringmatch-test", 2) => {
             try_patterns();
             cx.reply.simple("Apparently Valkey did not crash: test passed");
@@ -384,6 +392,7 @@ fn set_switch(cx: &mut Context<'_>, name: &[u8], on: bool) -> bool {
         b"set-active-expire" => cx.server.active_expiry = on,
         b"set-skip-checksum-validation" => cx.server.debug.skip_checksums = on,
         b"pause-cron" => cx.server.debug.pause_cron = on,
+        b"pause-after-fork" => cx.server.debug.pause_after_fork = on,
         b"dict-resizing" => {
             for database in cx.keys.keyspace.databases_mut() {
                 database.table_mut().resize_paused(!on);

@@ -83,6 +83,7 @@ impl Server {
     fn drop_overdue_psyncs(&mut self) {
         let grace_ms = self.replication.psync_grace_seconds * 1000;
         let now_ms = self.now_ms;
+        self.drop_large_psyncs();
         let overdue: Vec<(u64, i64)> = self
             .replication
             .awaited_psyncs
@@ -97,6 +98,25 @@ impl Server {
                 waited_ms / 1000
             );
             self.replication.end_psync_wait(client);
+        }
+    }
+
+    /// The same for those for whom more would have to be kept than a replica may leave unread.
+    fn drop_large_psyncs(&mut self) {
+        let limit = self.config.client_output_buffer_limit.replica.hard_bytes;
+        if limit == 0 || self.replication.awaited_psyncs.is_empty() {
+            return;
+        }
+        let limit = limit.max(self.config.repl_backlog_size);
+        let awaited = self.replication.awaited_psyncs.iter().map(|awaited| awaited.client);
+        let large: Vec<u64> =
+            awaited.filter(|client| self.replication.bytes_awaited_for(*client) >= limit).collect();
+        for client in large {
+            tracing::warn!(
+                "Client id={client} scheduled to be closed ASAP for overcoming of output buffer limits."
+            );
+            self.stats.output_buffer_closed += 1;
+            self.replication.give_up_psync(client);
         }
     }
 

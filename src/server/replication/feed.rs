@@ -9,7 +9,7 @@ use super::super::Server;
 use super::super::client::ClientKey;
 use super::Replication;
 use crate::config::os_reason;
-use crate::replication::{Replica, ReplicaState};
+use crate::replication::{Cursor, Replica, ReplicaState};
 use crate::sys::streams;
 
 /// Bytes of a file that are read at a time (Valkey: `PROTO_IOBUF_LEN`, 16 KiB; more saves system calls).
@@ -151,22 +151,24 @@ impl Server {
     }
 
     /// Adds a request of the server's own, such as PING, to the stream.
-    fn feed_request(&mut self, words: &[&str]) {
-        let mut request = format!("*{}\r\n", words.len());
+    pub fn feed_request(&mut self, words: &[&[u8]]) {
+        let mut request = format!("*{}\r\n", words.len()).into_bytes();
         for word in words {
-            request.push_str(&format!("${}\r\n{word}\r\n", word.len()));
+            request.extend_from_slice(format!("${}\r\n", word.len()).as_bytes());
+            request.extend_from_slice(word);
+            request.extend_from_slice(b"\r\n");
         }
-        self.replication.feed(request.as_bytes());
+        self.replication.feed(&request);
     }
 
     /// Lets replicas know that the connection is alive.
     pub(super) fn feed_ping(&mut self) {
-        self.feed_request(&["PING"]);
+        self.feed_request(&[b"PING"]);
     }
 
     /// Has the replicas say how far they are.
     pub(super) fn feed_getack(&mut self) {
-        self.feed_request(&["REPLCONF", "GETACK", "*"]);
+        self.feed_request(&[b"REPLCONF", b"GETACK", b"*"]);
     }
 }
 
@@ -174,7 +176,18 @@ impl Replication {
     /// Bytes of the stream that wait for a replica.
     #[must_use]
     pub fn unsent_bytes(&self, replica: &Replica) -> u64 {
-        match (&replica.cursor, self.stream()) {
+        self.bytes_after(replica.cursor.as_ref())
+    }
+
+    /// Bytes of the stream that are kept for the other connection of a replica whose snapshot this client gets.
+    #[must_use]
+    pub fn bytes_awaited_for(&self, client: u64) -> u64 {
+        let awaited = self.awaited_psyncs.iter().find(|awaited| awaited.client == client);
+        awaited.map_or(0, |awaited| self.bytes_after(awaited.cursor.as_ref()))
+    }
+
+    fn bytes_after(&self, cursor: Option<&Cursor>) -> u64 {
+        match (cursor, self.stream()) {
             (Some(cursor), Some(stream)) => stream.bytes_after(cursor),
             _ => 0,
         }

@@ -335,6 +335,13 @@ impl Replication {
         true
     }
 
+    /// Too much would have to be kept for an awaited PSYNC.
+    pub fn give_up_psync(&mut self, client: u64) {
+        if !self.awaited_psyncs.is_empty() {
+            self.end_psync_wait(client);
+        }
+    }
+
     pub(super) fn drop_awaited_psyncs(&mut self) {
         for awaited in std::mem::take(&mut self.awaited_psyncs) {
             self.release(awaited.cursor);

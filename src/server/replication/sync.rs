@@ -13,7 +13,7 @@ use crate::keyspace::Keyspace;
 use crate::persistence::{EndedSnapshot, History, Receiver, Streams, TransferPlan};
 use crate::rdb::format;
 use crate::replication::{Capabilities, Replica, ReplicaState, ReplicationId, SnapshotFile, SnapshotFilter};
-use crate::sys::streams;
+use crate::sys::{signals, streams};
 
 /// The snapshot format of replicas that do not say their version (7.2 and before).
 const OLD_RDB_VERSION: u16 = 11;
@@ -342,6 +342,11 @@ impl Server {
             tracing::warn!("BGSAVE for replication failed");
             self.refuse_waiting_replicas();
             return;
+        }
+        if self.debug.pause_after_fork {
+            tracing::info!("Process is about to stop.");
+            signals::stop_until_continued();
+            tracing::info!("Process has been continued.");
         }
         if !to_sockets && self.config.rdb_del_sync_files {
             self.replication.file_for_replicas = true;

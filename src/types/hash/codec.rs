@@ -30,7 +30,8 @@ const BAD_ZIPLIST: Refusal = "Hash ziplist integrity check failed.";
 const BAD_ZIPMAP: Refusal = "Zipmap integrity check failed.";
 
 impl Hash {
-    /// The form in which [`Hash::write_rdb`] writes it. Fields with expiry have one since version 80 only.
+    /// The form in which [`Hash::write_rdb`] writes it. Fields with expiry have one since version 80
+    /// only: whoever writes an older one has to refuse them.
     #[must_use]
     pub fn rdb_type(&self, _version: u16) -> ValueType {
         match self {
