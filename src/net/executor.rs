@@ -102,6 +102,7 @@ pub async fn run(shared: Rc<Shared>) {
         batch.execute(&shared, &mut engine);
         engine.continue_script();
         engine.continue_eviction();
+        engine.server.broadcast_invalidations();
         engine.server.flush_aof(false);
         attend(&shared, &mut engine);
         engine.server.evict_clients();

@@ -93,6 +93,7 @@ impl Call<'_> {
             server.stats.count_error(&error.code());
             error.write(reply);
         }
+        server.track_reads(client, entry, args);
         if block.is_some() || server.scripting.is_running(client, entry) {
             // A call that blocks, and a script that was put aside, count once they end.
             server.note_command(client, entry);

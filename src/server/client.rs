@@ -11,6 +11,7 @@ use super::blocking::Blocked;
 use super::client_eviction::Weighed;
 use super::command::TableEntry;
 use super::pubsub::Subscriptions;
+use super::tracking::{ClientTracking, TrackingMode};
 
 /// A client's place in the registry while it is connected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -132,6 +133,8 @@ pub struct Client {
     pub transaction: Option<Box<super::transaction::Transaction>>,
     /// The channels and patterns it subscribes to, if there are any.
     pub subscriptions: Option<Box<Subscriptions>>,
+    /// How it tracks keys, if it does.
+    pub tracking: Option<Box<ClientTracking>>,
     /// Keys it watches, as (database, key).
     pub watched: Vec<(usize, Vec<u8>)>,
     /// Bytes of the names in `watched`.
@@ -212,6 +215,7 @@ impl Client {
             blocked: None,
             transaction: None,
             subscriptions: None,
+            tracking: None,
             watched: Vec::new(),
             watched_bytes: 0,
             watch_broken: false,
@@ -257,6 +261,22 @@ impl Client {
         (now_ms - self.last_interaction_ms).max(0) / 1000
     }
 
+    /// The number of the client that is told of changes in its place: 0 for none, -1 if it does not track.
+    #[must_use]
+    pub fn redirect(&self) -> i64 {
+        let redirect =
+            |tracking: &ClientTracking| tracking.redirect.map_or(0, |client| client.id.cast_signed());
+        self.tracking.as_deref().map_or(-1, redirect)
+    }
+
+    /// Whether it tracks, has lost the client that it redirects to, and broadcasts.
+    #[must_use]
+    pub fn tracking_flags(&self) -> [bool; 3] {
+        self.tracking.as_ref().map_or([false; 3], |tracking| {
+            [true, tracking.redirect_is_broken, tracking.mode == TrackingMode::Broadcast]
+        })
+    }
+
     /// Forgets the transaction and what it watched.
     pub fn discard_transaction(&mut self) {
         self.transaction = None;
@@ -279,6 +299,10 @@ impl MemoryUsage for Client {
             + self.subscriptions.as_ref().map_or(0, |all| box_usage::<Subscriptions>() + all.memory_usage())
             + self.replica.as_ref().map_or(0, |replica| box_usage::<Replica>() + replica.memory_usage())
             + self.primary.as_ref().map_or(0, |stream| box_usage::<PrimaryStream>() + stream.memory_usage())
+            + self
+                .tracking
+                .as_ref()
+                .map_or(0, |tracking| box_usage::<ClientTracking>() + tracking.memory_usage())
             + self.output.memory_usage()
             + self.query.allocated
             + self.connection_bytes

@@ -96,6 +96,7 @@ impl Context<'_> {
         self.settle();
         let database = self.keys.database;
         self.server.watched.touch(&mut self.server.clients, database, key);
+        self.server.invalidate(key, Some(self.client));
         self.server.blocked.key_written(database, key);
     }
 

@@ -18,6 +18,7 @@ impl Client {
     /// The letters of its state, `N` for none, in Valkey's order.
     #[must_use]
     pub fn flags(&self) -> String {
+        let [tracks, is_broken, broadcasts] = self.tracking_flags();
         let letters = [
             (self.monitor, 'O'),
             (self.primary.is_some(), 'M'),
@@ -25,6 +26,9 @@ impl Client {
             (self.subscriptions.is_some(), 'P'),
             (self.transaction.is_some(), 'x'),
             (self.blocked.is_some(), 'b'),
+            (tracks, 't'),
+            (is_broken, 'R'),
+            (broadcasts, 'B'),
             (self.watch_broken, 'd'),
             (self.close_after_reply, 'c'),
             (self.close_now, 'A'),
@@ -121,7 +125,7 @@ impl Client {
             Protocol::Resp2 => 2,
             Protocol::Resp3 => 3,
         };
-        write!(line, " redir=-1 resp={version} lib-name=")?;
+        write!(line, " redir={} resp={version} lib-name=", self.redirect())?;
         line.write_all(&self.library_name)?;
         line.write_all(b" lib-ver=")?;
         line.write_all(&self.library_version)?;

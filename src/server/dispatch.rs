@@ -61,6 +61,7 @@ impl Engine {
         }
         let start = reply.len();
         self.server.begin_slot(None);
+        let before = self.begin_tracking_of(client);
         let executed = self.run(client, prepared, args, reply);
         if executed == Executed::Done {
             self.server.count_slot_request(args, prepared.command);
@@ -71,10 +72,13 @@ impl Engine {
             if self.server.pubsub.has_own() {
                 reply.raw(&self.server.pubsub.take_own());
             }
+            self.end_tracking_of(client, before, prepared.command, reply);
             self.server.weigh_client(client, reply.memory_usage());
             if reply.len() > STRANGERS_OUTPUT_MAX {
                 self.server.closes_for_replies(client, reply.len());
             }
+        } else {
+            self.pause_tracking_of(before);
         }
         executed
     }
@@ -163,6 +167,7 @@ impl Engine {
         if self.server.replication.is_replica() && !obeyed {
             self.check_redirection(client, flags)?;
         }
+        self.server.limit_tracking();
         if !self.makes_room() && flags & flag::DENYOOM != 0 && !obeyed {
             return Err(CommandError::OutOfMemory);
         }
@@ -414,8 +419,10 @@ impl Engine {
             self.server.begin_slot(Some(slot_of(key)));
         }
         let call = Call { client, entry: blocked.command, hint: None, in_transaction: false };
+        let before = self.begin_tracking_of(client);
         let again = call.invoke(&mut self.keyspace, &mut self.server, blocked.request.args(), &mut reply);
         self.server.end_unit();
+        self.end_tracking_of(client, before, Some(blocked.command), &mut reply);
         if let Some(record) = self.server.clients.get_mut(client) {
             record.output = reply;
         }

@@ -109,6 +109,7 @@ fn settle_one(server: &mut Server, happened: &Happened) {
         } else {
             server.watched.touch(&mut server.clients, database, key);
         }
+        server.invalidate(key, None);
         server.blocked.key_written(database, key);
     }
     server.events.notify(database, class, event, key);

@@ -114,7 +114,7 @@ impl Server {
     /// yet to be sent beyond the backlog, and what the append-only file has yet to be written.
     #[must_use]
     pub fn uncounted_bytes(&self) -> usize {
-        self.replication.usage_beyond_backlog()
+        self.replication.usage_beyond_backlog() + self.aof.buffer_usage()
     }
 
     /// Bytes over `maxmemory`; 0 if it is kept or there is none.

@@ -58,7 +58,7 @@ impl MemoryFigures {
         let used = server.allocated();
         let held = |replica: bool| {
             let of_class = |class| (class == ClientClass::Replica) == replica;
-            let chosen = server.clients.iter().filter(|client| of_class(client.class()));
+            let chosen = server.clients.iter().filter(|client| of_class(client.class()) && !client.close_now);
             chosen.map(MemoryUsage::memory_usage).sum::<usize>()
         };
         let (clients, replicas, tables) = (held(false), held(true), keyspace.table_usage());

@@ -37,6 +37,7 @@ pub mod shutdown;
 mod saving;
 pub mod scripting;
 pub mod stats;
+pub mod tracking;
 pub mod transaction;
 mod weighing;
 
@@ -66,6 +67,7 @@ use pubsub::Pubsub;
 use replication::Replication;
 use stats::Stats;
 use tokio::sync::mpsc::UnboundedSender;
+use tracking::Tracking;
 use transaction::WatchedKeys;
 
 use std::path::PathBuf;
@@ -185,6 +187,8 @@ pub struct Server {
     pub blocked: BlockedClients,
     /// Who watches keys.
     pub watched: WatchedKeys,
+    /// What clients have cached.
+    pub tracking: Tracking,
     /// Keyspace events.
     pub events: KeyEvents,
     /// Commands that cost much.
@@ -260,6 +264,9 @@ impl Server {
         }
         if let Some(mut client) = self.clients.remove(key) {
             self.forget_weight(client.weighed);
+            if let Some(tracking) = &client.tracking {
+                self.forget_tracking(key, tracking);
+            }
             if let Some(replica) = client.replica.take() {
                 self.drop_replica(key, client.id, *replica);
             }

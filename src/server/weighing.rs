@@ -57,6 +57,7 @@ impl Server {
             pubsub: bytes(self.pubsub_usage()),
             watch_block: bytes(self.waiting_usage()),
             logs: bytes(self.observation_usage()),
+            tracking: bytes(self.tracking.memory_usage()),
             cluster: bytes(self.cluster.as_ref().map_or(0, |c| c.memory_usage()) + keyspace.slots_usage()),
             profiler: bytes(self.persistence.memory_usage()),
             ..Figures::default()

@@ -82,6 +82,7 @@ pub fn build(
         connection_lists_bytes: 0,
         blocked: Default::default(),
         watched: Default::default(),
+        tracking: Default::default(),
         events: Default::default(),
         command_log: Default::default(),
         latency: Default::default(),

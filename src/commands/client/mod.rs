@@ -1,6 +1,7 @@
 //! CLIENT: who is connected, and how each connection is treated.
 
 mod filter;
+mod tracking;
 
 use super::arguments::is_word;
 use super::help::container_help;
@@ -12,6 +13,7 @@ use crate::server::command::{Arg, Args, Command, Group, Outcome, category, flag}
 use crate::server::{Client, Context, Pause, Server};
 
 use filter::Filter;
+use tracking::{CLIENT_CACHING, CLIENT_GETREDIR, CLIENT_TRACKING, CLIENT_TRACKINGINFO};
 
 /// The family.
 pub(super) const COMMANDS: &[Command] = &[CLIENT];
@@ -40,6 +42,7 @@ const CLIENT: Command = Command {
         CLIENT_REPLY,
         CLIENT_SETINFO,
         CLIENT_SETNAME,
+        CLIENT_TRACKING,
         CLIENT_TRACKINGINFO,
         CLIENT_UNBLOCK,
         CLIENT_UNPAUSE,
@@ -622,69 +625,6 @@ fn unblock(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let ended = key.is_some_and(|key| cx.server.end_wait(key, end));
     cx.reply.int(i64::from(ended));
     Ok(())
-}
-
-const CLIENT_GETREDIR: Command = Command {
-    name: "getredir",
-    arity: 2,
-    flags: flag::NOSCRIPT | flag::LOADING | flag::STALE | flag::ALLOW_BUSY,
-    categories: category::CONNECTION,
-    group: Group::Connection,
-    since: "6.0.0",
-    complexity: "O(1)",
-    summary: "Replies where invalidation messages of the connection go.",
-    handler: getredir,
-    ..Command::DEFAULT
-};
-
-fn getredir(cx: &mut Context<'_>, _: Args<'_>) -> Outcome {
-    cx.reply.int(-1);
-    Ok(())
-}
-
-const CLIENT_TRACKINGINFO: Command = Command {
-    name: "trackinginfo",
-    arity: 2,
-    flags: flag::NOSCRIPT | flag::LOADING | flag::STALE,
-    categories: category::CONNECTION,
-    group: Group::Connection,
-    since: "6.2.0",
-    complexity: "O(1)",
-    summary: "Replies how the keys that the connection reads are tracked.",
-    handler: trackinginfo,
-    ..Command::DEFAULT
-};
-
-fn trackinginfo(cx: &mut Context<'_>, _: Args<'_>) -> Outcome {
-    let reply = &mut *cx.reply;
-    reply.map(3);
-    reply.bulk(b"flags");
-    reply.set(1);
-    reply.bulk(b"off");
-    reply.bulk(b"redirect");
-    reply.int(-1);
-    reply.bulk(b"prefixes");
-    reply.array(0);
-    Ok(())
-}
-
-const CLIENT_CACHING: Command = Command {
-    name: "caching",
-    arity: 3,
-    flags: flag::NOSCRIPT | flag::LOADING | flag::STALE | flag::ALLOW_BUSY,
-    categories: category::CONNECTION,
-    group: Group::Connection,
-    since: "6.0.0",
-    complexity: "O(1)",
-    summary: "Says whether the keys of the next command are tracked.",
-    arguments: &[Arg::one_of("mode", &[Arg::flag("yes", "YES"), Arg::flag("no", "NO")])],
-    handler: caching,
-    ..Command::DEFAULT
-};
-
-fn caching(_: &mut Context<'_>, _: Args<'_>) -> Outcome {
-    // No client is in a tracking mode.
-    Err(CommandError::CachingWithoutTracking)
 }
 
 const CLIENT_IMPORT_SOURCE: Command = Command {

@@ -68,6 +68,7 @@ fn flushdb(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     cx.force_propagation(Targets::ALL);
     let database = cx.keys.database;
     flush(cx.keys.keyspace, cx.server, database, lazily);
+    cx.server.invalidate_all();
     give_pages_back(lazily);
     cx.reply.ok();
     Ok(())
@@ -113,6 +114,7 @@ pub(in crate::commands) fn flush_all(keyspace: &mut Keyspace, server: &mut Serve
         flush(keyspace, server, database, lazily);
     }
     server.own_expiries.forget_all();
+    server.invalidate_all();
 }
 
 /// An expired key counts as absent on either side of a swap, so those that are watched go before it.

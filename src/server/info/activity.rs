@@ -62,10 +62,10 @@ fn more_stats(fields: &mut Fields, server: &Server) {
         "active_defrag_key_misses",
         "total_active_defrag_time",
         "current_active_defrag_time",
-        "tracking_total_keys",
-        "tracking_total_items",
-        "tracking_total_prefixes",
     ]);
+    fields.field("tracking_total_keys", server.tracking.keys());
+    fields.field("tracking_total_items", server.tracking.items());
+    fields.field("tracking_total_prefixes", server.tracking.prefixes());
     fields.field("unexpected_error_replies", stats.unexpected_error_replies);
     fields.field("total_error_replies", stats.error_replies);
     fields.zeros(&["dump_payload_sanitizations"]);

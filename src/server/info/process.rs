@@ -98,7 +98,7 @@ pub(super) fn clients(fields: &mut Fields, _: &Keyspace, server: &mut Server) {
         ("client_recent_max_input_buffer", &clients().map(|c| c.query.pending).max().unwrap_or(0)),
         ("client_recent_max_output_buffer", &clients().map(|c| c.output.len()).max().unwrap_or(0)),
         ("blocked_clients", &(server.blocked.len() + server.held.len())),
-        ("tracking_clients", &0),
+        ("tracking_clients", &server.tracking.clients()),
         ("pubsub_clients", &clients().filter(|client| client.subscriptions.is_some()).count()),
         ("watching_clients", &clients().filter(|client| !client.watched.is_empty()).count()),
         ("clients_in_timeout_table", &waits_until),
