@@ -292,6 +292,7 @@ fn reset(cx: &mut Context<'_>, _: Args<'_>) -> Outcome {
     server.watched.unwatch(&mut server.clients, *client);
     server.monitors.remove(*client);
     server.end_subscriptions(*client);
+    server.stop_tracking(*client);
     if let Some(client) = server.clients.get_mut(*client) {
         client.discard_transaction();
         client.database = 0;

@@ -11,6 +11,9 @@ const SPARE_LEFT: usize = 4 * 1024;
 /// Buffers below this size are not cut to their recent peak (Valkey: `PROTO_RESIZE_THRESHOLD`).
 const RESIZE_THRESHOLD: usize = 32 * 1024;
 
+/// A buffer above this size is not kept when everything in it was consumed.
+const KEPT: usize = 256 * 1024;
+
 /// Seconds without a request after which a buffer gives its room back.
 const IDLE_SECONDS: u64 = 2;
 
@@ -71,6 +74,9 @@ impl QueryBuffer {
         if self.consumed == self.bytes.len() {
             self.bytes.clear();
             self.consumed = 0;
+            if self.bytes.capacity() > KEPT {
+                self.bytes = Vec::new();
+            }
         }
     }
 
@@ -163,6 +169,16 @@ mod tests {
         buffer.consume(100);
         assert!(buffer.is_empty());
         assert_eq!(buffer.spare(), capacity);
+    }
+
+    #[test]
+    fn a_huge_request_leaves_nothing_behind() {
+        let mut buffer = QueryBuffer::new();
+        buffer.extend(&[b'x'; KEPT + 1]);
+        buffer.consume(KEPT);
+        assert!(buffer.memory_usage() > KEPT);
+        buffer.consume(1);
+        assert_eq!(buffer.memory_usage(), 0);
     }
 
     #[test]

@@ -21,6 +21,8 @@ use crate::resp::{Protocol, Reply};
 const CHANNEL: &[u8] = b"__redis__:invalidate";
 /// Keys that are forgotten before a command, when there are too many; as many more each time that was not enough.
 const EFFORT: usize = 100;
+/// Fewer new prefixes are put among the old ones one by one.
+const FEW_PREFIXES: usize = 16;
 /// The counts of a shared name.
 const COUNTS: usize = 16;
 /// What a node of a map takes for each key, about.
@@ -260,6 +262,22 @@ impl MemoryUsage for Tracking {
     }
 }
 
+/// Adds prefixes to those that are in order.
+fn merged(mut old: Vec<Rc<[u8]>>, new: Vec<Rc<[u8]>>) -> Vec<Rc<[u8]>> {
+    if new.len() >= FEW_PREFIXES {
+        old.extend(new);
+        old.sort_unstable();
+        old.dedup();
+        return old;
+    }
+    for prefix in new {
+        if let Err(place) = old.binary_search(&prefix) {
+            old.insert(place, prefix);
+        }
+    }
+    old
+}
+
 /// An array of these names.
 fn array_of<'a>(keys: impl ExactSizeIterator<Item = &'a [u8]>) -> Vec<u8> {
     let mut text = Reply::new(Protocol::Resp2);
@@ -311,11 +329,12 @@ impl Server {
             }
         }
         match record.tracking.take() {
-            Some(old) => tracking.prefixes.extend(old.prefixes),
-            None => self.tracking.clients += 1,
+            Some(old) => tracking.prefixes = merged(old.prefixes, tracking.prefixes),
+            None => {
+                self.tracking.clients += 1;
+                tracking.prefixes = merged(Vec::new(), tracking.prefixes);
+            }
         }
-        tracking.prefixes.sort_unstable();
-        tracking.prefixes.dedup();
         record.tracking = Some(Box::new(tracking));
     }
 
