@@ -103,7 +103,9 @@ impl Engine {
         if self.server.replication.failover_is_under_way() && self.waits_for_failover(client, entry) {
             return Executed::Paused;
         }
-        if let Err(error) = self.check(client, entry, args, reply.protocol()) {
+        let checked = self.check(client, entry, args, reply.protocol());
+        self.tell_of_changes(client, reply);
+        if let Err(error) = checked {
             self.refuse(client, Some(entry), &error, reply);
             return Executed::Done;
         }

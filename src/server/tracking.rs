@@ -510,6 +510,22 @@ impl Engine {
         self.server.tracking.running.replace(client)
     }
 
+    /// Writes what a client whose request is running is to be told: after the reply, or of what was evicted before it.
+    #[inline]
+    pub(super) fn tell_of_changes(&mut self, client: ClientKey, reply: &mut Reply) {
+        if self.server.tracking.own.is_empty() {
+            return;
+        }
+        let record = self.server.clients.get(client);
+        let subscribed = record.is_some_and(|record| record.subscriptions.is_some());
+        self.server.tracking.own.retain(|own| {
+            if own.client == client {
+                write(&own.message, own.redirected, subscribed, reply);
+            }
+            own.client != client
+        });
+    }
+
     /// The client's request did not run after all.
     pub(super) fn pause_tracking_of(&mut self, before: Option<ClientKey>) {
         self.server.tracking.running = before;
@@ -528,14 +544,8 @@ impl Engine {
         if self.server.tracking.is_idle() && self.server.tracking.own.is_empty() {
             return;
         }
+        self.tell_of_changes(client, reply);
         let Some(record) = self.server.clients.get_mut(client) else { return };
-        let subscribed = record.subscriptions.is_some();
-        self.server.tracking.own.retain(|own| {
-            if own.client == client {
-                write(&own.message, own.redirected, subscribed, reply);
-            }
-            own.client != client
-        });
         // CLIENT CACHING is for one command, or for one transaction.
         let is_client = entry.is_some_and(|entry| entry.full_name.starts_with("client|"));
         if !is_client && record.transaction.is_none() {
