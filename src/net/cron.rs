@@ -13,6 +13,7 @@ pub fn run_cron(shared: &Shared) -> u64 {
         let mut engine = shared.engine.borrow_mut();
         let started = clock::ticks();
         engine.run_cron();
+        engine.server.limit_tracking();
         engine.server.broadcast_invalidations();
         let nanoseconds = clock::nanoseconds_between(started, clock::ticks());
         let event_loop = &mut engine.server.stats.event_loop;

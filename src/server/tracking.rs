@@ -479,7 +479,7 @@ impl Server {
 
     /// Forgets keys, and tells who may have them, if more are remembered than `tracking-table-max-keys`.
     #[inline]
-    pub(super) fn limit_tracking(&mut self) {
+    pub fn limit_tracking(&mut self) {
         let limit = usize::try_from(self.config.tracking_table_max_keys).unwrap_or(usize::MAX);
         if self.tracking.keys() > limit && limit > 0 {
             self.forget_surplus(limit);
