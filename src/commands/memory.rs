@@ -123,8 +123,8 @@ fn holders(figures: &MemoryFigures) -> [(&'static str, usize); 13] {
         ("cluster.slot_import", 0),
         ("cluster.slot_export", 0),
         ("aof.buffer", figures.aof_buffer),
-        ("lua.caches", 0),
-        ("functions.caches", 0),
+        ("lua.caches", figures.scripts),
+        ("functions.caches", figures.functions),
     ]
 }
 

@@ -18,6 +18,8 @@ pub use expiry::ExpiryBudget;
 pub use happenings::{Happened, Happening, Reports};
 pub use keys::{KeyHash, Keys, WriteExpiry};
 
+use std::rc::Rc;
+
 use access::AccessPolicy;
 use eviction::Candidates;
 
@@ -47,6 +49,9 @@ pub struct Keyspace {
     /// The database at which active expiry goes on.
     next_to_expire: usize,
     random: fastrand::Rng,
+    /// The sources of function libraries: snapshots hold them beside the databases. Who runs them has them too.
+    libraries: Vec<Rc<[u8]>>,
+    libraries_unread: bool,
 }
 
 /// What a look-up does that comes across an entry whose time is over.
@@ -99,6 +104,8 @@ impl Keyspace {
             next_to_evict: 0,
             next_to_expire: 0,
             random: fastrand::Rng::new(),
+            libraries: Vec::new(),
+            libraries_unread: false,
         }
     }
 
@@ -106,6 +113,29 @@ impl Keyspace {
     #[must_use]
     pub fn hides_expired(&self) -> bool {
         self.expired != ExpiredEntries::Find
+    }
+
+    /// Replaces the sources of function libraries by what they are now.
+    pub fn set_libraries(&mut self, sources: Vec<Rc<[u8]>>) {
+        self.libraries = sources;
+        self.libraries_unread = false;
+    }
+
+    /// Adds the source of a function library that a snapshot holds; [`Self::unread_libraries`] gives it out.
+    pub fn add_library(&mut self, source: Vec<u8>) {
+        self.libraries.push(source.into());
+        self.libraries_unread = true;
+    }
+
+    /// The sources of function libraries, in the order of their names.
+    #[must_use]
+    pub fn libraries(&self) -> &[Rc<[u8]>] {
+        &self.libraries
+    }
+
+    /// All sources, if some have come from a snapshot since the last time.
+    pub fn unread_libraries(&mut self) -> Option<Vec<Rc<[u8]>>> {
+        std::mem::take(&mut self.libraries_unread).then(|| self.libraries.clone())
     }
 
     /// The databases in order.

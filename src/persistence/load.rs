@@ -16,6 +16,7 @@ use crate::config::{Config, RdbVersionCheck};
 use crate::keyspace::access::AccessPolicy;
 use crate::keyspace::{Entry, Keyspace};
 use crate::rdb::format::VersionCheck;
+use crate::rdb::functions::library_name;
 use crate::rdb::{RdbError, RdbErrorKind, Reader};
 use crate::types::Limits;
 
@@ -81,6 +82,8 @@ pub enum LoadError {
         /// Bytes read before the second one.
         offset: u64,
     },
+    /// It has a function library that is there already.
+    DuplicateLibrary,
     /// It has data of a module.
     Module {
         /// The module type's name.
@@ -108,7 +111,11 @@ impl LoadError {
                     | RdbErrorKind::ForeignType { .. }
             ),
             Self::DuplicateKey { .. } => true,
-            Self::Open(_) | Self::Databases(_) | Self::Module { .. } | Self::ModuleValue => false,
+            Self::Open(_)
+            | Self::Databases(_)
+            | Self::DuplicateLibrary
+            | Self::Module { .. }
+            | Self::ModuleValue => false,
         }
     }
 
@@ -144,6 +151,9 @@ impl LoadError {
                     None => format!("RDB has duplicated key in DB {database}"),
                 };
                 vec![line, internal_error(*offset, "Duplicated key found in RDB file")]
+            }
+            Self::DuplicateLibrary => {
+                vec!["Failed creating the library: a library of this name already exists".to_owned()]
             }
             Self::Module { name } => vec![format!(
                 "The RDB file contains AUX module data I can't load: no matching module '{name}'"
@@ -183,7 +193,6 @@ fn rdb_lines(error: &RdbError) -> Vec<String> {
 pub struct Loader<R = File> {
     decoder: Decoder<R>,
     total_bytes: u64,
-    functions_skipped: bool,
     /// Keys left out since [`Loader::take_expired`].
     expired: Vec<(usize, Vec<u8>)>,
 }
@@ -210,12 +219,7 @@ impl<R: Read> Loader<R> {
     /// # Errors
     /// The input is none that this server reads.
     pub fn of_input(input: R, total_bytes: u64, options: LoadOptions) -> Result<Self, LoadError> {
-        Ok(Self {
-            decoder: Decoder::open(input, options)?,
-            total_bytes,
-            functions_skipped: false,
-            expired: Vec::new(),
-        })
+        Ok(Self { decoder: Decoder::open(input, options)?, total_bytes, expired: Vec::new() })
     }
 
     /// Bytes of the input that were read.
@@ -257,13 +261,24 @@ impl<R: Read> Loader<R> {
         while self.decoder.offset() < end {
             match self.decoder.next_item(now_ms)? {
                 Item::Entry(database, entry) => self.put(keyspace, database, entry)?,
-                Item::Function(_) => self.skip_function(),
+                Item::Function(source) => self.put_library(keyspace, source)?,
                 Item::Expired(database, key) => self.expired.push((database, key)),
                 Item::Nothing => {}
                 Item::End => return Ok(true),
             }
         }
         Ok(false)
+    }
+
+    fn put_library(&self, keyspace: &mut Keyspace, source: Vec<u8>) -> Result<(), LoadError> {
+        let name = library_name(&source);
+        if !self.decoder.options().replace
+            && keyspace.libraries().iter().any(|known| library_name(known) == name)
+        {
+            return Err(LoadError::DuplicateLibrary);
+        }
+        keyspace.add_library(source);
+        Ok(())
     }
 
     fn put(&self, keyspace: &mut Keyspace, database: usize, entry: Entry) -> Result<(), LoadError> {
@@ -283,14 +298,6 @@ impl<R: Read> Loader<R> {
             }
         }
         Ok(())
-    }
-
-    fn skip_function(&mut self) {
-        if !std::mem::replace(&mut self.functions_skipped, true) {
-            tracing::warn!(
-                "The RDB file contains function libraries, which this server does not run: they are left out"
-            );
-        }
     }
 }
 

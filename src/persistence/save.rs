@@ -157,6 +157,9 @@ pub fn write_snapshot<W: Write>(
         writer.write_aux_integer(b"repl-offset", history.offset)?;
     }
     writer.write_aux_integer(b"aof-base", i64::from(options.aof_base))?;
+    for source in keyspace.libraries() {
+        writer.write_function(source)?;
+    }
     let mut keys = 0;
     for (number, database) in keyspace.databases().iter().enumerate() {
         if !database.is_empty() && !options.without_data {

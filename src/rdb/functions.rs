@@ -54,3 +54,10 @@ pub fn read(payload: &[u8]) -> Result<Vec<Vec<u8>>, FunctionsError> {
     }
     Ok(sources)
 }
+
+/// The name that a library's first line gives it.
+#[must_use]
+pub fn library_name(source: &[u8]) -> Option<&[u8]> {
+    let line = source.split(|byte| *byte == b'\n').next()?;
+    line.split(u8::is_ascii_whitespace).find_map(|word| word.strip_prefix(b"name="))
+}

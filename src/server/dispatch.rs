@@ -165,6 +165,9 @@ impl Engine {
             let slot = self.server.check_slot(client, entry, args)?;
             self.server.begin_slot(slot);
         }
+        if command.group == Group::Scripting {
+            self.server.read_libraries(&mut self.keyspace);
+        }
         let flags = self.script_flags(command, args) | self.queued_flags(client, command);
         if self.server.replication.is_replica() && !obeyed {
             self.check_redirection(client, flags)?;

@@ -28,6 +28,10 @@ pub struct MemoryFigures {
     pub stream: usize,
     /// Tables of the databases, entries not included.
     pub tables: usize,
+    /// Bytes of cached scripts and of their interpreter.
+    pub scripts: usize,
+    /// Bytes of function libraries and of their interpreter.
+    pub functions: usize,
     /// Not yet written to the append-only file.
     pub aof_buffer: usize,
     /// All that is not data.
@@ -67,6 +71,8 @@ impl MemoryFigures {
         let lists = server.clients.registry_usage() + server.connection_lists_bytes;
         // What was allocated at the start and belongs to one of the others is counted there.
         let own = startup.saturating_sub(server.identity.startup_rows);
+        let scripts = server.scripting.scripts_usage();
+        let functions = server.scripting.functions.vm_usage() + server.scripting.functions.libraries_usage();
         let overhead = own
             + clients
             + replicas
@@ -76,6 +82,8 @@ impl MemoryFigures {
             + lists
             + server.observation_usage()
             + server.pubsub_usage()
+            + scripts
+            + functions
             + server.aof.memory_usage();
         Self {
             used,
@@ -86,6 +94,8 @@ impl MemoryFigures {
             backlog: server.replication.backlog_usage(),
             stream: server.replication.stream().map_or(0, MemoryUsage::memory_usage),
             tables,
+            scripts,
+            functions,
             aof_buffer: server.aof.buffer_usage(),
             overhead,
             dataset: used.saturating_sub(overhead),

@@ -139,6 +139,8 @@ pub struct DebugSwitches {
     pub pause_cron: bool,
     /// The process stops itself when it has forked a child for replicas.
     pub pause_after_fork: bool,
+    /// Scripts may call every command.
+    pub allow_denied_in_scripts: bool,
     /// Reply buffers that are not used keep their room.
     pub keep_reply_buffers: bool,
     /// After how many milliseconds the most that a reply buffer has held is forgotten; negative for never, `None` for the

@@ -288,6 +288,7 @@ fn load(cx: &mut Context<'_>, flush: bool, merge: bool) -> Outcome {
             if flush {
                 tracing::info!("RDB signature and version check passed. Flushing old data");
                 flush_all(cx.keys.keyspace, cx.server, false);
+                forget_libraries(cx);
             }
             cx.server.persistence.load_at_once(cx.keys.keyspace, loader, now_ms).map(drop)
         }
@@ -299,11 +300,18 @@ fn load(cx: &mut Context<'_>, flush: bool, merge: bool) -> Outcome {
     })
 }
 
+/// Function libraries are data here, which FLUSHALL leaves alone.
+fn forget_libraries(cx: &mut Context<'_>) {
+    cx.keys.keyspace.set_libraries(Vec::new());
+    cx.server.scripting.functions.flush();
+}
+
 /// Loads the append-only file anew.
 fn load_aof(cx: &mut Context<'_>) -> Outcome {
     cx.server.settle_aof();
     cx.server.flush_aof(true);
     flush_all(cx.keys.keyspace, cx.server, false);
+    forget_libraries(cx);
     let loaded = Replay::load_at_once(cx.keys.keyspace, cx.server);
     cx.server.clean_aof_history();
     loaded.map_err(|lines| {
@@ -390,6 +398,7 @@ fn is_on(arg: &[u8]) -> bool {
 fn set_switch(cx: &mut Context<'_>, name: &[u8], on: bool) -> bool {
     match name {
         b"set-active-expire" => cx.server.active_expiry = on,
+        b"set-disable-deny-scripts" => cx.server.debug.allow_denied_in_scripts = on,
         b"set-skip-checksum-validation" => cx.server.debug.skip_checksums = on,
         b"pause-cron" => cx.server.debug.pause_cron = on,
         b"pause-after-fork" => cx.server.debug.pause_after_fork = on,
@@ -399,7 +408,7 @@ fn set_switch(cx: &mut Context<'_>, name: &[u8], on: bool) -> bool {
             }
         }
         // Valkey's own buffers and lists have no counterpart here; its tests turn these switches all the same.
-        b"client-enforce-reply-list" | b"hashtable-can-abort-shrink" | b"set-disable-deny-scripts" => {}
+        b"client-enforce-reply-list" | b"hashtable-can-abort-shrink" => {}
         _ => return false,
     }
     true

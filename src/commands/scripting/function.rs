@@ -38,7 +38,19 @@ fn plain(text: impl AsRef<[u8]>) -> CommandError {
     CommandError::Script([b"ERR ", text.as_ref()].concat().into())
 }
 
+/// Loads what has come with the data since the last time.
+fn read_libraries(cx: &mut Context<'_>) {
+    cx.server.read_libraries(cx.keys.keyspace);
+}
+
+/// Has snapshots hold the libraries as they are now; that is a change of the data.
+fn write_libraries(cx: &mut Context<'_>) {
+    cx.keys.keyspace.set_libraries(cx.server.scripting.functions.sources());
+    cx.count_changes(1);
+}
+
 fn fcall(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
+    read_libraries(cx);
     cx.show_monitors(args);
     let function =
         cx.server.scripting.functions.find(args.at(1)).ok_or_else(|| plain("Function not found"))?;
@@ -80,10 +92,11 @@ const DELETE: Command = Command {
 };
 
 fn delete(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
+    read_libraries(cx);
     if !cx.server.scripting.functions.delete(args.at(2)) {
         return Err(plain("Library not found"));
     }
-    cx.count_changes(1);
+    write_libraries(cx);
     cx.reply.ok();
     Ok(())
 }
@@ -98,6 +111,7 @@ const DUMP: Command = Command {
 };
 
 fn dump(cx: &mut Context<'_>, _: Args<'_>) -> Outcome {
+    read_libraries(cx);
     let libraries = cx.server.scripting.functions.libraries();
     let payload = functions::dump(libraries.map(|(_, library)| &*library.code));
     cx.reply.bulk(&payload);
@@ -130,7 +144,7 @@ fn flush(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
         return Err(plain("FUNCTION FLUSH only supports SYNC|ASYNC option"));
     }
     cx.server.scripting.functions.flush();
-    cx.count_changes(1);
+    write_libraries(cx);
     cx.reply.ok();
     Ok(())
 }
@@ -176,6 +190,7 @@ const LIST: Command = Command {
 };
 
 fn list(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
+    read_libraries(cx);
     let (mut with_code, mut pattern) = (false, None);
     let mut words = args.from(2).iter();
     while let Some(word) = words.next() {
@@ -234,6 +249,7 @@ const LOAD: Command = Command {
 };
 
 fn load(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
+    read_libraries(cx);
     let last = args.len() - 1;
     for option in args.until(last).from(2).iter() {
         if !is_word(option, "replace") {
@@ -242,7 +258,7 @@ fn load(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     }
     let timeout_ms = (!cx.is_obeyed()).then_some(LOAD_MS);
     let name = cx.server.scripting.functions.load(args.at(last), last > 2, timeout_ms)?;
-    cx.count_changes(1);
+    write_libraries(cx);
     cx.reply.bulk(&name);
     Ok(())
 }
@@ -267,6 +283,7 @@ const RESTORE: Command = Command {
 };
 
 fn restore(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
+    read_libraries(cx);
     if args.len() > 4 {
         return Err(syntax_error(args));
     }
@@ -289,7 +306,7 @@ fn restore(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
         })
     })?;
     cx.server.scripting.functions.restore(&sources, policy)?;
-    cx.count_changes(1);
+    write_libraries(cx);
     cx.reply.ok();
     Ok(())
 }
@@ -305,6 +322,7 @@ const STATS: Command = Command {
 };
 
 fn stats(cx: &mut Context<'_>, _: Args<'_>) -> Outcome {
+    read_libraries(cx);
     let title = cx.server.title();
     let scripting = &cx.server.scripting;
     let running = scripting.running();

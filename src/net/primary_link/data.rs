@@ -56,7 +56,11 @@ impl Link {
     }
 
     /// Puts a batch where it belongs.
-    pub(super) fn put(&self, batch: Batch, transfer: &Transfer) -> Result<Result<(), LoadError>, Failure> {
+    pub(super) fn put(
+        &self,
+        mut batch: Batch,
+        transfer: &Transfer,
+    ) -> Result<Result<(), LoadError>, Failure> {
         let mut engine = self.engine()?;
         let engine = &mut *engine;
         engine.server.primary_link.last_io_ms = clock::unix_ms();
@@ -64,8 +68,12 @@ impl Link {
         engine.server.persistence.note_received(&batch);
         transfer.set_key_delay(engine.server.config.key_load_delay);
         let names_keys = !engine.server.config.hide_user_data_from_log;
+        let libraries = std::mem::take(&mut batch.functions);
         let databases = match self.loading.get() {
-            Some(Target::Aside) => engine.server.primary_link.aside.as_mut_slice(),
+            Some(Target::Aside) => {
+                engine.server.primary_link.aside_libraries.extend(libraries);
+                return Ok(batch.put_into(&mut engine.server.primary_link.aside, names_keys));
+            }
             Some(Target::InPlace) => {
                 engine.server.leave_history();
                 engine.empty_data();
@@ -74,7 +82,11 @@ impl Link {
             }
             _ => engine.keyspace.databases_mut(),
         };
-        Ok(batch.put_into(databases, names_keys))
+        let put = batch.put_into(databases, names_keys);
+        for source in libraries {
+            engine.keyspace.add_library(source);
+        }
+        Ok(put)
     }
 
     /// The snapshot is whole.

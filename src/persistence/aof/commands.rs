@@ -40,6 +40,10 @@ pub fn write_commands<W: Write>(
     if let Some(seconds) = options.timestamp {
         out.gathered.extend_from_slice(&annotation(seconds));
     }
+    for source in keyspace.libraries() {
+        out.request(&[b"FUNCTION", b"LOAD", source]);
+        out.flush_when_full();
+    }
     let mut keys = 0;
     for (number, database) in keyspace.databases().iter().enumerate() {
         if database.is_empty() {

@@ -37,7 +37,7 @@ pub(super) fn stats(fields: &mut Fields, keyspace: &Keyspace, server: &mut Serve
     fields.zeros(&["expire_cycle_cpu_milliseconds"]);
     fields.field("evicted_keys", counters.evicted);
     fields.field("evicted_clients", stats.evicted_clients);
-    fields.zeros(&["evicted_scripts"]);
+    fields.field("evicted_scripts", server.scripting.evicted);
     let (total_ms, current_ms) = server.eviction.exceeded_ms();
     fields.field("total_eviction_exceeded_time", total_ms);
     fields.field("current_eviction_exceeded_time", current_ms);
@@ -111,8 +111,16 @@ pub(super) fn debug(fields: &mut Fields, _: &Keyspace, server: &mut Server) {
     fields.zeros(&["io_threaded_reads_pending", "io_threaded_writes_pending"]);
 }
 
-pub(super) fn scripting_engines(fields: &mut Fields, _: &Keyspace, _: &mut Server) {
-    fields.zeros(&["engines_count", "engines_total_used_memory", "engines_total_memory_overhead"]);
+pub(super) fn scripting_engines(fields: &mut Fields, _: &Keyspace, server: &mut Server) {
+    let scripting = &server.scripting;
+    let used = scripting.eval_usage() + scripting.functions.vm_usage();
+    fields.field("engines_count", 1);
+    fields.field("engines_total_used_memory", used);
+    fields.zeros(&["engines_total_memory_overhead"]);
+    fields.field(
+        "engine_0",
+        format_args!("name=LUA,module=lua,abi_version=4,used_memory={used},memory_overhead=0"),
+    );
 }
 
 /// Commands and subcommands, by full name.

@@ -135,27 +135,30 @@ pub(super) fn memory(fields: &mut Fields, keyspace: &Keyspace, server: &mut Serv
         ("allocator_muzzy", &figures.allocator.muzzy),
     ]);
     fields.bytes("total_system_memory", process::total_memory_bytes());
-    scripts(fields);
+    scripts(fields, server);
     fields.bytes("maxmemory", server.config.maxmemory);
     fields.field("maxmemory_policy", server.config.maxmemory_policy.word());
     fragmentation(fields, &figures);
     buffers(fields, &figures, server);
 }
 
-/// There is no script engine.
-fn scripts(fields: &mut Fields) {
-    fields.zeros(&["used_memory_lua", "used_memory_vm_eval"]);
-    fields.field("used_memory_lua_human", Human(0));
-    fields.zeros(&[
-        "used_memory_scripts_eval",
-        "number_of_cached_scripts",
-        "number_of_functions",
-        "number_of_libraries",
-        "used_memory_vm_functions",
-    ]);
-    fields.bytes("used_memory_vm_total", 0);
-    fields.zeros(&["used_memory_functions"]);
-    fields.bytes("used_memory_scripts", 0);
+/// The interpreters and what they run.
+fn scripts(fields: &mut Fields, server: &Server) {
+    let scripting = &server.scripting;
+    let functions = &scripting.functions;
+    let (eval, cached) = (scripting.eval_usage() as u64, scripting.cache_usage() as u64);
+    let (vm, libraries) = (functions.vm_usage() as u64, functions.libraries_usage() as u64);
+    fields.field("used_memory_lua", eval);
+    fields.field("used_memory_vm_eval", eval);
+    fields.field("used_memory_lua_human", Human(eval));
+    fields.field("used_memory_scripts_eval", cached);
+    fields.field("number_of_cached_scripts", scripting.cached());
+    fields.field("number_of_functions", functions.count());
+    fields.field("number_of_libraries", functions.libraries().len());
+    fields.field("used_memory_vm_functions", vm);
+    fields.bytes("used_memory_vm_total", eval + vm);
+    fields.field("used_memory_functions", libraries);
+    fields.bytes("used_memory_scripts", cached + libraries);
 }
 
 fn fragmentation(fields: &mut Fields, figures: &MemoryFigures) {

@@ -16,6 +16,12 @@ impl Engine {
             let db = &mut self.keyspace.databases_mut()[database];
             self.server.background.free_table(db.take(), lazily);
         }
+        self.forget_libraries();
+    }
+
+    fn forget_libraries(&mut self) {
+        self.keyspace.set_libraries(Vec::new());
+        self.server.scripting.functions.flush();
     }
 
     /// Turns the append-only file on again that a synchronization had turned off. What fails is tried again by the cron.
@@ -42,11 +48,16 @@ impl Engine {
                 self.server.background.free_table(old.take(), true);
             }
         }
+        self.forget_libraries();
+        for source in std::mem::take(&mut self.server.primary_link.aside_libraries) {
+            self.keyspace.add_library(source);
+        }
         self.serve_blocked();
     }
 
     /// Frees data that was loaded beside and will not be used.
     pub fn discard_data_aside(&mut self) {
+        self.server.primary_link.aside_libraries = Vec::new();
         for mut database in std::mem::take(&mut self.server.primary_link.aside) {
             self.server.background.free_table(database.take(), true);
         }

@@ -102,6 +102,8 @@ pub struct PrimaryLink {
     pub transfer_bytes: usize,
     /// The databases of a snapshot that is loaded beside the old data.
     pub aside: Vec<Database>,
+    /// The sources of function libraries that were loaded with it.
+    pub aside_libraries: Vec<Vec<u8>>,
     /// The history that the primary has announced for its snapshot.
     pub announced: Option<ReplicationId>,
     /// What starting the helper thread took of memory.

@@ -3,18 +3,20 @@
 //! A library's functions are found by name in any case of letters; no two libraries have one of the same name.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use hashbrown::HashMap;
 
 use super::flags::ScriptFlags;
 use crate::algorithms::hash::FastHasher;
 use crate::config::VALKEY_VERSION;
+use crate::keyspace::Keyspace;
 use crate::memory::{MemoryUsage, usable_size};
 use crate::resp::CommandError;
 use crate::scripting::host::{CommandRequest, Host, Tick};
 use crate::scripting::library::{self, FunctionTables, Registration, Versions};
 use crate::scripting::lua::vm::Vm;
-use crate::server::REDIS_VERSION;
+use crate::server::{REDIS_VERSION, Server};
 use crate::sys::clock;
 
 /// How long the code of a library may run while it is loaded, in milliseconds (Valkey: `LOAD_TIMEOUT_MS`).
@@ -36,7 +38,7 @@ pub struct FunctionInfo {
 #[derive(Debug)]
 pub struct Library {
     /// Its source, the first line included.
-    pub code: Box<[u8]>,
+    pub code: Rc<[u8]>,
     /// Its functions, in the order of their registration.
     pub functions: Vec<FunctionInfo>,
 }
@@ -146,6 +148,12 @@ impl Functions {
     /// The libraries, by name.
     pub fn libraries(&self) -> impl ExactSizeIterator<Item = (&[u8], &Library)> {
         self.libraries.iter().map(|(name, library)| (name.as_slice(), library))
+    }
+
+    /// The sources of all libraries.
+    #[must_use]
+    pub fn sources(&self) -> Vec<Rc<[u8]>> {
+        self.libraries.values().map(|library| Rc::clone(&library.code)).collect()
     }
 
     /// How many functions there are.
@@ -301,6 +309,19 @@ impl Functions {
         Ok(())
     }
 
+    /// Loads the libraries of a snapshot, beside those that are there; later ones replace earlier ones.
+    fn read(&mut self, sources: &[Rc<[u8]>]) {
+        for source in sources {
+            if let Err(error) = self.load(source, true, None) {
+                let text = error.text();
+                tracing::warn!(
+                    "Failed loading a function library of the data: {}",
+                    String::from_utf8_lossy(&text)
+                );
+            }
+        }
+    }
+
     /// Bytes of the interpreter.
     #[must_use]
     pub fn vm_usage(&self) -> usize {
@@ -328,6 +349,18 @@ impl Functions {
             + self.libraries.len() * size_of::<(Vec<u8>, Library)>()
             + names.sum::<usize>()
             + self.names.allocation_size()
+    }
+}
+
+impl Server {
+    /// Loads the function libraries that have come with the data.
+    #[inline]
+    pub fn read_libraries(&mut self, keyspace: &mut Keyspace) {
+        if let Some(sources) = keyspace.unread_libraries() {
+            self.scripting.functions.flush();
+            self.scripting.functions.read(&sources);
+            keyspace.set_libraries(self.scripting.functions.sources());
+        }
     }
 }
 

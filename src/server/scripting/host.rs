@@ -47,7 +47,7 @@ impl ScriptHost<'_> {
     fn check(&mut self, entry: &TableEntry) -> Result<(), CommandError> {
         let command = entry.command;
         let text = |text: &str| CommandError::Script(text.as_bytes().into());
-        if command.has(flag::NOSCRIPT) {
+        if command.has(flag::NOSCRIPT) && !self.server.debug.allow_denied_in_scripts {
             return Err(text("ERR This Valkey command is not allowed from script"));
         }
         let (server, running) = (&*self.server, &mut *self.running);
@@ -60,6 +60,14 @@ impl ScriptHost<'_> {
         {
             return Err(CommandError::OutOfMemory);
         }
+        if server.cluster.is_some() && !obeyed {
+            let args = Args::new(&self.request.buffer, &self.request.ranges);
+            let client = running.client;
+            if self.server.check_slot(client, entry, args).is_err() {
+                return Err(text("ERR Attempted to access a non local key in a cluster node"));
+            }
+        }
+        let (server, running) = (&*self.server, &mut *self.running);
         if running.read_only && (command.has(flag::WRITE) || command.has(flag::MAY_REPLICATE)) {
             return Err(text("ERR Write commands are not allowed from read-only scripts."));
         }
