@@ -28,7 +28,7 @@ const TIME: Command = Command {
 };
 
 fn time(cx: &mut Context<'_>, _: Args<'_>) -> Outcome {
-    let now_us = clock::unix_us();
+    let now_us = cx.server.scripting.time_us().unwrap_or_else(clock::unix_us);
     cx.reply.array(2);
     cx.reply.bulk_int(now_us / 1_000_000);
     cx.reply.bulk_int(now_us % 1_000_000);

@@ -597,7 +597,6 @@ impl CommandError {
             Self::NotInTransaction(name) => {
                 around("ERR Command '", name.as_bytes(), "' not allowed inside a transaction")
             }
-            Self::Script(text) => text.to_vec(),
             Self::Redirect(address) => around("REDIRECT ", address.as_bytes(), ""),
             Self::NotWhileSubscribed(name) => around(
                 "ERR Can't execute '",
@@ -690,6 +689,7 @@ impl CommandError {
     /// The texts about keys, members and numbers.
     fn compose_value(&self) -> Vec<u8> {
         match self {
+            Self::Script(text) => text.to_vec(),
             Self::OutOfLimits(least, most) => {
                 format!("ERR value is out of range, value must between {least} and {most}").into_bytes()
             }

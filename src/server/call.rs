@@ -88,7 +88,7 @@ impl Call<'_> {
         let Context { server, reply, .. } = context;
         server.ticks = clock::ticks();
         let nanoseconds = clock::nanoseconds_between(started, server.ticks);
-        let failed = outcome.is_err();
+        let failed = outcome.is_err() || std::mem::take(&mut server.scripting.failed);
         if let Err(error) = outcome {
             server.stats.count_error(&error.code());
             error.write(reply);

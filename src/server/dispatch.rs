@@ -7,7 +7,7 @@ use super::Engine;
 use super::blocking::{BlockRequest, Blocked, WaitEnd};
 use super::call::Call;
 use super::client::{Client, ClientClass, ClientKey};
-use super::command::{Args, Command, Group, TableEntry, flag};
+use super::command::{Args, Command, Group, Request, TableEntry, flag};
 use super::cron::STRANGERS_OUTPUT_MAX;
 use crate::algorithms::slot::slot_of;
 use crate::keyspace::{KeyHash, Keys};
@@ -109,7 +109,7 @@ impl Engine {
             self.refuse(client, Some(entry), &error, reply);
             return Executed::Done;
         }
-        if self.must_wait(client, entry) {
+        if self.must_wait(client, entry, args) {
             return Executed::Paused;
         }
         if self.queue(client, entry, args, reply) {
@@ -204,7 +204,7 @@ impl Engine {
         {
             return Err(CommandError::NotWhileSubscribed(entry.full_name.as_str().into()));
         }
-        self.check_data(client, command)?;
+        self.check_data(client, command, args)?;
         match self.server.scripting.busy_error(self.server.title()) {
             Some(error) if !command.has(flag::ALLOW_BUSY) => Err(error),
             _ => Ok(()),
@@ -222,18 +222,18 @@ impl Engine {
     }
 
     /// What forbids a command because the data is not what it should be: stale, or not there yet.
-    fn check_data(&self, client: ClientKey, command: &Command) -> Result<(), CommandError> {
+    fn check_data(&self, client: ClientKey, command: &Command, args: Args<'_>) -> Result<(), CommandError> {
         let server = &self.server;
         if server.replication.is_replica()
             && !server.primary_link.is_up()
             && !server.config.replica_serve_stale_data
-            && !self.all_have(client, command, flag::STALE)
+            && !self.all_have(client, command, args, flag::STALE)
         {
             return Err(CommandError::MasterDown);
         }
         let refused = match server.persistence.loading_mode() {
             None => false,
-            Some(LoadingMode::Exclusive) => !self.all_have(client, command, flag::LOADING),
+            Some(LoadingMode::Exclusive) => !self.all_have(client, command, args, flag::LOADING),
             Some(LoadingMode::Aside) => {
                 (command.flags | self.queued_flags(client, command)) & flag::NO_ASYNC_LOADING != 0
             }
@@ -242,13 +242,15 @@ impl Engine {
     }
 
     /// Whether a command, and each that EXEC would run, has a flag.
-    fn all_have(&self, client: ClientKey, command: &Command, flag: u64) -> bool {
+    fn all_have(&self, client: ClientKey, command: &Command, args: Args<'_>, flag: u64) -> bool {
         let transaction = (command.name == "exec")
             .then(|| self.server.clients.get(client)?.transaction.as_deref())
             .flatten();
-        command.has(flag)
-            && transaction
-                .is_none_or(|transaction| transaction.queue.iter().all(|(entry, _)| entry.command.has(flag)))
+        let has = |command: &Command, args| self.script_flags(command, args) & flag != 0;
+        has(command, args)
+            && transaction.is_none_or(|transaction| {
+                transaction.queue.iter().all(|(entry, request)| has(entry.command, request.args()))
+            })
     }
 
     /// Sends a client that follows redirections to the primary, unless it only reads and says that it may (READONLY).
@@ -289,12 +291,12 @@ impl Engine {
     }
 
     /// Whether CLIENT PAUSE holds this command back.
-    fn must_wait(&mut self, client: ClientKey, entry: &TableEntry) -> bool {
+    fn must_wait(&mut self, client: ClientKey, entry: &TableEntry, args: Args<'_>) -> bool {
         if !self.server.pauses.any() {
             return false;
         }
         let Some(pause) = self.server.pauses.in_force(self.server.now_ms) else { return false };
-        let flags = entry.command.flags | self.queued_flags(client, entry.command);
+        let flags = self.script_flags(entry.command, args) | self.queued_flags(client, entry.command);
         let affected = !pause.writes_only || flags & (flag::WRITE | flag::MAY_REPLICATE) != 0;
         let record = self.server.clients.get(client);
         // Replicas go on saying how far they are.
@@ -347,7 +349,10 @@ impl Engine {
         }
         let transaction = self.server.clients.get(client).and_then(|record| record.transaction.as_deref());
         transaction.map_or(0, |transaction| {
-            transaction.queue.iter().fold(0, |flags, (entry, _)| flags | entry.command.flags)
+            let flags_of = |(entry, request): &(&'static TableEntry, Request)| {
+                self.script_flags(entry.command, request.args())
+            };
+            transaction.queue.iter().map(flags_of).fold(0, |flags, more| flags | more)
         })
     }
 

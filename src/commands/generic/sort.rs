@@ -178,7 +178,8 @@ fn sort_key(cx: &mut Context<'_>, args: Args<'_>, may_store: bool) -> Outcome {
     // BY a pattern without a star asks for no order. A set has none of its own, and what is stored must not depend
     // on chance.
     let mut unsorted = plan.by.is_some_and(|pattern| !pattern.contains(&b'*'));
-    if unsorted && is_set && plan.store.is_some() {
+    // What is stored, and what a script sees, must not depend on how the set lies in memory.
+    if unsorted && is_set && (plan.store.is_some() || cx.server.scripting.is_calling()) {
         unsorted = false;
         plan.alphabetic = true;
         plan.by = None;

@@ -30,7 +30,7 @@ const DEBUG: Command = Command {
     summary: "Sets whether scripts are debugged.",
     arguments: &[
         Arg::one_of("mode", &[Arg::flag("yes", "YES"), Arg::flag("sync", "SYNC"), Arg::flag("no", "NO")]),
-        Arg::string("engine").optional(),
+        Arg::string("engine").since("9.1.0").optional(),
     ],
     handler: debug,
     ..SUBCOMMAND
@@ -87,11 +87,9 @@ const FLUSH: Command = Command {
     flags: flag::NOSCRIPT | flag::STALE,
     complexity: "O(N), N being the cached scripts",
     summary: "Forgets all cached scripts.",
-    arguments: &[Arg::one_of(
-        "flush-type",
-        &[Arg::flag("async", "ASYNC").since("6.2.0"), Arg::flag("sync", "SYNC").since("6.2.0")],
-    )
-    .optional()],
+    arguments: &[Arg::one_of("flush-type", &[Arg::flag("async", "ASYNC"), Arg::flag("sync", "SYNC")])
+        .since("6.2.0")
+        .optional()],
     history: &[("6.2.0", "Takes `ASYNC` and `SYNC`.")],
     tips: ALL_NODES,
     handler: flush,

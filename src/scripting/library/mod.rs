@@ -117,7 +117,7 @@ pub fn set_script_arguments(vm: &mut Vm, keys: Value, arguments: Value) {
 }
 
 fn code_of(text: &[u8]) -> String {
-    let end = text.iter().position(|byte| *byte == b' ').unwrap_or(text.len());
+    let end = text.iter().position(u8::is_ascii_whitespace).unwrap_or(text.len());
     String::from_utf8_lossy(&text[..end]).into_owned()
 }
 

@@ -20,8 +20,9 @@ use crate::memory::{MemoryUsage, usable_size};
 /// Strings up to this many bytes are kept once.
 const INTERNED_MAX: usize = 40;
 
-/// What is allocated before the first collection.
-const FIRST_COLLECTION: usize = 1 << 20;
+/// What is allocated between two collections at least, and at most.
+const COLLECTION_MIN: usize = 32 << 10;
+const COLLECTION_MAX: usize = 64 << 20;
 
 /// What a script's objects may weigh together, in bytes.
 pub const HEAP_MAX: usize = 1 << 30;
@@ -117,7 +118,7 @@ impl Heap {
     /// An empty heap.
     #[must_use]
     pub fn new() -> Self {
-        Self { collect_at: FIRST_COLLECTION, ..Self::default() }
+        Self { collect_at: COLLECTION_MIN, ..Self::default() }
     }
 
     /// A string of these bytes.
@@ -307,7 +308,7 @@ impl Heap {
         marker.run();
         self.sweep();
         let live = self.bytes;
-        self.collect_at = (live + live.min(64 << 20)).max(FIRST_COLLECTION);
+        self.collect_at = live + (live / 2).clamp(COLLECTION_MIN, COLLECTION_MAX);
     }
 
     fn sweep(&mut self) {

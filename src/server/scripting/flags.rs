@@ -1,5 +1,6 @@
 //! What a script says of itself: `#!lua flags=no-writes,allow-oom`.
 
+use crate::config::split_arguments;
 use crate::resp::CommandError;
 use crate::scripting::FLAG_NAMES;
 use crate::server::command::flag;
@@ -90,8 +91,11 @@ pub(super) fn parse_shebang(body: &[u8]) -> Result<(ScriptFlags, usize), Command
     let Some(end) = body.iter().position(|byte| *byte == b'\n') else {
         return Err(error(b"Invalid script shebang"));
     };
-    let mut words = body[..end].split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
-    let engine = words.next().and_then(|word| word.get(2..)).unwrap_or_default();
+    let words = split_arguments(&body[..end]).unwrap_or_default();
+    let mut words = words.iter().map(Vec::as_slice);
+    let Some(engine) = words.next().and_then(|word| word.get(2..)) else {
+        return Err(error(b"Invalid engine in script shebang"));
+    };
     let mut flags = ScriptFlags::default();
     for word in words {
         let Some(list) = word.strip_prefix(b"flags=") else {

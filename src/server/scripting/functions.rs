@@ -10,6 +10,7 @@ use hashbrown::HashMap;
 use super::flags::ScriptFlags;
 use crate::algorithms::hash::FastHasher;
 use crate::config::VALKEY_VERSION;
+use crate::config::split_arguments;
 use crate::keyspace::Keyspace;
 use crate::memory::{MemoryUsage, usable_size};
 use crate::resp::CommandError;
@@ -74,13 +75,15 @@ fn is_name(name: &[u8]) -> bool {
 }
 
 /// The library's name, and where its code begins: at the end of the first line.
-fn parse_header(source: &[u8]) -> Result<(&[u8], usize), CommandError> {
+fn parse_header(source: &[u8]) -> Result<(Vec<u8>, usize), CommandError> {
     if !source.starts_with(b"#!") {
         return Err(error("Missing library metadata"));
     }
     let end =
         source.iter().position(|byte| *byte == b'\n').ok_or_else(|| error("Invalid library metadata"))?;
-    let mut words = source[..end].split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
+    let words = split_arguments(&source[..end]).filter(|words| !words.is_empty());
+    let words = words.ok_or_else(|| error("Invalid library metadata"))?;
+    let mut words = words.iter().map(Vec::as_slice);
     let engine = words.next().and_then(|word| word.get(2..)).unwrap_or_default();
     let mut name = None;
     for word in words {
@@ -102,7 +105,7 @@ fn parse_header(source: &[u8]) -> Result<(&[u8], usize), CommandError> {
     if !engine.eq_ignore_ascii_case(b"lua") {
         return Err(error([b"Engine '", engine, b"' not found"].concat()));
     }
-    Ok((name, end))
+    Ok((name.to_vec(), end))
 }
 
 /// A host for code that only registers functions.
@@ -230,6 +233,7 @@ impl Functions {
         timeout_ms: Option<u64>,
     ) -> Result<Vec<u8>, CommandError> {
         let (name, starts) = parse_header(source)?;
+        let name = name.as_slice();
         if self.libraries.contains_key(name) && !replaces {
             return Err(error([b"Library '", name, b"' already exists"].concat()));
         }

@@ -69,6 +69,8 @@ struct Running {
     pausable: bool,
     /// The clock of the batch it began in, Unix ms: the only time its commands know.
     now_ms: i64,
+    /// The same in µs.
+    now_us: i64,
     started: u64,
     /// Where the slice that runs ends, in ticks of the monotonic clock in microseconds.
     slice_ends_us: u64,
@@ -93,6 +95,10 @@ pub struct Scripting {
     orphaned: bool,
     /// A script's command runs.
     pub(super) calls: bool,
+    /// When the running script began, Unix µs.
+    time_us: i64,
+    /// The script that has just run has failed.
+    pub(super) failed: bool,
     request: CommandRequest,
     reply: Reply,
 }
@@ -124,6 +130,18 @@ impl Scripting {
     #[must_use]
     pub(super) fn is_running(&self, client: ClientKey, entry: &TableEntry) -> bool {
         self.aside.as_ref().is_some_and(|running| running.client == client && running.entry.id == entry.id)
+    }
+
+    /// Whether the running command was called by a script.
+    #[must_use]
+    pub fn is_calling(&self) -> bool {
+        self.calls
+    }
+
+    /// The time that a script's commands are told, Unix µs; `None` outside of one.
+    #[must_use]
+    pub fn time_us(&self) -> Option<i64> {
+        self.calls.then_some(self.time_us)
     }
 
     /// The error for who may not run a command now.

@@ -89,6 +89,7 @@ impl Context<'_> {
             timed_out: false,
             pausable: !obeyed,
             now_ms: self.keys.now_ms,
+            now_us: clock::unix_us(),
             started: clock::ticks(),
             slice_ends_us: u64::MAX,
             started_us,
@@ -107,7 +108,7 @@ impl Context<'_> {
         };
         let outcome =
             with_host(self.keys.keyspace, self.server, &mut running, |host| vm.start(function, passed, host));
-        self.server.end_slice(vm, running, outcome, self.reply);
+        self.server.scripting.failed = self.server.end_slice(vm, running, outcome, self.reply);
         Ok(())
     }
 }
@@ -131,6 +132,7 @@ fn with_host(
 ) -> Outcome {
     let request = std::mem::take(&mut server.scripting.request);
     let reply = std::mem::take(&mut server.scripting.reply);
+    server.scripting.time_us = running.now_us;
     let mut host = ScriptHost { keyspace, server, running, request, reply };
     let outcome = run(&mut host);
     let ScriptHost { server, mut request, mut reply, .. } = host;
