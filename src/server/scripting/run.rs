@@ -220,7 +220,7 @@ impl Server {
         for code in &errors {
             self.stats.count_error(code);
         }
-        !errors.is_empty()
+        outcome != Outcome::Finished || !errors.is_empty()
     }
 }
 
