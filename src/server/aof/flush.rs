@@ -289,7 +289,6 @@ impl Server {
                 Outcome::Switched(result) => self.switched(result),
                 Outcome::Installed(result) => self.base_installed(result),
                 Outcome::Cleaned(result) => {
-                    self.aof.cleaning = false;
                     if let Err(line) = result {
                         tracing::warn!("{line}");
                     }

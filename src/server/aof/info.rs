@@ -13,7 +13,7 @@ impl Aof {
         let trouble = self.trouble.write.is_some() || self.trouble.sync.is_some();
         vec![
             ("aof_enabled", number(self.state != AofState::Off)),
-            ("aof_rewrite_in_progress", number(rewrites.running || self.cleaning)),
+            ("aof_rewrite_in_progress", number(rewrites.running)),
             ("aof_rewrite_scheduled", number(rewrites.scheduled)),
             ("aof_last_rewrite_time_sec", rewrites.last_seconds.to_string()),
             ("aof_current_rewrite_time_sec", running_seconds.to_string()),

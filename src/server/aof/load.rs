@@ -97,6 +97,10 @@ impl Replay {
         server.persistence.end_loading();
         server.aof.current_size = self.loader.total_bytes();
         server.aof.base_size = self.loader.base_bytes();
+        // A tail that was cut off was cut off the file that is written, too (DEBUG LOADAOF).
+        if let (true, Some(last)) = (server.aof.file.is_some(), server.aof.manifest.increments.last()) {
+            server.aof.increment_size = server.aof.directory.size(&last.name).unwrap_or(0);
+        }
     }
 
     /// Loads everything without giving way (DEBUG LOADAOF).

@@ -75,8 +75,6 @@ pub struct Aof {
     stage: Stage,
     /// History is to be deleted once the stage is over.
     cleaning_due: bool,
-    /// It is being deleted.
-    cleaning: bool,
     file: Option<Arc<dyn Storage>>,
     buffer: Vec<u8>,
     fed: u64,
@@ -123,7 +121,6 @@ impl Aof {
             helper: Helper::start(threads, Arc::new(Notify::new()))?,
             stage: Stage::None,
             cleaning_due: false,
-            cleaning: false,
             file: None,
             buffer: Vec::new(),
             fed: 0,

@@ -118,14 +118,10 @@ impl Aof {
         let paths: Vec<_> = std::mem::take(&mut self.manifest.history)
             .into_iter()
             .map(|file| {
-                tracing::info!(
-                    "Removing the history file {} in the background",
-                    String::from_utf8_lossy(&file.name)
-                );
+                tracing::info!("{}", removal(&file.name));
                 self.directory.file(&file.name)
             })
             .collect();
-        self.cleaning = true;
         let (directory, manifest) = (self.directory.clone(), self.manifest.clone());
         self.helper.run(move || {
             for path in paths {
@@ -325,16 +321,26 @@ impl Server {
         let increment = waiting.then(|| manifest.begin_increment(aof.directory.append_filename()));
         manifest.retire_increments(usize::from(aof.file.is_some()));
         let (directory, new, pid) = (aof.directory.clone(), manifest.clone(), ended.pid);
+        let keeps_history = self.config.aof_disable_auto_gc;
+        if !keeps_history {
+            manifest.history.clear();
+        }
         aof.stage = Stage::Installing(manifest);
         aof.rewrites.ended = Some(*ended);
-        aof.helper
-            .run(move || Outcome::Installed(install(&directory, pid, &base, increment.as_deref(), &new)));
+        aof.helper.run(move || {
+            let installed = install(&directory, pid, &base, increment.as_deref(), &new);
+            Outcome::Installed(installed.map(|mut installed| {
+                if !keeps_history {
+                    remove_history(&directory, new, &mut installed.lines);
+                }
+                installed
+            }))
+        });
     }
 
     /// The new base is in its place and listed, or could not be.
     pub(super) fn base_installed(&mut self, result: Result<Installed, Vec<String>>) {
         let Stage::Installing(manifest) = std::mem::replace(&mut self.aof.stage, Stage::None) else { return };
-        let keeps_history = self.config.aof_disable_auto_gc;
         let aof = &mut self.aof;
         match result {
             Ok(Installed { lines, base_bytes }) => {
@@ -344,13 +350,13 @@ impl Server {
                     aof.current_size = base_bytes + aof.increment_size;
                     aof.base_size = aof.current_size;
                 }
-                aof.clean_history(keeps_history);
                 (aof.rewrites.last_ok, aof.rewrites.failures) = (true, 0);
                 tracing::info!("Background AOF rewrite finished successfully");
                 if aof.state == AofState::WaitRewrite {
                     aof.state = AofState::On;
                     aof.rewrites.collecting = false;
                 }
+                self.settle_stage();
             }
             Err(lines) => {
                 lines.iter().for_each(|line| tracing::warn!("{line}"));
@@ -445,6 +451,21 @@ fn install(
     }
     let base_bytes = std::fs::metadata(&target).map_or(0, |metadata| metadata.len());
     Ok(Installed { lines, base_bytes })
+}
+
+/// Removes what the new base and increment replace, and lists it no longer.
+fn remove_history(directory: &Directory, mut manifest: Manifest, lines: &mut Vec<String>) {
+    for file in std::mem::take(&mut manifest.history) {
+        lines.push(removal(&file.name));
+        let _ = files::remove_if_present(&directory.file(&file.name));
+    }
+    // A list that still has them does no harm: history is not loaded.
+    lines.extend(directory.write_manifest(&manifest).err());
+}
+
+/// The line that says so.
+fn removal(name: &[u8]) -> String {
+    format!("Removing the history file {} in the background", String::from_utf8_lossy(name))
 }
 
 fn remove_all(paths: &[std::path::PathBuf]) {
