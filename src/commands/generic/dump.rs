@@ -171,7 +171,11 @@ fn read_payload(cx: &Context<'_>, payload: &[u8]) -> Result<Value, CommandError>
     let (form, mut reader) = dump.open().ok_or(CommandError::BadDataFormat)?;
     match Value::read_rdb(&mut reader, form, &cx.server.limits, None) {
         Ok(Some(value)) => Ok(value),
-        Ok(None) | Err(_) => Err(CommandError::BadDataFormat),
+        Ok(None) => Err(CommandError::BadDataFormat),
+        Err(error) => {
+            tracing::warn!("Internal error in RDB reading offset {}: {}", error.offset, error.kind);
+            Err(CommandError::BadDataFormat)
+        }
     }
 }
 
