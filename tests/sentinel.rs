@@ -90,7 +90,7 @@ fn has_replicas(server: &Server, count: usize) -> bool {
 fn a_new_primary_serves_what_a_replica_had_acknowledged() {
     let options = ["--repl-diskless-sync-delay", "0", "--repl-ping-replica-period", "1"];
     let Some(valkey) = Server::start_valkey(&options) else { return };
-    let mut servers = vec![Server::start(&options), Server::start(&options), valkey];
+    let mut servers = [Server::start(&options), Server::start(&options), valkey];
     for replica in &servers[1..] {
         Conversation::open(replica).ask(&format!("REPLICAOF 127.0.0.1 {}", servers[0].port));
     }
