@@ -41,9 +41,7 @@ enum Rule {
     Scan,
     /// Numbers within the tolerance.
     Time,
-    /// The third of each entry is a time.
-    Pending,
-    /// Times are where their names say.
+    /// Times are where their names say, and last but one in what is pending.
     Information,
     /// Texts of our own: only the kind.
     Kind,
@@ -78,8 +76,7 @@ fn rule(request: &Words) -> Rule {
             Rule::References
         }
         b"object" if request.get(1).is_some_and(|word| word.eq_ignore_ascii_case(b"idletime")) => Rule::Time,
-        b"xpending" => Rule::Pending,
-        b"xinfo" => Rule::Information,
+        b"xpending" | b"xinfo" => Rule::Information,
         b"sort" | b"sort_ro" if has(request, b"by") => sorting_rule(request),
         b"dump" => Rule::Payload,
         b"hello" => Rule::Kind,
@@ -229,7 +226,7 @@ pub fn agree(request: &Words, ours: &Frame, theirs: &Frame) -> bool {
         }
         Rule::Payload => agree_on_payload(ours, theirs),
         Rule::Kind => ours.same_kind(theirs) && (!ours.is_error() || ours == theirs),
-        Rule::Pending | Rule::Information => agree_on_information(ours, theirs),
+        Rule::Information => agree_on_information(ours, theirs),
     }
 }
 

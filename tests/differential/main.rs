@@ -13,6 +13,7 @@ mod session;
 mod shapes;
 mod shrink;
 mod stage;
+mod taming;
 mod values;
 
 use std::collections::HashMap;

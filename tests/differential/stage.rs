@@ -167,16 +167,13 @@ impl Stage {
         self.main.send(&self.bytes)?;
         self.bytes.clear();
         for step in std::mem::take(&mut self.pending) {
-            let frame = self.main.read();
-            let broken = frame.as_ref().err().map(ToString::to_string);
-            self.said.push(match broken {
-                None => Said { step, kind: Kind::Reply, frames: vec![frame?] },
-                Some(text) => {
-                    Said { step, kind: Kind::Broken, frames: vec![Frame::Error(text.into_bytes())] }
-                }
-            });
-            if self.said.last().is_some_and(|said| said.kind == Kind::Broken) {
-                return Ok(());
+            let (kind, frame) = match self.main.read() {
+                Ok(frame) => (Kind::Reply, frame),
+                Err(error) => (Kind::Broken, Frame::Error(error.to_string().into_bytes())),
+            };
+            self.said.push(Said { step, kind, frames: vec![frame] });
+            if kind == Kind::Broken {
+                return Err(io::ErrorKind::BrokenPipe.into());
             }
         }
         let step = self.said.last().map_or(0, |said| said.step);

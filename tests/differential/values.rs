@@ -136,7 +136,7 @@ impl Values {
         }
     }
 
-    /// A ttl or point in time; `true` asks for a pause, until it is over.
+    /// A ttl or point in time.
     pub fn time(&mut self, name: &str) -> Vec<u8> {
         let is_relative = !name.starts_with("unix") && name != "absolute";
         match self.random.u8(..40) {
@@ -237,7 +237,8 @@ impl Values {
         if self.payloads.is_empty() || self.once_in(20) {
             return self.member();
         }
-        let mut payload = self.pick(&self.payloads.clone());
+        let chosen = self.random.usize(..self.payloads.len());
+        let mut payload = self.payloads[chosen].clone();
         if self.once_in(8) {
             let at = self.random.usize(..payload.len());
             payload[at] ^= 1 << self.random.u8(..8);

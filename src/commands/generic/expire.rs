@@ -189,8 +189,8 @@ fn reply_expiry(cx: &mut Context<'_>, args: Args<'_>, unit_ms: i64, relative: bo
         Some(None) => -1,
         Some(Some(expiry_ms)) => {
             let ms = if relative { (expiry_ms - now_ms).max(0) } else { expiry_ms };
-            // Seconds are rounded to the nearest.
-            (ms + unit_ms / 2) / unit_ms
+            // Seconds are rounded to the nearest; no time is too late for that.
+            ((ms.max(0).unsigned_abs() + (unit_ms / 2).unsigned_abs()) / unit_ms.unsigned_abs()).cast_signed()
         }
     };
     cx.reply.int(value);
