@@ -335,6 +335,12 @@ impl Keys<'_> {
         Some(self.db_mut().remove(position))
     }
 
+    /// Takes an entry out, expired or not: what a command stores takes the place of either.
+    pub fn remove_any(&mut self, key: &[u8]) -> Option<Entry> {
+        let position = self.db().table().find(self.hash(key), key)?;
+        Some(self.db_mut().remove(position))
+    }
+
     /// Deletes a live entry; says whether there was one.
     pub fn delete(&mut self, key: &[u8]) -> bool {
         self.remove(key).is_some()

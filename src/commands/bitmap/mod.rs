@@ -185,7 +185,7 @@ fn bitop(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     }
     let key = args.at(2);
     if result.is_empty() {
-        if let Some(removed) = cx.keys.remove(key) {
+        if let Some(removed) = cx.keys.remove_any(key) {
             cx.changed(EventClasses::GENERIC, "del", key);
             cx.free_replaced(Some(removed));
         }

@@ -333,7 +333,7 @@ fn store(cx: &mut Context<'_>, plan: &Plan<'_>, elements: &[Vec<u8>], target: &[
         }
     }
     let replaced = if values.is_empty() {
-        let removed = cx.keys.remove(target);
+        let removed = cx.keys.remove_any(target);
         if removed.is_some() {
             cx.changed(EventClasses::GENERIC, "del", target);
         }

@@ -79,7 +79,7 @@ fn store(cx: &mut Context<'_>, destination: &[u8], event: &'static str, result: 
     if count > 0 {
         cx.keys.put(destination, Entry::collection(destination, result, None));
         cx.changed(EventClasses::SET, event, destination);
-    } else if cx.keys.delete(destination) {
+    } else if cx.keys.remove_any(destination).is_some() {
         cx.changed(EventClasses::GENERIC, "del", destination);
     }
     cx.reply.int(count as i64);

@@ -149,7 +149,7 @@ pub(super) fn store(cx: &mut Context<'_>, key: &[u8], members: Builder, event: &
             cx.changed(EventClasses::ZSET, event, key);
         }
         None => {
-            if cx.keys.delete(key) {
+            if cx.keys.remove_any(key).is_some() {
                 cx.changed(EventClasses::GENERIC, "del", key);
             }
         }
