@@ -22,6 +22,7 @@ use agreement::{Difference, difference};
 use link::{Link, Words, words};
 use session::{Choice, Generator, Protocol, Session, choices};
 use shapes::Shapes;
+use stage::Step;
 use support::Server;
 
 /// Requests of one session.
@@ -109,6 +110,31 @@ impl Pair {
             }
         }
         self.prepare();
+    }
+}
+
+/// Differences in notifications that random sessions have found; those in replies are kept as transcripts.
+const KEPT: [&str; 6] = [
+    "XAUTOCLAIM nothing g1 c1 no-number -",
+    "SADD set 3 20;SET str:3 text;SORT set BY str:*",
+    "SET brief text PX 1;PAUSE;SINTERSTORE brief nothing",
+    "SET brief text PX 1;PAUSE;ZINTERSTORE brief 1 nothing",
+    "SET brief text PX 1;PAUSE;SORT nothing STORE brief",
+    "SET brief text PX 1;PAUSE;WATCH brief;DBSIZE;GET brief;MULTI;PING;EXEC",
+];
+
+#[test]
+fn kept_sessions_do_not_tell_this_server_from_valkey() {
+    let Some(mut pair) = Pair::start() else { return };
+    for kept in KEPT {
+        let step = |request| match request {
+            "PAUSE" => Step::Pause,
+            request => Step::Main(words(request)),
+        };
+        let steps = kept.split(';').map(step).chain([Step::Digest]).collect();
+        let settings = vec![words("FLUSHALL"), words("CONFIG SET notify-keyspace-events AKEm")];
+        let found = pair.compare(&Session { settings, steps });
+        assert!(found.is_none(), "{kept}: {found:#?}");
     }
 }
 
