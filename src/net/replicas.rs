@@ -48,6 +48,9 @@ pub(super) fn follow_batch(shared: &Shared, engine: &mut Engine) {
         server.start_replica_snapshot(keyspace, true);
     }
     server.follow_acknowledgements();
+    if let Some(stream) = server.replication.stream_mut() {
+        stream.trim();
+    }
     if !server.replication.take_fed() {
         return;
     }

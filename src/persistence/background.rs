@@ -61,6 +61,8 @@ pub struct EndedSnapshot {
     pub to_replicas: bool,
     /// It is whole.
     pub succeeded: bool,
+    /// Bytes that the child has written to replicas' sockets itself.
+    pub sent_bytes: u64,
 }
 
 /// A rewrite of the append-only file whose child has ended.
@@ -241,6 +243,7 @@ impl State {
             changes: keyspace.counters.changes,
             keys_total: keyspace.len() as u64,
             keys_done: 0,
+            sent_bytes: 0,
             cow_bytes: 0,
             cow_ms: 0,
             peak_cow_bytes: 0,
@@ -314,7 +317,7 @@ impl State {
         }
         self.last_duration = now_ms / 1000 - running.started_ms / 1000;
         let (to_replicas, succeeded) = (running.kind == ChildKind::Transfer, exit == ChildExit::Exited(0));
-        self.ended_snapshot = Some(EndedSnapshot { to_replicas, succeeded });
+        self.ended_snapshot = Some(EndedSnapshot { to_replicas, succeeded, sent_bytes: running.sent_bytes });
         if to_replicas {
             log_end_of_transfer(exit);
         } else {
@@ -450,6 +453,7 @@ impl RunningChild {
                 self.note_cow(cow_bytes, now_ms);
             }
             Frame::Census(census) => self.census = Some(census),
+            Frame::Sent(bytes) => self.sent_bytes = bytes,
             Frame::Done { cow_bytes, peak_cow_bytes } => {
                 self.done = true;
                 self.note_cow(cow_bytes.max(peak_cow_bytes), now_ms);

@@ -90,6 +90,8 @@ pub(super) struct RunningChild {
     pub(super) changes: u64,
     pub(super) keys_total: u64,
     pub(super) keys_done: u64,
+    /// Bytes written to replicas' sockets.
+    pub(super) sent_bytes: u64,
     pub(super) cow_bytes: u64,
     pub(super) cow_ms: i64,
     pub(super) peak_cow_bytes: u64,
@@ -172,7 +174,11 @@ fn write(keyspace: &Keyspace, job: &Job<'_>, reporter: &mut Reporter<'_>) -> Res
 /// Sends a snapshot to replicas.
 fn send(keyspace: &Keyspace, job: &Job<'_>, reporter: &mut Reporter<'_>) -> io::Result<()> {
     let Some(streams) = job.streams else { return Ok(()) };
-    streams.write(streams.open()?, |sink| write_snapshot(keyspace, &job.options, sink, reporter))
+    let sent =
+        streams.write(streams.open()?, |sink| write_snapshot(keyspace, &job.options, sink, reporter))?;
+    // What goes through a pipe the parent counts as it passes it on.
+    let counted = if streams.is_direct() { sent } else { 0 };
+    Frame::Sent(counted).send(&mut reporter.end.pipe)
 }
 
 /// Tells the parent how far the child has come, and weighs the entries if that was asked for.

@@ -21,6 +21,7 @@ const LONGEST_PAYLOAD: usize = 1024;
 const PROGRESS: u8 = 1;
 const CENSUS: u8 = 2;
 const DONE: u8 = 3;
+const SENT: u8 = 4;
 
 /// A message of the child.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +35,8 @@ pub(super) enum Frame {
     },
     /// What it has weighed: all of it, once.
     Census(Box<Census>),
+    /// Bytes it has written to replicas.
+    Sent(u64),
     /// The file is in its place; nothing follows.
     Done {
         /// Bytes that copying on write has cost in the end.
@@ -52,6 +55,7 @@ impl Frame {
         match self {
             Self::Progress { keys, cow_bytes } => (PROGRESS, vec![*keys, *cow_bytes]),
             Self::Census(census) => (CENSUS, census.to_numbers().to_vec()),
+            Self::Sent(bytes) => (SENT, vec![*bytes]),
             Self::Done { cow_bytes, peak_cow_bytes } => (DONE, vec![*cow_bytes, *peak_cow_bytes]),
         }
     }
@@ -79,6 +83,7 @@ impl Frame {
             _ if !rest.is_empty() => None,
             (PROGRESS, &[keys, cow_bytes]) => Some(Self::Progress { keys, cow_bytes }),
             (CENSUS, numbers) => Census::from_numbers(numbers).map(|census| Self::Census(Box::new(census))),
+            (SENT, &[bytes]) => Some(Self::Sent(bytes)),
             (DONE, &[cow_bytes, peak_cow_bytes]) => Some(Self::Done { cow_bytes, peak_cow_bytes }),
             _ => None,
         }

@@ -52,6 +52,11 @@ impl Streams {
         }
     }
 
+    /// Whether no parent stands between the child and the replicas.
+    pub(super) fn is_direct(&self) -> bool {
+        matches!(self, Self::Sockets { .. })
+    }
+
     /// What the child has to keep open.
     pub(super) fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
         match self {
@@ -70,7 +75,7 @@ impl Streams {
         match self {
             Self::Pipe { pipe, .. } => {
                 let output = File::from(pipe.try_clone()?);
-                Ok(Fanout { outputs: vec![output], timeout_ms: u32::MAX })
+                Ok(Fanout { outputs: vec![output], timeout_ms: u32::MAX, sent: 0 })
             }
             Self::Sockets { receivers, timeout_ms, .. } => {
                 let mut outputs = Vec::with_capacity(receivers.len());
@@ -78,17 +83,18 @@ impl Streams {
                     let mut one = Fanout {
                         outputs: vec![receiver.socket.try_clone()?.into()],
                         timeout_ms: *timeout_ms,
+                        sent: 0,
                     };
                     if one.write_all(&receiver.greeting).is_ok() {
                         outputs.append(&mut one.outputs);
                     }
                 }
-                Ok(Fanout { outputs, timeout_ms: *timeout_ms })
+                Ok(Fanout { outputs, timeout_ms: *timeout_ms, sent: 0 })
             }
         }
     }
 
-    /// Writes a snapshot between its marks.
+    /// Writes a snapshot between its marks. Gives the bytes written, over all receivers.
     ///
     /// # Errors
     /// Nobody takes it any more.
@@ -96,13 +102,14 @@ impl Streams {
         &self,
         mut sink: Fanout,
         write_snapshot: impl FnOnce(Fanout) -> io::Result<Fanout>,
-    ) -> io::Result<()> {
+    ) -> io::Result<u64> {
         let (Self::Pipe { mark, .. } | Self::Sockets { mark, .. }) = self;
         sink.write_all(b"$EOF:")?;
         sink.write_all(mark)?;
         sink.write_all(b"\r\n")?;
         let mut sink = write_snapshot(sink)?;
-        sink.write_all(mark)
+        sink.write_all(mark)?;
+        Ok(sink.sent)
     }
 
     /// Waits until the parent lets the child go. The pipe is closed first: its end is what the parent waits for.
@@ -121,6 +128,8 @@ impl Streams {
 pub(super) struct Fanout {
     outputs: Vec<File>,
     timeout_ms: u32,
+    /// Bytes written to all of them.
+    sent: u64,
 }
 
 impl Fanout {
@@ -153,6 +162,7 @@ impl Write for Fanout {
                 false
             }
         });
+        self.sent += (bytes.len() * self.outputs.len()) as u64;
         if self.outputs.is_empty() { Err(failure) } else { Ok(bytes.len()) }
     }
 

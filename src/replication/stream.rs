@@ -18,8 +18,8 @@ use crate::memory::{MemoryUsage, usable_size};
 const BLOCK_MIN: usize = 16 * 1024;
 /// A larger block is at most this part of the backlog, so that trimming keeps close to what is wanted.
 const BLOCKS_OF_BACKLOG: usize = 16;
-/// Blocks that are freed at a time at most (Valkey: `REPL_BACKLOG_TRIM_BLOCKS_PER_CALL`).
-const FREED_AT_ONCE: usize = 64;
+/// Blocks that are freed at a time at most (Valkey: ten times `REPL_BACKLOG_TRIM_BLOCKS_PER_CALL`, each turn).
+const FREED_AT_ONCE: usize = 640;
 
 #[derive(Debug)]
 struct Block {

@@ -13,6 +13,9 @@ impl Server {
     /// One turn, if it is due. To be called by the cron.
     pub fn run_replication_cron(&mut self, keyspace: &mut Keyspace) {
         self.tend_failover();
+        if let Some(stream) = self.replication.stream_mut() {
+            stream.trim();
+        }
         let due_ms = self.replication.cron_due_ms;
         if self.now_ms < due_ms && due_ms - self.now_ms <= INTERVAL_MS {
             return;

@@ -434,6 +434,8 @@ impl Server {
     /// The child has ended: replicas that wait for its snapshot get it, have it, or have to go.
     pub(in crate::server) fn snapshot_ended(&mut self, ended: EndedSnapshot) {
         self.replication.transfer = None;
+        self.replication.bytes_out += ended.sent_bytes;
+        self.stats.bytes_out += ended.sent_bytes;
         for key in self.replicas_in(ReplicaState::SnapshotUnderWay) {
             if !ended.succeeded {
                 self.clients.close(key, None);
