@@ -43,6 +43,47 @@ impl ScriptHost<'_> {
         error.write(&mut self.reply);
     }
 
+    /// The slot of the command that is called.
+    fn slot_of_call(&self, entry: &TableEntry) -> Result<Option<u16>, CommandError> {
+        let client = self.running.client;
+        if self.server.clients.get(client).is_some_and(crate::server::Client::is_obeyed) {
+            return Ok(None);
+        }
+        let args = Args::new(&self.request.buffer, &self.request.ranges);
+        let name = &entry.full_name;
+        self.server.check_slot(client, entry, args).map_err(|error| {
+            let text = match error {
+                CommandError::ClusterDownReads => {
+                    format!(
+                        "ERR Can not execute a write command '{name}' while the cluster is down and readonly"
+                    )
+                }
+                CommandError::ClusterDown => {
+                    format!("ERR Can not execute a command '{name}' while the cluster is down")
+                }
+                _ => "ERR Attempted to access a non local key in a cluster node".to_owned(),
+            };
+            CommandError::Script(text.into_bytes().into())
+        })
+    }
+
+    /// Whether a script may ask for keys of this slot after those it has asked for.
+    fn check_slot(&mut self, slot: Option<u16>) -> Result<(), CommandError> {
+        let running = &mut *self.running;
+        match slot {
+            Some(slot) if !running.allows_cross_slot => {
+                if *running.slot.get_or_insert(slot) != slot {
+                    let text = b"ERR Script attempted to access keys that do not hash to the same slot";
+                    return Err(CommandError::Script(text.as_slice().into()));
+                }
+                // What the script costs is this slot's, even if it was given no key.
+                self.server.begin_slot(Some(slot));
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// What forbids a script to call a command.
     fn check(&mut self, entry: &TableEntry) -> Result<(), CommandError> {
         let command = entry.command;
@@ -136,7 +177,9 @@ impl Host for ScriptHost<'_> {
                 };
             }
         };
-        if let Err(error) = self.check(entry) {
+        let allowed =
+            self.slot_of_call(entry).and_then(|slot| self.check(entry).and_then(|()| self.check_slot(slot)));
+        if let Err(error) = allowed {
             return self.error(Some(entry), &error);
         }
         let call = Call { client: self.running.client, entry, hint: None, in_transaction: true };

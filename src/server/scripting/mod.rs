@@ -57,6 +57,10 @@ struct Running {
     database: usize,
     read_only: bool,
     allows_oom: bool,
+    /// Its keys may be in several slots of a cluster.
+    allows_cross_slot: bool,
+    /// The slot of the keys it was given, else of the first that it asked for.
+    slot: Option<u16>,
     /// It has called a command that writes.
     wrote: bool,
     /// Replies of commands come in RESP3.

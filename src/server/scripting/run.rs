@@ -83,6 +83,8 @@ impl Context<'_> {
             database: self.keys.database,
             read_only: read_only || flags.no_writes,
             allows_oom: flags.allow_oom,
+            allows_cross_slot: flags.undeclared || flags.allow_cross_slot_keys,
+            slot: self.server.cluster.as_ref().and_then(|cluster| cluster.running_slot),
             wrote: false,
             resp3: false,
             killed: false,
@@ -157,6 +159,9 @@ impl Server {
             && !self.config.replica_serve_stale_data;
         if flags.undeclared {
             return if stale { Err(CommandError::MasterDown) } else { Ok(()) };
+        }
+        if flags.no_cluster && self.cluster.is_some() {
+            return Err(text("ERR Can not run script on cluster, 'no-cluster' flag is set."));
         }
         if stale && !flags.allow_stale {
             return Err(text(
