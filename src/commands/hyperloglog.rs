@@ -221,8 +221,8 @@ fn pfdebug(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
             cx.reply.int(i64::from(converted));
         }
         _ => {
-            let subcommand = String::from_utf8_lossy(subcommand);
-            return Err(CommandError::custom(format!("ERR Unknown PFDEBUG subcommand '{subcommand}'")));
+            let text = [b"ERR Unknown PFDEBUG subcommand '", subcommand, b"'"].concat();
+            return Err(CommandError::custom(text));
         }
     }
     drop(string);
