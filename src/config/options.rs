@@ -145,7 +145,7 @@ options! {
     /// Times a second that background work runs, from 1 to 500.
     hz: u32 = 10, "hz", int(0, INT_MAX);
     /// Milliseconds of a running script after which other clients are answered BUSY; 0 never.
-    busy_reply_threshold: i64 = 5000, "busy-reply-threshold" | "lua-time-limit", int(0, LONG_MAX), INERT;
+    busy_reply_threshold: i64 = 5000, "busy-reply-threshold" | "lua-time-limit", int(0, LONG_MAX);
     /// CPUs the server's thread may run on.
     server_cpulist: Text = Text::default(), "server-cpulist" | "server_cpulist", optional(), IMMUTABLE | INERT;
     /// CPUs background threads may run on.
@@ -324,7 +324,7 @@ options! {
     /// Protocol version a client starts with; for tests.
     client_default_resp: u32 = 2, "client-default-resp", int(2, 3), IMMUTABLE | HIDDEN | INERT;
     /// Lets scripts use functions that were withdrawn as unsafe.
-    lua_enable_insecure_api: bool = false, "lua-enable-insecure-api" | "lua-enable-deprecated-api", yes_no(), HIDDEN | PROTECTED | INERT;
+    lua_enable_insecure_api: bool = false, "lua-enable-insecure-api" | "lua-enable-deprecated-api", yes_no(), HIDDEN | PROTECTED;
     /// Lets an import tool keep expired keys alive.
     import_mode: bool = false, "import-mode", yes_no();
 

@@ -24,6 +24,7 @@ pub fn apply_config(
     keyspace.reports =
         Reports { new_keys: wanted.has(EventClasses::NEW), misses: wanted.has(EventClasses::KEY_MISS) };
     log::configure(&server.config);
+    server.scripting.set_insecure(server.config.lua_enable_insecure_api);
     if changed.contains(&"appendonly") {
         server.apply_appendonly(keyspace).map_err(|reason| ("appendonly", reason))?;
     }

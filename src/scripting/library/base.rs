@@ -448,3 +448,58 @@ fn load_chunk_name(vm: &mut Vm, arguments: Arguments) -> Result<Vec<u8>> {
         _ => vm.bytes_argument(arguments, 1),
     }
 }
+
+/// Functions that are there only with `lua-enable-insecure-api yes`.
+const INSECURE: &Functions = &[("getfenv", getfenv), ("newproxy", newproxy), ("setfenv", setfenv)];
+
+/// Gives an interpreter the functions that were withdrawn as unsafe.
+pub(super) fn open_insecure(vm: &mut Vm) {
+    let globals = vm.globals;
+    fill(vm, globals, INSECURE);
+}
+
+/// The function that is meant: itself, or the one that many calls up; `None` for the whole program.
+fn function_at(vm: &mut Vm, arguments: Arguments, default: i64) -> Result<Option<Value>> {
+    if let function @ Value::Function(_) = vm.argument(arguments, 0) {
+        return Ok(Some(function));
+    }
+    let level = vm.integer_or(arguments, 0, default)? as i32;
+    match usize::try_from(level) {
+        Err(_) => Err(vm.argument_error(0, "level must be non-negative")),
+        Ok(0) => Ok(None),
+        Ok(level) => match vm.function_of_level(level) {
+            Some(function) => Ok(Some(function)),
+            None => Err(vm.argument_error(0, "invalid level")),
+        },
+    }
+}
+
+fn getfenv(vm: &mut Vm, _: &mut dyn Host, arguments: Arguments) -> NativeResult {
+    let function = function_at(vm, arguments, 1)?;
+    let globals = vm.globals_of(function);
+    vm.give(Value::Table(globals))
+}
+
+fn setfenv(vm: &mut Vm, _: &mut dyn Host, arguments: Arguments) -> NativeResult {
+    let table = vm.table_argument(arguments, 1)?;
+    match function_at(vm, arguments, 1)? {
+        Some(function) if vm.set_globals_of(function, table) => vm.give(function),
+        Some(_) => Err(vm.error(b"'setfenv' cannot change environment of given object")),
+        None => {
+            vm.globals = table;
+            Ok(Flow::Return(0))
+        }
+    }
+}
+
+/// Userdata are not to be had: a table stands for one, with a metatable if that is asked for.
+fn newproxy(vm: &mut Vm, _: &mut dyn Host, arguments: Arguments) -> NativeResult {
+    let proxy = vm.heap.new_table(0, 0);
+    let metatable = match vm.argument(arguments, 0) {
+        Value::Boolean(true) => Some(vm.heap.new_table(0, 0)),
+        Value::Table(other) => vm.heap.table(other).metatable,
+        _ => None,
+    };
+    vm.heap.table_mut(proxy).metatable = metatable;
+    vm.give(Value::Table(proxy))
+}

@@ -4,7 +4,7 @@
 //! library is loaded a table of little more than `register_function`, else the real globals.
 
 use super::api::{self, Versions};
-use super::{fill, nonexistent_global, open, protect_globals};
+use super::{base, fill, nonexistent_global, open, protect_globals};
 use crate::scripting::FLAG_NAMES;
 use crate::scripting::host::Host;
 use crate::scripting::lua::value::{Result, Stop, TableRef, Value};
@@ -33,8 +33,11 @@ pub struct FunctionTables {
 }
 
 /// Gives an interpreter all that functions have, and protects it.
-pub fn open_for_functions(vm: &mut Vm, versions: Versions<'_>) -> FunctionTables {
+pub fn open_for_functions(vm: &mut Vm, versions: Versions<'_>, insecure: bool) -> FunctionTables {
     open(vm);
+    if insecure {
+        base::open_insecure(vm);
+    }
     api::open(vm, versions, false);
     protect_globals(vm);
     let globals = vm.globals;

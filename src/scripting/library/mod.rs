@@ -62,8 +62,11 @@ pub(super) fn open(vm: &mut Vm) {
 }
 
 /// Gives an interpreter all that scripts of EVAL have, and protects it.
-pub fn open_for_eval(vm: &mut Vm, versions: Versions<'_>) {
+pub fn open_for_eval(vm: &mut Vm, versions: Versions<'_>, insecure: bool) {
     open(vm);
+    if insecure {
+        base::open_insecure(vm);
+    }
     api::open(vm, versions, true);
     protect_globals(vm);
 }

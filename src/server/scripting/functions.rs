@@ -64,6 +64,8 @@ pub struct Functions {
     libraries: BTreeMap<Vec<u8>, Library>,
     /// The library of each function, by its name in lower case.
     names: HashMap<Vec<u8>, Vec<u8>, FastHasher>,
+    /// They have the functions that were withdrawn as unsafe.
+    pub(super) insecure: bool,
 }
 
 fn error(text: impl AsRef<[u8]>) -> CommandError {
@@ -177,7 +179,7 @@ impl Functions {
         if self.vm.is_none() {
             let versions = Versions { redis: REDIS_VERSION, valkey: VALKEY_VERSION, name: "valkey" };
             let mut vm = Box::new(Vm::new());
-            self.tables = Some(library::open_for_functions(&mut vm, versions));
+            self.tables = Some(library::open_for_functions(&mut vm, versions, self.insecure));
             self.vm = Some(vm);
         }
     }
@@ -279,7 +281,7 @@ impl Functions {
 
     /// Deletes all libraries and the interpreter.
     pub fn flush(&mut self) {
-        *self = Self::default();
+        *self = Self { insecure: self.insecure, ..Self::default() };
     }
 
     /// Loads sources that were dumped; either all of them or none.
@@ -287,7 +289,7 @@ impl Functions {
     /// # Errors
     /// Those of loading, and a name that is taken.
     pub fn restore(&mut self, sources: &[Vec<u8>], policy: RestorePolicy) -> Result<(), CommandError> {
-        let mut restored = Self::default();
+        let mut restored = Self { insecure: self.insecure, ..Self::default() };
         for source in sources {
             restored.load(source, false, None)?;
         }

@@ -108,10 +108,10 @@ pub struct Scripting {
 }
 
 /// A new interpreter with all that scripts of EVAL have.
-fn new_eval_vm() -> Box<Vm> {
+fn new_eval_vm(insecure: bool) -> Box<Vm> {
     let versions = Versions { redis: REDIS_VERSION, valkey: VALKEY_VERSION, name: "valkey" };
     let mut vm = Box::new(Vm::new());
-    library::open_for_eval(&mut vm, versions);
+    library::open_for_eval(&mut vm, versions, insecure);
     vm
 }
 
@@ -233,7 +233,8 @@ impl Scripting {
             return Ok(());
         }
         let (flags, code_starts) = flags::parse_shebang(body)?;
-        let vm = self.eval.get_or_insert_with(new_eval_vm);
+        let insecure = self.functions.insecure;
+        let vm = self.eval.get_or_insert_with(|| new_eval_vm(insecure));
         let code = body.get(code_starts..).unwrap_or_default();
         let function = match vm.compile(code, b"@user_script") {
             Ok(function) => vm.keep(function),
@@ -269,7 +270,15 @@ impl Scripting {
     /// Forgets every cached script. What they were is handed over, to be freed elsewhere.
     pub fn flush(&mut self) -> Option<Box<Vm>> {
         self.scripts = HashMap::default();
-        self.eval.replace(new_eval_vm())
+        self.eval.take()
+    }
+
+    /// Whether scripts have the functions that were withdrawn as unsafe (`lua-enable-insecure-api`). A change of it makes
+    /// the interpreter anew.
+    pub fn set_insecure(&mut self, insecure: bool) {
+        if std::mem::replace(&mut self.functions.insecure, insecure) != insecure {
+            drop(self.flush());
+        }
     }
 
     /// Asks for the end of the script that runs.

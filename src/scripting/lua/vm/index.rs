@@ -2,8 +2,8 @@
 
 use super::super::heap::Function;
 use super::super::number::write_number;
-use super::super::thread::After;
-use super::super::value::{Result, StrRef, TableRef, Value};
+use super::super::thread::{After, Kind};
+use super::super::value::{FunctionRef, Result, StrRef, TableRef, Value};
 use super::Vm;
 use crate::scripting::host::Host;
 
@@ -43,6 +43,40 @@ impl Vm {
         match self.heap.function(self.closure) {
             Function::Lua { globals, .. } => *globals,
             _ => self.globals,
+        }
+    }
+
+    /// The function of the language that many calls up; 1 is the one that called the library function that runs.
+    #[must_use]
+    pub(in crate::scripting) fn function_of_level(&self, level: usize) -> Option<Value> {
+        let mut frames = self.frames.iter().rev();
+        match &frames.nth(level.checked_sub(1)?)?.kind {
+            Kind::Lua { closure, .. } => Some(Value::Function(*closure)),
+            Kind::Native(_) => None,
+        }
+    }
+
+    /// Where a function has its global variables.
+    #[must_use]
+    pub(in crate::scripting) fn globals_of(&self, function: Option<Value>) -> TableRef {
+        match function {
+            Some(Value::Function(function)) => match self.heap.function(function) {
+                Function::Lua { globals, .. } => *globals,
+                _ => self.globals,
+            },
+            _ => self.globals,
+        }
+    }
+
+    /// Gives a function of the language other global variables; false for another one.
+    pub(in crate::scripting) fn set_globals_of(&mut self, function: Value, table: TableRef) -> bool {
+        let Value::Function(FunctionRef(place)) = function else { return false };
+        match self.heap.functions.get_mut(place) {
+            Function::Lua { globals, .. } => {
+                *globals = table;
+                true
+            }
+            _ => false,
         }
     }
 
