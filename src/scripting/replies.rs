@@ -173,13 +173,13 @@ impl Vm {
 }
 
 /// Writes a value as a reply. `resp3` is what the script has chosen (`setresp`), which decides over booleans; the
-/// reply's own protocol decides over the rest. `on_error` is told of each error's text that is to be counted.
+/// reply's own protocol decides over the rest. `on_error` is told of each error's text, and whether it is yet to be counted.
 pub(super) fn write_value(
     vm: &Vm,
     reply: &mut Reply,
     value: Value,
     resp3: bool,
-    on_error: &mut dyn FnMut(&[u8]),
+    on_error: &mut dyn FnMut(&[u8], bool),
 ) {
     write(vm, reply, value, resp3, on_error, 0);
 }
@@ -189,7 +189,7 @@ fn write(
     reply: &mut Reply,
     value: Value,
     resp3: bool,
-    on_error: &mut dyn FnMut(&[u8]),
+    on_error: &mut dyn FnMut(&[u8], bool),
     depth: usize,
 ) {
     if depth > DEPTH_MAX {
@@ -225,13 +225,12 @@ fn write_typed(
     reply: &mut Reply,
     table: TableRef,
     resp3: bool,
-    on_error: &mut dyn FnMut(&[u8]),
+    on_error: &mut dyn FnMut(&[u8], bool),
     depth: usize,
 ) -> bool {
     if let Some(text) = vm.text_field(table, "err") {
-        if vm.heap.get_field(table, "ignore_error_stats_update") != Value::Boolean(true) {
-            on_error(text);
-        }
+        let counted = vm.heap.get_field(table, "ignore_error_stats_update") == Value::Boolean(true);
+        on_error(text, !counted);
         reply.error(text);
         return true;
     }
@@ -268,7 +267,7 @@ fn write_collection(
     reply: &mut Reply,
     table: TableRef,
     resp3: bool,
-    on_error: &mut dyn FnMut(&[u8]),
+    on_error: &mut dyn FnMut(&[u8], bool),
     depth: usize,
 ) -> bool {
     for name in ["map", "set"] {

@@ -124,10 +124,16 @@ fn code_of(text: &[u8]) -> String {
     String::from_utf8_lossy(&text[..end]).into_owned()
 }
 
-/// Writes what a script returned as a reply; the codes of errors that are to be counted go to `errors`.
-pub fn write_result(vm: &Vm, reply: &mut Reply, resp3: bool, errors: &mut Vec<String>) {
+/// Writes what a script returned as a reply; the codes of errors that are to be counted go to `errors`. Says whether
+/// there was an error in it.
+pub fn write_result(vm: &Vm, reply: &mut Reply, resp3: bool, errors: &mut Vec<String>) -> bool {
     let value = vm.results().first().copied().unwrap_or_default();
-    replies::write_value(vm, reply, value, resp3, &mut |text| errors.push(code_of(text)));
+    let mut failed = false;
+    replies::write_value(vm, reply, value, resp3, &mut |text, counts| {
+        failed = true;
+        errors.extend(counts.then(|| code_of(text)));
+    });
+    failed
 }
 
 /// The text of the error that ended a script, and whether it is to be counted.

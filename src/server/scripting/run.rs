@@ -212,8 +212,9 @@ impl Server {
     /// Writes what became of a script as its reply; says whether it failed.
     fn write_outcome(&mut self, vm: &Vm, running: &Running, outcome: Outcome, reply: &mut Reply) -> bool {
         let mut errors = Vec::new();
+        let mut failed = true;
         match outcome {
-            Outcome::Finished => library::write_result(vm, reply, running.resp3, &mut errors),
+            Outcome::Finished => failed = library::write_result(vm, reply, running.resp3, &mut errors),
             Outcome::Failed => library::write_failure(vm, reply, &mut errors),
             Outcome::Killed | Outcome::Paused => {
                 let command = if running.is_eval { "SCRIPT" } else { "FUNCTION" };
@@ -225,7 +226,7 @@ impl Server {
         for code in &errors {
             self.stats.count_error(code);
         }
-        outcome != Outcome::Finished || !errors.is_empty()
+        failed
     }
 }
 
