@@ -202,6 +202,10 @@ impl Transfer {
 
     /// Offers the next bytes of the snapshot.
     pub fn offer(&self, bytes: Vec<u8>) {
+        if bytes.is_empty() {
+            // To a reader nothing would mean the end.
+            return;
+        }
         let mut state = self.pipe.lock();
         state.offered_bytes += bytes.len();
         state.offered.push_back(bytes);

@@ -199,3 +199,22 @@ fn loading_gives_way_after_the_bytes_it_was_given() {
     state.end_loading();
     assert_eq!(loader.counts().keys, 503);
 }
+
+#[test]
+fn a_snapshot_in_pieces_of_any_size_is_decoded_and_an_empty_piece_is_not_its_end() {
+    let options = SaveOptions::new(&Config::default(), AccessPolicy::Lru, 0);
+    let bytes = write_snapshot(&Keyspace::new(1), &options, Vec::new(), &mut NoObserver).unwrap();
+    let mut threads = crate::sys::barrier::HelperThreads::new();
+    let queue = threads.spawn("receive", || ()).unwrap();
+    for size in [1, 7, 1000] {
+        let transfer = super::Transfer::decode(&queue, load_options());
+        for piece in bytes.chunks(size) {
+            transfer.offer(Vec::new());
+            transfer.offer(piece.to_vec());
+        }
+        transfer.complete();
+        queue.wait_until_idle();
+        while transfer.take_batch().is_some() {}
+        assert!(transfer.take_outcome().unwrap().is_ok(), "{size}");
+    }
+}
