@@ -30,6 +30,11 @@ pub fn tame(request: &mut Words) -> bool {
     }
     tame_lexicographic(request, &name);
     tame_scan(request, &name);
+    // As many random members as are asked for, be it more than memory holds.
+    let is_random = matches!(name.as_slice(), b"srandmember" | b"hrandfield" | b"zrandmember");
+    if is_random && request.len() > 2 && integer(&request[2]).is_some_and(|count| count < -1000) {
+        request[2] = b"-1000".to_vec();
+    }
     // No names are looked up, and nobody listens there.
     if name == b"migrate" && request.len() > 3 {
         request[1] = b"127.0.0.1".to_vec();
