@@ -52,6 +52,8 @@ pub struct TransferPlan<'a> {
     pub version: u16,
     /// No entries.
     pub without_data: bool,
+    /// No function libraries.
+    pub without_functions: bool,
 }
 
 /// How a child that made a snapshot has ended, for who waits for it.
@@ -220,6 +222,7 @@ impl State {
         if let Some(transfer) = transfer {
             options.writer.version = transfer.version;
             options.without_data = transfer.without_data;
+            options.without_functions = transfer.without_functions;
         }
         let job = Job {
             kind,

@@ -44,6 +44,8 @@ pub struct SaveOptions {
     pub history: Option<History>,
     /// No entries: a replica that asked for less (`REPLCONF rdb-filter-only`).
     pub without_data: bool,
+    /// No function libraries, for the same reason.
+    pub without_functions: bool,
 }
 
 /// A place in a replication history; what a snapshot says of it is [`Origin`](super::Origin) when it is read.
@@ -106,6 +108,7 @@ impl SaveOptions {
             aof_base: false,
             history: None,
             without_data: false,
+            without_functions: false,
         }
     }
 }
@@ -157,8 +160,10 @@ pub fn write_snapshot<W: Write>(
         writer.write_aux_integer(b"repl-offset", history.offset)?;
     }
     writer.write_aux_integer(b"aof-base", i64::from(options.aof_base))?;
-    for source in keyspace.libraries() {
-        writer.write_function(source)?;
+    if !options.without_functions {
+        for source in keyspace.libraries() {
+            writer.write_function(source)?;
+        }
     }
     let mut keys = 0;
     for (number, database) in keyspace.databases().iter().enumerate() {

@@ -412,8 +412,12 @@ impl Server {
     }
 
     fn fork_to_replicas(&mut self, keyspace: &mut Keyspace, demand: Demand, streams: &Streams) -> bool {
-        let plan =
-            TransferPlan { streams, version: demand.version, without_data: demand.filter.without_data };
+        let plan = TransferPlan {
+            streams,
+            version: demand.version,
+            without_data: demand.filter.without_data,
+            without_functions: demand.filter.without_functions,
+        };
         self.fork_child(keyspace, Some(plan), None)
     }
 
