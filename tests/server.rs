@@ -178,6 +178,35 @@ fn idle_clients_are_closed_and_long_queries_cut_off() {
 }
 
 #[test]
+fn what_is_sent_right_before_the_end_is_run_and_for_nobody_else() {
+    const CONNECTIONS: usize = 30;
+    let server = Server::start(&[]);
+    let mut conversation = Conversation::open(&server);
+    for number in 0..CONNECTIONS {
+        let mut stream = connect(&server);
+        stream.write_all(b"PING\r\n").unwrap();
+        stream.read_exact(&mut [0; 7]).unwrap();
+        // Requests and the end of the connection are there at once, and somebody who is to take its place.
+        signal(&server, Signal::SIGSTOP);
+        // That many are more than one batch takes of a connection.
+        let requests = format!("INCR total\r\nSET key:{number} value\r\n").repeat(150);
+        stream.write_all(requests.as_bytes()).unwrap();
+        if number % 2 == 0 {
+            stream.write_all(b"QUIT\r\n").unwrap();
+        }
+        drop(stream);
+        let mut next = Conversation::open(&server);
+        signal(&server, Signal::SIGCONT);
+        assert_eq!(next.ask("PING"), "PONG\n");
+        assert_eq!(next.ask("PING"), "PONG\n");
+    }
+    server.until("all is run", || {
+        conversation.ask("DBSIZE") == format!("(integer) {}\n", CONNECTIONS + 1)
+            && conversation.ask("GET total") == format!("\"{}\"\n", CONNECTIONS * 150)
+    });
+}
+
+#[test]
 fn closed_connections_give_all_their_memory_back() {
     const CONNECTIONS: usize = 300;
     const TOLERANCE: i64 = 16 * 1024;

@@ -123,6 +123,11 @@ pub(super) async fn serve(shared: Rc<Shared>, connection: Rc<Connection>, mut re
             break;
         }
     }
+    // What came right before the end is run all the same, before the client's place goes to another.
+    while connection.queued.get() && !connection.closing.get() {
+        tokio::task::yield_now().await;
+    }
+    connection.closing.set(true);
     shared.unregister(connection.key);
     shared.engine.borrow_mut().server.disconnect(connection.key);
     shared.taken.notify_one();

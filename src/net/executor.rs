@@ -136,6 +136,10 @@ async fn wait(shared: &Shared) {
 impl Batch {
     /// Parses a connection's requests into the batch and hashes their keys.
     fn parse(&mut self, engine: &mut Engine, connection: Rc<Connection>) {
+        if connection.closing.get() {
+            // Its place may be another's by now.
+            return;
+        }
         let Some(client) = engine.server.clients.get(connection.key) else { return };
         if client.blocked.is_some()
             || client.close_after_reply
