@@ -228,7 +228,7 @@ fn restore(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
         return Err(CommandError::InvalidTtl);
     }
     let value = read_payload(cx, args.at(3))?;
-    let replaced = cx.keys.remove(key);
+    let replaced = cx.keys.remove_any(key);
     let base_ms = if options.absolute { 0 } else { now_ms };
     // A time to live that overflows is in the past, as in Valkey.
     let expiry_ms = (ttl != 0).then(|| ttl.wrapping_add(base_ms));
