@@ -17,6 +17,7 @@ use support::reply::Conversation;
 use weighbridge::commands;
 use weighbridge::config::Config;
 use weighbridge::keyspace::Keyspace;
+use weighbridge::memory::rc_bytes_usage;
 use weighbridge::persistence::{LoadOptions, Loader, NoObserver, SaveOptions, write_snapshot};
 use weighbridge::rdb::dump::append_footer;
 use weighbridge::rdb::format;
@@ -164,7 +165,12 @@ fn weight(keyspace: &Keyspace) -> u64 {
     for database in keyspace.databases() {
         database.table().for_each_prefetched(|entry| bytes += entry.weight());
     }
-    bytes as u64
+    bytes as u64 + libraries_weight(keyspace)
+}
+
+/// The sources of function libraries, which the server weighs with what runs them.
+fn libraries_weight(keyspace: &Keyspace) -> u64 {
+    keyspace.libraries().iter().map(|source| rc_bytes_usage(source) as u64).sum()
 }
 
 fn filled() -> InProcess {

@@ -218,6 +218,7 @@ impl Keyspace {
     #[must_use]
     pub fn table_usage(&self) -> usize {
         vec_usage(&self.databases)
+            + vec_usage(&self.libraries)
             + self.candidates.memory_usage()
             + self.databases.iter().map(|database| database.table().memory_usage()).sum::<usize>()
     }

@@ -45,6 +45,12 @@ pub fn vec_usage<T>(vec: &Vec<T>) -> usize {
     usable_size(vec.capacity() * size_of::<T>())
 }
 
+/// The heap bytes of shared bytes: two counts before them.
+#[must_use]
+pub fn rc_bytes_usage(bytes: &std::rc::Rc<[u8]>) -> usize {
+    usable_size(2 * size_of::<usize>() + bytes.len())
+}
+
 /// The heap bytes of a `Box<T>`; what `T` owns is not included.
 #[must_use]
 pub const fn box_usage<T>() -> usize {

@@ -61,6 +61,6 @@ mod tests {
         let text = help();
         assert!(text.contains("  --port 6379\n"));
         assert!(text.contains("  --hash-max-listpack-entries 512\n"));
-        assert!(!text.contains("--cluster-enabled"));
+        assert!(!text.contains("--syslog-enabled"));
     }
 }

@@ -12,7 +12,7 @@ use crate::algorithms::hash::FastHasher;
 use crate::config::VALKEY_VERSION;
 use crate::config::split_arguments;
 use crate::keyspace::Keyspace;
-use crate::memory::{MemoryUsage, usable_size};
+use crate::memory::{rc_bytes_usage, MemoryUsage, usable_size};
 use crate::resp::CommandError;
 use crate::scripting::host::{CommandRequest, Host, Tick};
 use crate::scripting::library::{self, FunctionTables, Registration, Versions};
@@ -343,7 +343,7 @@ impl Functions {
         };
         let of_library = |(name, library): (&Vec<u8>, &Library)| {
             usable_size(name.capacity())
-                + usable_size(library.code.len())
+                + rc_bytes_usage(&library.code)
                 + usable_size(library.functions.capacity() * size_of::<FunctionInfo>())
                 + library.functions.iter().map(of_function).sum::<usize>()
         };
