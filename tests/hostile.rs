@@ -241,6 +241,8 @@ fn write_anew(path: &Path, bytes: &[u8]) {
 /// Loads a file and says whether it was taken; what it may cost is bounded either way.
 fn load(server: &mut InProcess, path: &Path, checksum: bool) -> bool {
     let (keyspace, limits) = (&mut server.engine.keyspace, server.engine.server.limits);
+    // FLUSHALL leaves the libraries of the file before.
+    keyspace.set_libraries(Vec::new());
     let options =
         LoadOptions { checksum, ..LoadOptions::new(&Config::default(), limits, keyspace.access_policy) };
     let size = std::fs::metadata(path).unwrap().len();

@@ -95,7 +95,12 @@ impl Engine {
             None => match self.server.commands.find(args) {
                 Ok(entry) => entry,
                 Err(error) => {
-                    self.refuse(client, self.server.commands.named(args), &error, reply);
+                    let named = self.server.commands.named(args);
+                    // A stranger learns nothing about commands but those that anybody may give.
+                    let open = named.is_some_and(|entry| entry.command.has(flag::NO_AUTH));
+                    let known = self.server.clients.get(client).is_some_and(|record| record.authenticated);
+                    let error = if known || open { error } else { CommandError::NoAuth };
+                    self.refuse(client, named, &error, reply);
                     return Executed::Done;
                 }
             },

@@ -12,7 +12,7 @@ use crate::algorithms::hash::FastHasher;
 use crate::config::VALKEY_VERSION;
 use crate::config::split_arguments;
 use crate::keyspace::Keyspace;
-use crate::memory::{rc_bytes_usage, MemoryUsage, usable_size};
+use crate::memory::{MemoryUsage, rc_bytes_usage, usable_size};
 use crate::resp::CommandError;
 use crate::scripting::host::{CommandRequest, Host, Tick};
 use crate::scripting::library::{self, FunctionTables, Registration, Versions};
