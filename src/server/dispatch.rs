@@ -182,17 +182,14 @@ impl Engine {
             return Err(CommandError::OutOfMemory);
         }
         let record = self.server.clients.get(client);
-        if flags & (flag::WRITE | flag::MAY_REPLICATE) != 0
-            && !obeyed
-            && self.server.persistence.refuses_writes(&self.server.config)
-        {
-            return Err(CommandError::MisconfSnapshot(self.server.title()));
-        }
-        if (flags & (flag::WRITE | flag::MAY_REPLICATE) != 0 || command.name == "ping")
-            && !obeyed
-            && let Some(reason) = self.server.aof.trouble()
-        {
-            return Err(CommandError::MisconfAof(reason.into()));
+        // A write would not last; PING is how health is asked for.
+        if (flags & flag::WRITE != 0 || command.name == "ping") && !obeyed {
+            if self.server.persistence.refuses_writes(&self.server.config) {
+                return Err(CommandError::MisconfSnapshot(self.server.title()));
+            }
+            if let Some(reason) = self.server.aof.trouble() {
+                return Err(CommandError::MisconfAof(reason.into()));
+            }
         }
         if flags & flag::WRITE != 0 && !obeyed {
             if self.server.lacks_replicas() {
