@@ -96,8 +96,8 @@ fn eval(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
 
 fn evalsha(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     cx.show_monitors(args);
-    let name = <ScriptName>::try_from(args.at(1)).map_err(|_| CommandError::NoScript)?.to_ascii_lowercase();
+    let mut name = ScriptName::try_from(args.at(1)).map_err(|_| CommandError::NoScript)?;
+    name.make_ascii_lowercase();
     let keys = key_count(args)?;
-    let name = <ScriptName>::try_from(name.as_slice()).map_err(|_| CommandError::NoScript)?;
     run(cx, args, &name, keys)
 }
