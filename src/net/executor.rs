@@ -2,8 +2,8 @@
 //! order, and writes each connection's replies at once.
 //!
 //! At pipelines the cache misses of look-ups decide the cost. So the keys of a batch are hashed while it is parsed, and
-//! while a request runs, the bucket of a key some requests ahead and the entry of a nearer one are asked for: few enough
-//! at a time that the processor takes them all, early enough that they are there.
+//! ahead of the running request they are taken in groups: the buckets of one, the entries of the nearer one, and what the
+//! overflow blocks of the next one hold. Where an entry probably is, is noted then for the look-up.
 
 use std::io;
 use std::rc::Rc;
