@@ -366,6 +366,45 @@ fn what_a_rewrite_writes_as_commands_is_the_same_data() {
     assert!(!server.log().contains("CRITICAL"), "{}", server.log());
 }
 
+#[test]
+fn a_slow_script_in_the_file_does_not_keep_the_server_from_answering() {
+    let server = Server::start(&["--appendonly", "yes", "--busy-reply-threshold", "1"]);
+    let path = aof_path(&server, "appendonly.aof.1.incr.aof");
+    // Old servers wrote scripts as they were called.
+    let request = |words: &[&str]| {
+        let words: String = words.iter().map(|word| format!("${}\r\n{word}\r\n", word.len())).collect();
+        words
+    };
+    let script = "redis.call('set', KEYS[1], 'y') for i = 1, 200000 do redis.call('ping') end return 1";
+    let held = format!(
+        "*2\r\n{}*1\r\n{}*4\r\n{}*3\r\n{}*1\r\n{}*3\r\n{}",
+        request(&["SELECT", "3"]),
+        request(&["MULTI"]),
+        request(&["EVAL", script, "1", "x"]),
+        request(&["SET", "queued", "1"]),
+        request(&["EXEC"]),
+        request(&["SET", "after", "2"]),
+    );
+    fs::OpenOptions::new().append(true).open(&path).unwrap().write_all(held.as_bytes()).unwrap();
+    let size = fs::metadata(&path).unwrap().len();
+    let mut conversation = Conversation::open(&server);
+    std::thread::scope(|scope| {
+        let loading = scope.spawn(|| Conversation::open(&server).ask("DEBUG LOADAOF"));
+        server.until("it loads", || conversation.ask("PING").contains("LOADING"));
+        server.until("the script is slow", || server.log().contains("Slow script detected"));
+        assert!(conversation.ask("SCRIPT KILL").contains("LOADING"));
+        assert_eq!(loading.join().unwrap(), "OK\n");
+    });
+    conversation.ask("SELECT 3");
+    for (key, value) in [("x", "y"), ("queued", "1"), ("after", "2")] {
+        assert_eq!(conversation.ask(&format!("GET {key}")), format!("\"{value}\"\n"));
+    }
+    // What was loaded is not written again.
+    conversation.ask("CONFIG SET appendfsync always");
+    assert_eq!(fs::metadata(&path).unwrap().len(), size);
+    assert!(!server.log().contains("CRITICAL"), "{}", server.log());
+}
+
 /// Writes a data set and changes of it to an append-only file, and gives its digest.
 fn write_history(server: &Server, seed: u64) -> String {
     let mut conversation = Conversation::open(server);

@@ -392,9 +392,9 @@ impl Engine {
         self.server.blocked.block(&mut self.server.clients, client, blocked);
     }
 
-    /// Serves clients whose keys were written, until no key is ready.
+    /// Serves clients whose keys were written, until no key is ready; while the append-only file is loaded they go on waiting.
     pub fn serve_blocked(&mut self) {
-        if self.server.scripting.is_busy() {
+        if self.server.scripting.is_busy() || self.server.aof.is_replaying() {
             return;
         }
         while let Some((database, key, clients)) = self.server.blocked.next_ready() {

@@ -6,6 +6,7 @@
 
 use super::client::ClientKey;
 use super::propagation::Targets;
+use super::waiter::Waiter;
 use super::{Engine, Server};
 use crate::config::EventClasses;
 use crate::keyspace::{Entry, Keys};
@@ -56,15 +57,6 @@ struct Sent {
     /// What tells one value of it from another: the checksum that its payload ends with.
     checksum: u64,
     expiry_ms: Option<i64>,
-}
-
-/// Who waits for a migration: a client during one of its commands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Waiter {
-    client: ClientKey,
-    id: u64,
-    /// How many commands it had run when it began to wait.
-    commands: u64,
 }
 
 /// A migration on its way.
@@ -170,11 +162,7 @@ pub fn push_request(output: &mut Vec<u8>, args: &[&[u8]]) {
 impl Server {
     /// A client begins to wait for a migration.
     pub fn begin_migration(&mut self, client: ClientKey, migration: &mut Migration) {
-        migration.waiter = self.clients.get(client).map(|record| Waiter {
-            client,
-            id: record.id,
-            commands: record.commands,
-        });
+        migration.waiter = self.waiter(client);
         self.count_migration(migration);
     }
 
@@ -182,29 +170,6 @@ impl Server {
         let usage = migration.usage();
         self.migrations.bytes = self.migrations.bytes + usage - migration.counted;
         migration.counted = usage;
-    }
-
-    /// Replies to the client that waits for a migration, unless it is gone or waits no longer.
-    fn answer_migration(&mut self, waiter: Waiter, error: Option<CommandError>) {
-        let waits = self.clients.get(waiter.client).is_some_and(|record| {
-            (record.id, record.commands) == (waiter.id, waiter.commands)
-                && record.blocked.as_ref().is_some_and(|blocked| blocked.command.command.name == "migrate")
-        });
-        if !waits {
-            return;
-        }
-        let Some(blocked) = self.blocked.unblock(&mut self.clients, waiter.client) else { return };
-        self.count(waiter.client, blocked.command, 0, error.is_some());
-        if let Some(error) = &error {
-            self.stats.count_error(&error.code());
-        }
-        if let Some(record) = self.clients.get_mut(waiter.client) {
-            match error {
-                Some(error) => error.write(&mut record.output),
-                None => record.output.ok(),
-            }
-        }
-        self.clients.needs_attention(waiter.client);
     }
 }
 
@@ -235,7 +200,7 @@ impl Engine {
         }
         self.server.migrations.bytes -= migration.counted;
         if let Some(waiter) = migration.waiter {
-            self.server.answer_migration(waiter, round.error);
+            self.server.answer(waiter, "migrate", round.error.map_or(Ok(()), Err));
         }
         None
     }

@@ -39,6 +39,7 @@ pub mod scripting;
 pub mod stats;
 pub mod tracking;
 pub mod transaction;
+pub mod waiter;
 mod weighing;
 
 pub use aof::Aof;
@@ -101,6 +102,8 @@ pub enum Task {
     SendSnapshot(std::os::fd::OwnedFd),
     /// Send these keys to another server.
     Migrate(Box<migration::Migration>),
+    /// Load the append-only file anew, while the event loop turns.
+    ReloadAof(Box<aof::Reload>),
     /// Accept TCP connections from these sockets, and from no others any more (CONFIG SET port, bind).
     Listen(Vec<socket2::Socket>),
 }

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use crate::net::Shared;
 use crate::persistence::{LoadError, LoadOptions, Loader, watch};
-use crate::server::aof::{AofState, Replay};
+use crate::server::aof::{AofState, Reload, Replay};
 use crate::server::{Engine, Server};
 use crate::sys::clock;
 
@@ -50,7 +50,7 @@ async fn load_aof(shared: &Shared) -> Result<(), Vec<String>> {
     let started_us = clock::monotonic_us();
     let (begun, step_bytes) = {
         let Engine { keyspace, server } = &mut *shared.engine.borrow_mut();
-        (Replay::begin(keyspace, server)?, loading_step(server))
+        (Replay::begin(keyspace, server, true)?, loading_step(server))
     };
     if let Some(mut replay) = begun {
         loop {
@@ -71,6 +71,32 @@ async fn load_aof(shared: &Shared) -> Result<(), Vec<String>> {
     server.open_aof(keyspace).map_err(|line| vec![line])?;
     server.clean_aof_history();
     Ok(())
+}
+
+/// Starts the task that loads the append-only file anew while the server runs.
+pub(super) fn reload_aof(shared: &Rc<Shared>, mut reload: Box<Reload>) {
+    let shared = Rc::clone(shared);
+    tokio::task::spawn_local(async move {
+        let step_bytes = loading_step(&shared.engine.borrow().server);
+        let outcome = loop {
+            let done = {
+                let Engine { keyspace, server } = &mut *shared.engine.borrow_mut();
+                reload.replay.step(keyspace, server, step_bytes)
+            };
+            match done {
+                Ok(false) => give_way().await,
+                Ok(true) => break Ok(()),
+                Err(lines) => break Err(lines),
+            }
+        };
+        {
+            let mut engine = shared.engine.borrow_mut();
+            let Engine { keyspace, server } = &mut *engine;
+            reload.end(keyspace, server, outcome);
+            engine.serve_blocked();
+        }
+        shared.wake_if_needed();
+    });
 }
 
 /// Bytes of a snapshot that are loaded between two looks at the event loop.

@@ -235,6 +235,7 @@ fn perform(shared: &Rc<Shared>, listeners: &mut Listeners, task: Task) {
         Task::Migrate(migration) => {
             tokio::task::spawn_local(net::migrate(Rc::clone(shared), migration));
         }
+        Task::ReloadAof(reload) => saving::reload_aof(shared, reload),
         Task::FollowPrimary => shared.follow_primary(),
         Task::SendSnapshot(pipe) => {
             tokio::task::spawn_local(net::send_snapshot(Rc::clone(shared), pipe));

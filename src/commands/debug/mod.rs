@@ -17,9 +17,10 @@ use crate::keyspace::Entry;
 use crate::memory::control_value;
 use crate::persistence::{LoadOptions, Loader};
 use crate::resp::{CommandError, Protocol};
-use crate::server::aof::Replay;
+use crate::server::aof::{Reload, Replay};
+use crate::server::blocking::{BlockRequest, TimeoutReply};
 use crate::server::command::{Args, Command, Group, Outcome, flag};
-use crate::server::{Client, Context};
+use crate::server::{Client, Context, Task};
 
 /// The family.
 pub(super) const COMMANDS: &[Command] = &[DEBUG];
@@ -306,22 +307,34 @@ fn forget_libraries(cx: &mut Context<'_>) {
     cx.server.scripting.functions.flush();
 }
 
-/// Loads the append-only file anew.
+/// Loads the append-only file anew. The event loop turns meanwhile, except inside of a transaction, and on a replica, whose
+/// primary would be answered like any other client that the server is loading.
 fn load_aof(cx: &mut Context<'_>) -> Outcome {
     cx.server.settle_aof();
     cx.server.flush_aof(true);
     flush_all(cx.keys.keyspace, cx.server, false);
     forget_libraries(cx);
-    let loaded = Replay::load_at_once(cx.keys.keyspace, cx.server);
-    cx.server.clean_aof_history();
-    loaded.map_err(|lines| {
-        lines.iter().for_each(|line| tracing::warn!("{line}"));
-        CommandError::custom("ERR Error trying to load the AOF files, check server logs.")
-    })?;
-    // What was loaded is not new to anybody.
-    cx.keys.keyspace.counters.changes = 0;
     cx.propagate_nothing();
-    tracing::info!("Append Only File loaded by DEBUG LOADAOF");
+    let in_steps = !cx.in_transaction && !cx.server.replication.is_replica();
+    let loaded = match Replay::begin(cx.keys.keyspace, cx.server, in_steps) {
+        Ok(Some(replay)) if in_steps => {
+            let reload = Reload { replay, waiter: cx.server.waiter(cx.client) };
+            cx.server.ask(Task::ReloadAof(Box::new(reload)));
+            // Outside of a transaction the wish is granted.
+            let _ = cx.block(BlockRequest {
+                keys: Vec::new(),
+                deadline_ms: None,
+                timeout_reply: TimeoutReply::Null,
+                wants_deletion: false,
+                request: None,
+            });
+            return Ok(());
+        }
+        Ok(Some(replay)) => replay.run_at_once(cx.keys.keyspace, cx.server),
+        Ok(None) => Ok(()),
+        Err(lines) => Err(lines),
+    };
+    cx.server.note_reload(cx.keys.keyspace, loaded)?;
     cx.reply.ok();
     Ok(())
 }

@@ -17,7 +17,7 @@ mod tests;
 
 pub use clients::Gate;
 pub use helper::Storage;
-pub use load::Replay;
+pub use load::{Reload, Replay};
 
 use std::io;
 use std::sync::Arc;
@@ -54,6 +54,15 @@ enum Stage {
     Installing(Manifest),
 }
 
+/// How requests of the append-only file are run, while they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Replaying {
+    /// All in one go.
+    AtOnce,
+    /// In steps between which the event loop turns; a slow script is put aside.
+    InSteps,
+}
+
 /// Errors of writing and syncing.
 #[derive(Debug, Default)]
 struct Trouble {
@@ -73,6 +82,7 @@ pub struct Aof {
     manifest: Manifest,
     helper: Helper,
     stage: Stage,
+    replaying: Option<Replaying>,
     /// History is to be deleted once the stage is over.
     cleaning_due: bool,
     file: Option<Arc<dyn Storage>>,
@@ -120,6 +130,7 @@ impl Aof {
             manifest: Manifest::default(),
             helper: Helper::start(threads, Arc::new(Notify::new()))?,
             stage: Stage::None,
+            replaying: None,
             cleaning_due: false,
             file: None,
             buffer: Vec::new(),
@@ -154,6 +165,18 @@ impl Aof {
     #[must_use]
     pub fn state(&self) -> AofState {
         self.state
+    }
+
+    /// Whether it is being loaded: nothing that happens is told to anybody.
+    #[must_use]
+    pub fn is_replaying(&self) -> bool {
+        self.replaying.is_some()
+    }
+
+    /// Whether a script that the file holds may be put aside.
+    #[must_use]
+    pub fn replays_in_steps(&self) -> bool {
+        self.replaying == Some(Replaying::InSteps)
     }
 
     /// Whether effects are wanted.

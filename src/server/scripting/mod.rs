@@ -318,7 +318,11 @@ impl Server {
 
     fn allow_targets(&mut self, targets: u8) {
         use super::propagation::Targets;
-        self.propagation.allowed =
-            Targets { aof: targets & replication::AOF != 0, replicas: targets & replication::REPLICAS != 0 };
+        if !self.aof.is_replaying() {
+            self.propagation.allowed = Targets {
+                aof: targets & replication::AOF != 0,
+                replicas: targets & replication::REPLICAS != 0,
+            };
+        }
     }
 }

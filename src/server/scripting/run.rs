@@ -74,6 +74,11 @@ impl Context<'_> {
         self.propagate_nothing();
         let flags = callable.flags;
         let started_us = clock::monotonic_us();
+        let pausable = if self.client().is_some_and(|client| client.hidden) {
+            self.server.aof.replays_in_steps()
+        } else {
+            !obeyed
+        };
         let mut running = Running {
             name: callable.name.to_vec(),
             is_eval: callable.is_eval,
@@ -89,7 +94,7 @@ impl Context<'_> {
             resp3: false,
             killed: false,
             timed_out: false,
-            pausable: !obeyed,
+            pausable,
             now_ms: self.keys.now_ms,
             now_us: clock::unix_us(),
             started: clock::ticks(),
