@@ -22,7 +22,7 @@ pub fn apply_config(
     let wanted = server.config.notify_keyspace_events;
     server.events.wanted = wanted;
     keyspace.reports =
-        Reports { new_keys: wanted.has(EventClasses::NEW), misses: wanted.has(EventClasses::KEY_MISS) };
+        Reports { new_keys: server.wants_new_keys(), misses: wanted.has(EventClasses::KEY_MISS) };
     log::configure(&server.config);
     server.scripting.set_insecure(server.config.lua_enable_insecure_api);
     if changed.contains(&"appendonly") {

@@ -1,7 +1,9 @@
 //! Clients that wait for keys: BLPOP and its kin.
 //!
-//! A blocked client keeps its request. When a key it waits for is written, the request runs again, in the order in
-//! which clients began to wait; what it then finds it replies, and if it finds nothing it goes on waiting.
+//! A blocked client keeps its request. When a key it waits for comes into being, or an entry is added to its stream, the
+//! request runs again, in the order in which clients began to wait; what it then finds it replies, and if it finds nothing
+//! it goes on waiting. A key that exists and is given another value wakes nobody, except for readers of groups: those are
+//! woken when it is no stream any more.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -11,9 +13,10 @@ use std::hash::RandomState;
 use hashbrown::HashMap;
 
 use super::client::{ClientKey, Clients};
-use super::command::{Request, TableEntry};
+use super::command::{Group, Request, TableEntry};
 use super::replication::ReplicaWait;
 use crate::memory::{MemoryUsage, vec_usage};
+use crate::types::ValueType;
 
 /// What a blocked client replies when its time is over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,6 +72,19 @@ pub struct Blocked {
     pub wants_deletion: bool,
 }
 
+impl Blocked {
+    /// The type of value that it waits for.
+    #[must_use]
+    pub fn awaited_type(&self) -> Option<ValueType> {
+        match self.command.command.group {
+            Group::List => Some(ValueType::List),
+            Group::SortedSet => Some(ValueType::SortedSet),
+            Group::Stream => Some(ValueType::Stream),
+            _ => None,
+        }
+    }
+}
+
 impl MemoryUsage for Blocked {
     fn memory_usage(&self) -> usize {
         self.request.memory_usage() + vec_usage(&self.keys) + self.keys.iter().map(vec_usage).sum::<usize>()
@@ -100,6 +116,18 @@ pub struct BlockedClients {
     /// When waits end, the earliest on top; entries of waits that ended otherwise are skipped when they come up.
     deadlines: BinaryHeap<Reverse<(i64, ClientKey)>>,
     count: usize,
+    /// Of them, those that wait for a list, a sorted set and a stream.
+    by_type: [usize; 3],
+}
+
+/// The place of a type in the counts; `None` of one that nobody can wait for.
+fn place_of(value_type: Option<ValueType>) -> Option<usize> {
+    match value_type? {
+        ValueType::List => Some(0),
+        ValueType::SortedSet => Some(1),
+        ValueType::Stream => Some(2),
+        _ => None,
+    }
 }
 
 impl BlockedClients {
@@ -114,6 +142,9 @@ impl BlockedClients {
         }
         if let Some(deadline_ms) = blocked.deadline_ms {
             self.deadlines.push(Reverse((deadline_ms, client)));
+        }
+        if let Some(place) = place_of(blocked.awaited_type()) {
+            self.by_type[place] += 1;
         }
         record.blocked = Some(Box::new(blocked));
         self.count += 1;
@@ -158,13 +189,38 @@ impl BlockedClients {
                 }
             }
         }
+        if let Some(place) = place_of(blocked.awaited_type()) {
+            self.by_type[place] -= 1;
+        }
         self.count -= 1;
     }
 
-    /// A key was written: whoever waits for it will be served once the running command is done.
+    /// Whether anybody waits for a key.
     #[inline]
-    pub fn key_written(&mut self, database: usize, key: &[u8]) {
-        if !self.waiting.is_empty() {
+    #[must_use]
+    pub fn wait_for_keys(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// A key came into being, or its stream has a new entry: whoever waits for it will be served once the running command
+    /// is done, if anybody waits for a value of this type at all.
+    pub fn key_added(&mut self, database: usize, key: &[u8], value_type: ValueType) {
+        if place_of(Some(value_type)).is_some_and(|place| self.by_type[place] > 0) {
+            self.mark_ready(database, key);
+        }
+    }
+
+    /// A key was deleted, or holds no stream any more: whoever reads a group of it will be told.
+    pub fn key_gone(&mut self, clients: &Clients, database: usize, key: &[u8]) {
+        if self.by_type[2] == 0 {
+            return;
+        }
+        let Some(queue) = self.waiting.get(&(database, key.to_vec())) else { return };
+        let wants_deletion = |client: &ClientKey| {
+            let blocked = clients.get(*client).and_then(|record| record.blocked.as_deref());
+            blocked.is_some_and(|blocked| blocked.wants_deletion)
+        };
+        if queue.iter().any(wants_deletion) {
             self.mark_ready(database, key);
         }
     }
@@ -173,6 +229,14 @@ impl BlockedClients {
         let name = (database, key.to_vec());
         if self.waiting.contains_key(&name) && !self.ready.contains(&name) {
             self.ready.push_back(name);
+        }
+    }
+
+    /// Every key of a database goes: whoever reads a group of one will be told.
+    pub fn database_emptied(&mut self, clients: &Clients, database: usize) {
+        let keys: Vec<_> = self.waiting.keys().filter(|(db, _)| *db == database).cloned().collect();
+        for (db, key) in keys {
+            self.key_gone(clients, db, &key);
         }
     }
 

@@ -56,6 +56,7 @@ impl Call<'_> {
         let (database, touches) =
             server.clients.get(client).map_or((0, true), |client| (client.database, !client.no_touch));
         keyspace.expired = server.expired_entries(client, entry);
+        keyspace.reports.new_keys = server.wants_new_keys();
         let started = server.ticks;
         let mut context = Context {
             keys: Keys {

@@ -10,6 +10,7 @@ use super::propagation::OwnRequest;
 use crate::config::EventClasses;
 use crate::keyspace::{Entry, Keys};
 use crate::resp::Reply;
+use crate::types::ValueType;
 
 /// Bytes of an empty string in a reply.
 const SHORTEST_ELEMENT: usize = 6;
@@ -83,8 +84,8 @@ impl Context<'_> {
         }
     }
 
-    /// Says that a key was changed: counts the change, breaks transactions that watch the key, serves who waits for
-    /// it and tells who listens to keyspace events. Call it once per key and event, after the change.
+    /// Says that a key was changed: counts the change, breaks transactions that watch the key, and tells who
+    /// listens to keyspace events. Call it once per key and event, after the change.
     pub fn changed(&mut self, class: EventClasses, event: &'static str, key: &[u8]) {
         self.keys.keyspace.counters.changes += 1;
         self.touched(key);
@@ -97,7 +98,24 @@ impl Context<'_> {
         let database = self.keys.database;
         self.server.watched.touch(&mut self.server.clients, database, key);
         self.server.invalidate(key, Some(self.client));
-        self.server.blocked.key_written(database, key);
+        if self.server.blocked.wait_for_keys() {
+            self.tell_readers_of_groups(key);
+        }
+    }
+
+    /// Whoever reads a group of a stream is told when its key holds no stream any more.
+    #[cold]
+    fn tell_readers_of_groups(&mut self, key: &[u8]) {
+        let is_stream = self.keys.raw(key).is_some_and(|entry| entry.value_type() == ValueType::Stream);
+        if !is_stream {
+            let Server { blocked, clients, .. } = &mut *self.server;
+            blocked.key_gone(clients, self.keys.database, key);
+        }
+    }
+
+    /// Serves who waits for entries of a stream, once the command is done.
+    pub fn stream_grew(&mut self, key: &[u8]) {
+        self.server.blocked.key_added(self.keys.database, key, ValueType::Stream);
     }
 
     /// Frees an entry that a command put another one in the place of, elsewhere if that is worth it and

@@ -17,16 +17,6 @@ use crate::resp::{CommandError, Protocol, Reply};
 use crate::sys::clock;
 use crate::types::ValueType;
 
-/// What a client waits for that a command of this group has blocked.
-fn awaited_type(group: Group) -> Option<ValueType> {
-    match group {
-        Group::List => Some(ValueType::List),
-        Group::SortedSet => Some(ValueType::SortedSet),
-        Group::Stream => Some(ValueType::Stream),
-        _ => None,
-    }
-}
-
 /// A request whose command was looked up, and whose first key was hashed, while its batch was prefetched.
 #[derive(Debug, Clone, Copy)]
 pub struct Prepared<'a> {
@@ -417,7 +407,7 @@ impl Engine {
         }
         // A client that would only wait again keeps its place in the queues.
         if !blocked.wants_deletion {
-            let awaited = awaited_type(blocked.command.command.group);
+            let awaited = blocked.awaited_type();
             if awaited.is_none() || self.type_of(database, key) != awaited {
                 return;
             }

@@ -1,9 +1,11 @@
 //! Keyspace events: what happens to keys, for those who asked to be told (`notify-keyspace-events`).
 
 use super::Server;
+use crate::algorithms::hash::hash;
 use crate::config::EventClasses;
-use crate::keyspace::{Happened, Happening, Keyspace};
+use crate::keyspace::{Database, Happened, Happening, Keyspace};
 use crate::memory::{MemoryUsage, vec_usage};
+use crate::sys::clock;
 
 /// An event as it happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,10 +74,12 @@ fn propagate(server: &mut Server, happened: &Happened) {
 pub fn settle(keyspace: &mut Keyspace, server: &mut Server) {
     let lazily = server.config.lazyfree_lazy_expire;
     for entry in keyspace.take_discarded() {
+        let started = clock::ticks();
         server.background.free_entry(entry, lazily);
+        server.note_latency("expire-del", started);
     }
     for happened in keyspace.take_happened() {
-        settle_one(server, &happened);
+        settle_one(keyspace, server, &happened);
     }
 }
 
@@ -83,7 +87,7 @@ pub fn settle(keyspace: &mut Keyspace, server: &mut Server) {
 pub fn settle_apart(keyspace: &mut Keyspace, server: &mut Server) {
     let mut notes = keyspace.take_happened().into_iter().peekable();
     while let Some(happened) = notes.next() {
-        settle_one(server, &happened);
+        settle_one(keyspace, server, &happened);
         // A hash goes with its last fields.
         let goes_on = notes.peek().is_some_and(|next| next.what == Happening::Emptied);
         if !goes_on {
@@ -92,7 +96,7 @@ pub fn settle_apart(keyspace: &mut Keyspace, server: &mut Server) {
     }
 }
 
-fn settle_one(server: &mut Server, happened: &Happened) {
+fn settle_one(keyspace: &Keyspace, server: &mut Server, happened: &Happened) {
     let (database, key) = (happened.database, happened.key.as_slice());
     let (class, event) = match happened.what {
         Happening::Expired => (EventClasses::EXPIRED, "expired"),
@@ -110,7 +114,18 @@ fn settle_one(server: &mut Server, happened: &Happened) {
             server.watched.touch(&mut server.clients, database, key);
         }
         server.invalidate(key, None);
-        server.blocked.key_written(database, key);
+        server.blocked.key_gone(&server.clients, database, key);
+    }
+    if happened.what == Happening::New {
+        tell_who_waits(keyspace, server, database, key);
     }
     server.events.notify(database, class, event, key);
+}
+
+/// A key has come into being: clients may wait for what it holds.
+fn tell_who_waits(keyspace: &Keyspace, server: &mut Server, database: usize, key: &[u8]) {
+    let Some(table) = keyspace.databases().get(database).map(Database::table) else { return };
+    if let Some(position) = table.find(hash(key), key) {
+        server.blocked.key_added(database, key, table.get(position).value_type());
+    }
 }

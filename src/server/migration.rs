@@ -246,7 +246,7 @@ impl Engine {
         for key in deleted {
             keyspace.counters.changes += 1;
             server.watched.touch(&mut server.clients, database, key);
-            server.blocked.key_written(database, key);
+            server.blocked.key_gone(&server.clients, database, key);
             server.events.notify(database, EventClasses::GENERIC, "del", key);
         }
         if !deleted.is_empty() {

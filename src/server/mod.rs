@@ -144,6 +144,8 @@ pub struct DebugSwitches {
     pub pause_after_fork: bool,
     /// Scripts may call every command.
     pub allow_denied_in_scripts: bool,
+    /// Every reply counts as if it began a new block of output, which is larger than what strangers may leave unread.
+    pub large_replies: bool,
     /// Reply buffers that are not used keep their room.
     pub keep_reply_buffers: bool,
     /// After how many milliseconds the most that a reply buffer has held is forgotten; negative for never, `None` for the
@@ -288,6 +290,23 @@ impl Server {
                 self.blocked.forget(key, blocked);
             }
         }
+    }
+
+    /// Tells the latency monitor how long an event took that began at `started`, in ticks of the clock.
+    pub fn note_latency(&mut self, event: &'static str, started: u64) {
+        let threshold_ms = self.config.latency_monitor_threshold;
+        if threshold_ms > 0 {
+            let microseconds =
+                crate::sys::clock::nanoseconds_between(started, crate::sys::clock::ticks()) / 1000;
+            self.latency.note(threshold_ms, event, microseconds, self.now_ms);
+        }
+    }
+
+    /// Whether new keys are to be noted: somebody listens to their events, or waits for keys.
+    #[inline]
+    #[must_use]
+    pub fn wants_new_keys(&self) -> bool {
+        self.events.wanted.has(crate::config::EventClasses::NEW) || self.blocked.wait_for_keys()
     }
 
     /// Ends a client's transaction without running it: what it queued and watched is forgotten.

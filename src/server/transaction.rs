@@ -34,6 +34,17 @@ impl MemoryUsage for Transaction {
     }
 }
 
+/// What becomes of a watched key when its database is exchanged with another one.
+#[derive(Debug, Clone, Copy)]
+pub struct Replaced {
+    /// It was there, its time over or not.
+    pub existed: bool,
+    /// It is there afterwards, its time over or not.
+    pub exists: bool,
+    /// It is there afterwards, and its time is over.
+    pub has_expired: bool,
+}
+
 /// A client that watches a key.
 #[derive(Debug, Clone, Copy)]
 struct Watcher {
@@ -124,11 +135,6 @@ impl WatchedKeys {
         }
     }
 
-    /// The watched keys of a database.
-    pub fn keys_of(&self, database: usize) -> impl Iterator<Item = &[u8]> {
-        self.keys.keys().filter(move |(db, _)| *db == database).map(|(_, key)| key.as_slice())
-    }
-
     /// Keys of a database go all at once; `exists` says which watched ones were there.
     pub fn touch_database(
         &mut self,
@@ -142,6 +148,33 @@ impl WatchedKeys {
                     if !std::mem::take(&mut watcher.saw_expired) {
                         break_watch(clients, watcher.client);
                     }
+                }
+            }
+        }
+    }
+
+    /// All keys of a database are replaced by those of another one. What has expired is not there for those who watch it.
+    pub fn replace_database(
+        &mut self,
+        clients: &mut Clients,
+        database: usize,
+        replaced: impl Fn(&[u8]) -> Replaced,
+    ) {
+        for ((db, key), watchers) in &mut self.keys {
+            if *db != database {
+                continue;
+            }
+            let replaced = replaced(key);
+            if !replaced.existed && !replaced.exists {
+                continue;
+            }
+            for watcher in watchers {
+                if watcher.saw_expired && !replaced.exists {
+                    watcher.saw_expired = false;
+                } else if replaced.has_expired && (watcher.saw_expired || !replaced.existed) {
+                    watcher.saw_expired = true;
+                } else {
+                    break_watch(clients, watcher.client);
                 }
             }
         }

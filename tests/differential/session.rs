@@ -251,7 +251,7 @@ impl<'a> Generator<'a> {
     }
 
     fn settings(&mut self) -> Vec<Words> {
-        let mut settings = vec![words("FLUSHALL"), words("CONFIG SET notify-keyspace-events AKEm")];
+        let mut settings = vec![words("FLUSHALL"), words("CONFIG SET notify-keyspace-events AKEmn")];
         let is_varied = self.values.once_in(2);
         for (option, values) in OPTIONS {
             let value = if is_varied { self.values.pick(values) } else { values[0] };

@@ -7,6 +7,7 @@ use crate::memory;
 use crate::resp::CommandError;
 use crate::server::command::{Arg, Args, Command, Group, Outcome, category, flag};
 use crate::server::propagation::Targets;
+use crate::server::transaction::Replaced;
 use crate::server::{Context, Server};
 
 /// Whether the keys are to be freed in the background; without a word, as `lazyfree-lazy-user-flush` says.
@@ -27,7 +28,7 @@ fn holds(keyspace: &Keyspace, database: usize, key: &[u8]) -> bool {
 fn flush(keyspace: &mut Keyspace, server: &mut Server, database: usize, lazily: bool) {
     let Server { watched, clients, blocked, background, .. } = server;
     watched.touch_database(clients, database, |key| holds(keyspace, database, key));
-    blocked.database_written(database);
+    blocked.database_emptied(clients, database);
     let db = &mut keyspace.databases_mut()[database];
     let count = db.len();
     background.free_table(db.take(), lazily);
@@ -117,19 +118,6 @@ pub(in crate::commands) fn flush_all(keyspace: &mut Keyspace, server: &mut Serve
     server.invalidate_all();
 }
 
-/// An expired key counts as absent on either side of a swap, so those that are watched go before it.
-fn delete_expired_watched(cx: &mut Context<'_>, first: usize, second: usize) {
-    let watched = &cx.server.watched;
-    let keys: Vec<_> = watched.keys_of(first).chain(watched.keys_of(second)).map(<[u8]>::to_vec).collect();
-    for key in keys {
-        for database in [first, second] {
-            // Looking for it deletes it.
-            let _ = cx.keys.within(database, |keys| keys.contains(&key));
-        }
-    }
-    cx.settle();
-}
-
 fn database_number(arg: &[u8], otherwise: CommandError) -> Result<i32, CommandError> {
     small_integer(arg).map_err(|_| otherwise)
 }
@@ -160,13 +148,14 @@ fn swapdb(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
         return Err(CommandError::DbIndexOutOfRange);
     };
     if first != second {
-        delete_expired_watched(cx, first, second);
+        let now_ms = cx.now_ms();
         let keyspace = &mut *cx.keys.keyspace;
         let Server { watched, clients, blocked, .. } = &mut *cx.server;
-        for database in [first, second] {
-            // What is watched changes if it exists on either side.
-            watched.touch_database(clients, database, |key| {
-                holds(keyspace, first, key) || holds(keyspace, second, key)
+        for (here, there) in [(first, second), (second, first)] {
+            watched.replace_database(clients, here, |key| Replaced {
+                existed: holds(keyspace, here, key),
+                exists: holds(keyspace, there, key),
+                has_expired: keyspace.holds_expired(there, key, now_ms),
             });
         }
         keyspace.swap_databases(first, second);

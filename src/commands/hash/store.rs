@@ -179,6 +179,10 @@ fn expire_at_once(cx: &mut Context<'_>, key: &[u8], pairs: Args<'_>, exists: boo
         cx.touched(key);
         cx.count_changes(deleted);
     }
+    if !exists {
+        // In Valkey it has been there for a moment.
+        cx.notify(EventClasses::NEW, "new", key);
+    }
     for event in ["hset", "hexpire", "hexpired"] {
         cx.notify(EventClasses::HASH, event, key);
     }

@@ -66,6 +66,7 @@ fn xadd(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     plan.tell(cx, args, id, exact);
     reply_id(cx.reply, id);
     cx.changed(EventClasses::STREAM, "xadd", key);
+    cx.stream_grew(key);
     if removed > 0 {
         cx.notify(EventClasses::STREAM, "xtrim", key);
     }

@@ -180,7 +180,7 @@ fn destroy(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     if destroyed {
         changed(cx, "xgroup-destroy", key);
         // Whoever waits as a consumer of the group is told that there is none.
-        cx.server.blocked.key_written(cx.keys.database, key);
+        cx.stream_grew(key);
     }
     Ok(())
 }
