@@ -19,7 +19,7 @@ use crate::keyspace::{Database, KeyHash};
 use crate::memory::{MemoryUsage, vec_usage};
 use crate::resp::{ArgRange, Limits, Parser, Progress, ProtocolError, Reply};
 use crate::server::command::{Args, TableEntry, indices_of, key_flag};
-use crate::server::{Engine, Executed, OUTPUT_MIN, Prepared};
+use crate::server::{ClientKey, Engine, Executed, OUTPUT_MIN, Prepared};
 use crate::sys::clock;
 
 /// Requests of one connection in one batch; the rest waits its turn, so that nobody starves.
@@ -377,8 +377,10 @@ fn find(
     {
         return entry.command.accepts(args.len()).then_some(entry);
     }
-    *last = engine.server.commands.find(args).ok();
-    *last
+    let found = engine.server.commands.find(args).ok();
+    // Who is called by another name must not be found by its own.
+    *last = found.filter(|entry| !entry.is_renamed);
+    found
 }
 
 /// Hashes a request's keys, those at least that its first specification tells.
@@ -435,11 +437,25 @@ fn attend(shared: &Shared, engine: &mut Engine) {
     for key in engine.server.clients.take_attention() {
         let Some(connection) = shared.connection(key) else { continue };
         let _ = write_output(shared, engine, &connection);
+        give_back(engine, key);
         let waits = engine.server.clients.get(key).is_none_or(|client| client.blocked.is_some())
             || engine.server.scripting.is_of(key);
         if !waits && !connection.input.borrow().query.is_empty() {
             shared.enqueue(&connection);
         }
+    }
+}
+
+/// What a buffer grew by to tell a client of others' doings is given back once that is sent, where memory is limited:
+/// else telling of evictions would lead to further ones.
+fn give_back(engine: &mut Engine, key: ClientKey) {
+    let server = &mut engine.server;
+    if server.config.maxmemory > 0
+        && let Some(client) = server.clients.get_mut(key)
+        && client.output.is_empty()
+    {
+        client.output.shrink_to(OUTPUT_MIN);
+        server.weigh_client(key, 0);
     }
 }
 

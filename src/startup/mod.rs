@@ -16,9 +16,11 @@ use std::io::Read;
 use std::path::Path;
 
 use crate::algorithms::{crc64, hash};
+use crate::commands;
 use crate::config::{CommandLine, Config, Directives, LoadError, Loaded, Sources};
 use crate::log;
 use crate::persistence;
+use crate::server::command::CommandTable;
 use crate::sys::{clock, fork};
 
 /// What the start needs to know of how the process was called.
@@ -68,8 +70,12 @@ pub fn run(call: &Call) -> StartError {
     if let Some(reason) = refused_directives(&loaded.directives) {
         return StartError::Configuration(reason);
     }
+    let commands = match renamed_commands(&loaded.directives) {
+        Ok(commands) => commands,
+        Err(reason) => return StartError::Configuration(reason),
+    };
     let identity = process::identity(call, &config, supervised, background);
-    match serve::run(config, identity) {
+    match serve::run(config, identity, commands) {
         Ok(never) => match never {},
         Err(serve::Stopped) => StartError::Logged,
     }
@@ -118,12 +124,21 @@ fn report_inert_options(config: &Config) {
     }
 }
 
-/// Lines that ask for what this server does not have and cannot leave out silently: users and renamed commands keep
-/// clients from doing things, modules bring commands.
+/// The table of commands with the names that the configuration gives them.
+fn renamed_commands(directives: &Directives) -> Result<CommandTable, LoadError> {
+    let mut commands = commands::table();
+    for line in &directives.renamed_commands {
+        let word = |index| line.arguments.get(index).map(Vec::as_slice).unwrap_or_default();
+        commands.rename(word(1), word(2)).map_err(|reason| line.error(reason))?;
+    }
+    Ok(commands)
+}
+
+/// Lines that ask for what this server does not have and cannot leave out silently: users keep clients from doing
+/// things, modules bring commands.
 fn refused_directives(directives: &Directives) -> Option<LoadError> {
     let refused = [
         (&directives.users, "ACL users are not supported by Weighbridge: use requirepass"),
-        (&directives.renamed_commands, "Renamed commands are not supported by Weighbridge"),
         (&directives.modules, "Modules are not supported by Weighbridge"),
         (&directives.module_options, "Modules are not supported by Weighbridge"),
     ];

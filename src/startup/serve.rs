@@ -11,13 +11,13 @@ use tokio::task::LocalSet;
 use tokio::time::Instant;
 
 use super::{banner, cluster, saving, system_checks};
-use crate::commands;
 use crate::config::Config;
 use crate::keyspace::Keyspace;
 use crate::log;
 use crate::memory;
 use crate::net::{self, Listeners, Shared};
 use crate::persistence;
+use crate::server::command::CommandTable;
 use crate::server::stats::Stats;
 use crate::server::{
     self, Background, Cron, Engine, Identity, Listening, OomScore, Server, Task, open_files, process_title,
@@ -34,7 +34,11 @@ const TASKS_PER_POLL: u32 = 1024;
 pub(super) struct Stopped;
 
 /// Runs the server. It ends by `exit`, so this returns only when it cannot run.
-pub(super) fn run(mut config: Config, identity: Identity) -> Result<Infallible, Stopped> {
+pub(super) fn run(
+    mut config: Config,
+    identity: Identity,
+    commands: CommandTable,
+) -> Result<Infallible, Stopped> {
     open_files::adjust(&mut config).map_err(stop_for)?;
     let log = log::descriptor().map_err(stop_for)?;
     let unfinished = format!("temp-{}.rdb", std::process::id());
@@ -47,7 +51,7 @@ pub(super) fn run(mut config: Config, identity: Identity) -> Result<Infallible, 
         .build()
         .map_err(stop_for)?;
     let (tasks, requests) = mpsc::unbounded_channel();
-    let engine = build(config, identity, tasks).map_err(stop_for)?;
+    let engine = build(config, identity, commands, tasks).map_err(stop_for)?;
     process_title::show(&engine.server);
     banner::logo(&engine.server.config);
     system_checks::warn_of_backlog(&engine.server.config);
@@ -67,9 +71,11 @@ fn stop_for(reason: impl std::fmt::Display) -> Stopped {
 pub fn build(
     config: Config,
     identity: Identity,
+    commands: CommandTable,
     tasks: mpsc::UnboundedSender<Task>,
 ) -> std::io::Result<Engine> {
-    let commands = Box::leak(Box::new(commands::table()));
+    // Requests that wait refer to it, for as long as the process lives.
+    let commands = Box::leak(Box::new(commands));
     let mut keyspace = Keyspace::new(config.database_count());
     let mut background = Background::start(memory::register_thread)?;
     let mut server = Server {

@@ -1,6 +1,7 @@
 //! An engine in the test's own process: no sockets, one client, requests one by one. Its helper thread lives as long as
 //! the process.
 
+use weighbridge::commands;
 use weighbridge::config::{Config, ProtectedAction, SavePoints, Supervised};
 use weighbridge::resp::{Protocol, Reply};
 use weighbridge::server::command::Request;
@@ -42,7 +43,7 @@ impl InProcess {
             enable_debug_command: ProtectedAction::Yes,
             ..Config::default()
         };
-        let mut engine = startup::build(config, identity(), tasks).unwrap();
+        let mut engine = startup::build(config, identity(), commands::table(), tasks).unwrap();
         let client =
             engine.server.clients.add(|key, id| Client { authenticated: true, ..Client::new(key, id, 0) });
         engine.server.note_startup(&engine.keyspace);

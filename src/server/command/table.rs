@@ -17,12 +17,16 @@ pub struct TableEntry {
     pub id: usize,
     /// Its subcommands by lower-case name.
     pub subcommands: HashMap<&'static [u8], TableEntry, FastHasher>,
+    /// It is called by another name than its own (`rename-command`).
+    pub is_renamed: bool,
 }
 
 /// Finds a command by name, in any case of letters.
 #[derive(Debug, Default)]
 pub struct CommandTable {
     entries: HashMap<&'static [u8], TableEntry, FastHasher>,
+    /// Those that are called by another name, by that name in lower case.
+    renamed: HashMap<Vec<u8>, TableEntry, FastHasher>,
     count: usize,
 }
 
@@ -52,14 +56,34 @@ impl CommandTable {
                         full_name: format!("{}|{}", command.name, subcommand.name),
                         id: table.next_id(),
                         subcommands: HashMap::default(),
+                        is_renamed: false,
                     };
                     (subcommand.name.as_bytes(), entry)
                 })
                 .collect();
-            let entry = TableEntry { command, full_name: command.name.to_owned(), id, subcommands };
+            let full_name = command.name.to_owned();
+            let entry = TableEntry { command, full_name, id, subcommands, is_renamed: false };
             table.entries.insert(command.name.as_bytes(), entry);
         }
         table
+    }
+
+    /// Has a command be called by another name, and by its own no longer; by none if the other one is empty.
+    ///
+    /// # Errors
+    /// Valkey's words for what is wrong with the names.
+    pub fn rename(&mut self, name: &[u8], other: &[u8]) -> Result<(), &'static str> {
+        let (name, other) = (name.to_ascii_lowercase(), other.to_ascii_lowercase());
+        let found = self.renamed.remove(&name).or_else(|| self.entries.remove(name.as_slice()));
+        let mut entry = found.ok_or("No such command in rename-command")?;
+        entry.is_renamed = true;
+        if self.get(&other).is_some() {
+            return Err("Target command name already exists");
+        }
+        if !other.is_empty() {
+            self.renamed.insert(other, entry);
+        }
+        Ok(())
     }
 
     fn next_id(&mut self) -> usize {
@@ -75,7 +99,7 @@ impl CommandTable {
 
     /// The top-level commands, in no order.
     pub fn iter(&self) -> impl Iterator<Item = &TableEntry> {
-        self.entries.values()
+        self.entries.values().chain(self.renamed.values())
     }
 
     /// Commands and subcommands, in no order.
@@ -86,19 +110,23 @@ impl CommandTable {
     /// How many top-level commands there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.entries.len()
+        self.entries.len() + self.renamed.len()
     }
 
     /// Whether the table is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.len() == 0
     }
 
     /// The top-level command of this name.
     #[must_use]
     pub fn get(&self, name: &[u8]) -> Option<&TableEntry> {
-        self.entries.get(lower_case(name, &mut [0; LONGEST_NAME])?)
+        let own = lower_case(name, &mut [0; LONGEST_NAME]).and_then(|name| self.entries.get(name));
+        if own.is_some() || self.renamed.is_empty() {
+            return own;
+        }
+        self.renamed.get(&name.to_ascii_lowercase())
     }
 
     /// The command by its full name (`config|get`), or by name alone.
@@ -162,5 +190,29 @@ impl TableEntry {
     #[must_use]
     pub fn subcommand(&self, name: &[u8]) -> Option<&TableEntry> {
         self.subcommands.get(lower_case(name, &mut [0; LONGEST_NAME])?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    const FAMILY: &[Command] =
+        &[Command { name: "get", ..Command::DEFAULT }, Command { name: "set", ..Command::DEFAULT }];
+
+    #[test]
+    fn a_renamed_command_has_its_new_name_only() {
+        let mut table = CommandTable::new(&[FAMILY]);
+        let long = b"a-name-that-is-longer-than-any-of-our-own-names-is";
+        table.rename(b"GET", long).unwrap();
+        assert!(table.get(b"get").is_none());
+        assert_eq!(table.get(&long.to_ascii_uppercase()).unwrap().full_name, "get");
+        table.rename(long, b"set2").unwrap();
+        assert!(table.get(long).is_none() && table.get(b"Set2").unwrap().is_renamed);
+        assert_eq!(table.rename(b"set", b"set2").unwrap_err(), "Target command name already exists");
+        assert_eq!(table.rename(b"get", b"x").unwrap_err(), "No such command in rename-command");
+        table.rename(b"set2", b"").unwrap();
+        assert_eq!(table.len(), 0);
     }
 }
