@@ -146,7 +146,7 @@ fn authenticate(cx: &mut Context<'_>, user: &[u8], password: &[u8]) -> Outcome {
         return Err(CommandError::WrongPass);
     }
     if let Some(client) = cx.client_mut() {
-        client.authenticated = true;
+        client.set_authenticated(true);
     }
     Ok(())
 }
@@ -296,7 +296,7 @@ fn reset(cx: &mut Context<'_>, _: Args<'_>) -> Outcome {
     if let Some(client) = server.clients.get_mut(*client) {
         client.discard_transaction();
         client.database = 0;
-        client.authenticated = open;
+        client.set_authenticated(open);
         client.name = Vec::new();
         client.readonly = false;
         client.monitor = false;

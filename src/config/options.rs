@@ -76,7 +76,7 @@ options! {
     /// Mark (`SO_MARK`) put on every socket; 0 puts none.
     socket_mark_id: u32 = 0, "socket-mark-id", int(0, UINT_MAX), IMMUTABLE | INERT;
     /// Accepts Multipath TCP.
-    mptcp: bool = false, "mptcp", only_no(MPTCP), IMMUTABLE | INERT;
+    mptcp: bool = false, "mptcp", yes_no(), IMMUTABLE;
     /// Largest single argument of a request, in bytes.
     proto_max_bulk_len: u64 = 512 << 20, "proto-max-bulk-len", memory(1 << 20, LONG_MAX);
     /// Bytes of unprocessed request after which a client is disconnected.

@@ -175,13 +175,11 @@ fn welcome(shared: &Rc<Shared>, (reader, writer): (Reader, Writer), arrival: Arr
     let authenticated = server.config.requirepass.is_empty();
     let now_ms = server.now_ms;
     let registry_before = server.clients.registry_usage();
-    let key = server.clients.add(|key, id| Client {
-        address,
-        local_address,
-        descriptor,
-        unix_socket,
-        authenticated,
-        ..Client::new(key, id, now_ms)
+    let key = server.clients.add(|key, id| {
+        let mut client =
+            Client { address, local_address, descriptor, unix_socket, ..Client::new(key, id, now_ms) };
+        client.set_authenticated(authenticated);
+        client
     });
     drop(engine);
     let connection = Connection::new(key, writer);

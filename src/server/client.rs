@@ -99,6 +99,8 @@ pub struct Client {
     pub database: usize,
     /// May run commands that need authentication.
     pub authenticated: bool,
+    /// Has been authenticated before, if it is not now: what limits strangers does not limit it.
+    pub ever_authenticated: bool,
     /// `CLIENT NO-EVICT`.
     pub no_evict: bool,
     /// `CLIENT NO-TOUCH`.
@@ -198,6 +200,7 @@ impl Client {
             library_version: Vec::new(),
             database: 0,
             authenticated: false,
+            ever_authenticated: false,
             no_evict: false,
             no_touch: false,
             import_source: false,
@@ -253,6 +256,12 @@ impl Client {
     #[must_use]
     pub fn is_obeyed(&self) -> bool {
         self.primary.is_some() || self.hidden
+    }
+
+    /// Lets it in, or has it ask to be let in.
+    pub fn set_authenticated(&mut self, authenticated: bool) {
+        self.authenticated = authenticated;
+        self.ever_authenticated |= authenticated;
     }
 
     /// Seconds since it last sent something.

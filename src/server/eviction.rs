@@ -224,7 +224,7 @@ impl Engine {
                 break;
             }
         }
-        self.note_latency("eviction-cycle", started);
+        self.server.note_latency("eviction-cycle", started);
         room
     }
 
@@ -236,7 +236,7 @@ impl Engine {
         let entry = self.keyspace.evict(victim);
         self.server.background.free_entry(entry, self.server.config.lazyfree_lazy_eviction);
         let freed = before as i64 - allocated_bytes() as i64;
-        self.note_latency("eviction-del", started);
+        self.server.note_latency("eviction-del", started);
         events::settle_apart(&mut self.keyspace, &mut self.server);
         Some(freed)
     }
@@ -254,17 +254,8 @@ impl Engine {
             }
             std::thread::sleep(Duration::from_micros(NAP_US.min(limit_ns / 1000)));
         }
-        self.note_latency("eviction-lazyfree", begun);
+        self.server.note_latency("eviction-lazyfree", begun);
         room
-    }
-
-    fn note_latency(&mut self, event: &'static str, started: u64) {
-        let server = &mut self.server;
-        let threshold_ms = server.config.latency_monitor_threshold;
-        if threshold_ms > 0 {
-            let microseconds = clock::nanoseconds_between(started, clock::ticks()) / 1000;
-            server.latency.note(threshold_ms, event, microseconds, server.now_ms);
-        }
     }
 }
 

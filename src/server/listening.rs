@@ -33,7 +33,7 @@ impl Listening {
             let address = address.as_str();
             let (address, optional) =
                 address.strip_prefix('-').map_or((&*address, false), |rest| (rest, true));
-            match listen::tcp(address, config.port, config.tcp_backlog) {
+            match listen::tcp(address, config.port, config.tcp_backlog, config.mptcp) {
                 Ok(socket) => opened.push(socket),
                 Err(error) => {
                     tracing::warn!(

@@ -16,8 +16,10 @@ pub struct CommandStats {
     pub failed: u64,
 }
 
-/// Distinct error codes that are counted apart; a client that invents codes cannot grow the map beyond it.
+/// Distinct error codes that are counted apart; a script that invents codes cannot grow the map beyond it.
 const ERROR_CODES_MAX: usize = 128;
+/// What is counted in place of a code too many.
+const ERROR_CODES_OVERFLOW: &str = "ERRORSTATS_OVERFLOW";
 
 /// The server's counters.
 #[derive(Debug, Default)]
@@ -212,14 +214,20 @@ impl Stats {
             + self.latencies.iter().flatten().map(|histogram| histogram.memory_usage()).sum::<usize>()
     }
 
-    /// Counts an error reply by its code.
+    /// Counts an error reply by its code, which is one of the server's own.
     pub fn count_error(&mut self, code: &str) {
         self.error_replies += 1;
         match self.errors.binary_search_by(|(known, _)| known.as_str().cmp(code)) {
             Ok(at) => self.errors[at].1 += 1,
-            Err(at) if self.errors.len() < ERROR_CODES_MAX => self.errors.insert(at, (code.to_owned(), 1)),
-            Err(_) => {}
+            Err(at) => self.errors.insert(at, (code.to_owned(), 1)),
         }
+    }
+
+    /// The same of an error that a script made up: when there are many codes, new ones are counted together.
+    pub fn count_scripts_error(&mut self, code: &str) {
+        let is_known = self.errors.binary_search_by(|(known, _)| known.as_str().cmp(code)).is_ok();
+        let overflows = !is_known && self.errors.len() >= ERROR_CODES_MAX;
+        self.count_error(if overflows { ERROR_CODES_OVERFLOW } else { code });
     }
 
     /// Clears what CONFIG RESETSTAT clears.

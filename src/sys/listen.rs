@@ -51,14 +51,16 @@ fn at(step: &'static str) -> impl Fn(io::Error) -> ListenError {
     move |error| ListenError { step, error }
 }
 
-/// Listens on a TCP address: a name, an address, `*` (any of IPv4) or `::*` (any of IPv6).
+/// Listens on a TCP address: a name, an address, `*` (any of IPv4) or `::*` (any of IPv6). With `multipath` a client may
+/// use several paths at once.
 ///
 /// # Errors
 /// The first step that fails.
-pub fn tcp(address: &str, port: u16, backlog: u32) -> Result<Socket, ListenError> {
+pub fn tcp(address: &str, port: u16, backlog: u32, multipath: bool) -> Result<Socket, ListenError> {
     let address = resolve(address, port).map_err(at("resolve"))?;
     let domain = Domain::for_address(address);
-    let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP)).map_err(at("socket"))?;
+    let protocol = if multipath { Protocol::from(libc::IPPROTO_MPTCP) } else { Protocol::TCP };
+    let socket = Socket::new(domain, Type::STREAM, Some(protocol)).map_err(at("socket"))?;
     if address.is_ipv6() {
         socket.set_only_v6(true).map_err(at("setsockopt"))?;
     }
@@ -120,13 +122,13 @@ mod tests {
 
     #[test]
     fn a_taken_port_is_refused_until_its_socket_is_shut_down() {
-        let first = tcp("127.0.0.1", 0, 5).unwrap();
+        let first = tcp("127.0.0.1", 0, 5, false).unwrap();
         let port = first.local_addr().unwrap().as_socket().unwrap().port();
-        let error = tcp("127.0.0.1", port, 5).unwrap_err();
+        let error = tcp("127.0.0.1", port, 5, false).unwrap_err();
         assert_eq!(error.to_string(), "bind: Address already in use");
         assert!(!error.is_missing_address() && !error.is_missing_protocol());
         first.shutdown(std::net::Shutdown::Both).unwrap();
-        tcp("127.0.0.1", port, 5).unwrap();
+        tcp("127.0.0.1", port, 5, false).unwrap();
     }
 
     #[test]

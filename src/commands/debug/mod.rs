@@ -420,8 +420,9 @@ fn set_switch(cx: &mut Context<'_>, name: &[u8], on: bool) -> bool {
                 database.table_mut().resize_paused(!on);
             }
         }
-        // Valkey's own buffers and lists have no counterpart here; its tests turn these switches all the same.
-        b"client-enforce-reply-list" | b"hashtable-can-abort-shrink" => {}
+        b"client-enforce-reply-list" => cx.server.debug.large_replies = on,
+        // Valkey's own table has no counterpart here; its tests turn this switch all the same.
+        b"hashtable-can-abort-shrink" => {}
         _ => return false,
     }
     true

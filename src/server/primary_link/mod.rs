@@ -175,7 +175,7 @@ impl Server {
         record.primary = Some(Box::new(stream));
         record.database = database;
         record.reply_mode = super::client::ReplyMode::Off;
-        record.authenticated = true;
+        record.set_authenticated(true);
         record.last_interaction_ms = now_ms;
         let link = &mut self.primary_link;
         link.cached = None;

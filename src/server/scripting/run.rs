@@ -229,7 +229,7 @@ impl Server {
             }
         }
         for code in &errors {
-            self.stats.count_error(code);
+            self.stats.count_scripts_error(code);
         }
         failed
     }
