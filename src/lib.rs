@@ -40,3 +40,5 @@ pub mod net;
 pub mod client;
 /// Load data, build the server, run.
 pub mod startup;
+/// The programs that check files while no server uses them.
+pub mod tools;

@@ -1,12 +1,14 @@
 //! The `weighbridge` binary: picks what to run from the arguments it was called with.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program talks to its user")]
 
+use std::io::{BufWriter, Write};
 use std::os::unix::ffi::OsStringExt;
 use std::process::ExitCode;
 
 use weighbridge::client::demo;
 use weighbridge::config::{Invocation, parse_command_line};
 use weighbridge::startup::{self, Call, StartError};
+use weighbridge::tools::{Terminal, Tool, Verdict};
 
 fn main() -> ExitCode {
     let arguments: Vec<Vec<u8>> = std::env::args_os().map(OsStringExt::into_vec).collect();
@@ -14,6 +16,14 @@ fn main() -> ExitCode {
         Some((program, arguments)) => (String::from_utf8_lossy(program).into_owned(), arguments),
         None => ("weighbridge".to_owned(), &[][..]),
     };
+    if let Some(tool) = Tool::of_program(&program) {
+        return run_tool(tool, &program, arguments);
+    }
+    if let Some((argument, rest)) = arguments.split_first()
+        && let Some(tool) = Tool::of_argument(argument)
+    {
+        return run_tool(tool, &format!("{program} {}", String::from_utf8_lossy(argument)), rest);
+    }
     if let [b"demo"] = arguments.iter().map(Vec::as_slice).collect::<Vec<_>>()[..] {
         return run_demo();
     }
@@ -42,6 +52,21 @@ fn main() -> ExitCode {
             if let StartError::Configuration(error) = startup::run(&call) {
                 eprintln!("{error}");
             }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run_tool(tool: Tool, program: &str, arguments: &[Vec<u8>]) -> ExitCode {
+    let (input, output, errors) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
+    let mut output = BufWriter::new(output.lock());
+    let mut terminal = Terminal { input: &mut input.lock(), output: &mut output, errors: &mut errors.lock() };
+    let outcome = tool.run(program, arguments, &mut terminal);
+    match outcome.and_then(|verdict| output.flush().map(|()| verdict)) {
+        Ok(Verdict::Valid) => ExitCode::SUCCESS,
+        Ok(Verdict::Invalid) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("{error}");
             ExitCode::FAILURE
         }
     }

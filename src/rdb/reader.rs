@@ -268,6 +268,13 @@ impl<R: Read> Reader<R> {
 
     /// Appends exactly `len` bytes: first what is ahead, then straight from the input.
     fn append(&mut self, len: usize, out: &mut Vec<u8>) -> Result<()> {
+        if len <= self.buffer.len() {
+            // Nothing is consumed of what is not there whole.
+            self.require(len)?;
+            out.extend_from_slice(self.slice(self.position..self.position + len));
+            self.position += len;
+            return Ok(());
+        }
         let lent = len.min(self.filled - self.position);
         out.extend_from_slice(self.slice(self.position..self.position + lent));
         self.position += lent;

@@ -88,6 +88,29 @@ pub enum ChecksumState {
     NotVerified,
 }
 
+/// What of a file is being read: it tells where an error was met.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// The byte that says what comes.
+    Type,
+    /// An expiry.
+    Expiry,
+    /// A key.
+    Key,
+    /// A value.
+    Value,
+    /// The checksum at the end.
+    Checksum,
+    /// The number or the sizes of a database or a slot.
+    Length,
+    /// A pair about the file.
+    Aux,
+    /// Data of a module.
+    ModuleAux,
+    /// A function library.
+    Function,
+}
+
 /// Walks a file.
 #[derive(Debug)]
 pub struct Snapshot<R> {
@@ -95,6 +118,9 @@ pub struct Snapshot<R> {
     version: u16,
     dialect: Dialect,
     key: Vec<u8>,
+    stage: Stage,
+    /// The form of the entry that is being read.
+    form: Option<ValueType>,
     /// An entry whose value nobody has taken.
     pending: Option<ValueType>,
     /// The attributes gathered for the next entry.
@@ -118,6 +144,8 @@ impl<R: Read> Snapshot<R> {
             version,
             dialect: Dialect::of(version),
             key: Vec::new(),
+            stage: Stage::Type,
+            form: None,
             pending: None,
             expiry_ms: None,
             idle_seconds: None,
@@ -133,6 +161,16 @@ impl<R: Read> Snapshot<R> {
     /// Bytes consumed so far.
     pub fn offset(&self) -> u64 {
         self.reader.offset()
+    }
+
+    /// What is being read, or was when an error was met.
+    pub fn stage(&self) -> Stage {
+        self.stage
+    }
+
+    /// The form of the entry that is being read, or was when an error was met.
+    pub fn form(&self) -> Option<ValueType> {
+        self.form
     }
 
     /// The key of the last entry.
@@ -156,11 +194,14 @@ impl<R: Read> Snapshot<R> {
         if let Some(value_type) = self.pending.take() {
             self.reader.skip_value(value_type)?;
         }
+        self.form = None;
         loop {
+            self.stage = Stage::Type;
             let byte = self.reader.read_byte()?;
             match byte {
                 opcode::EXPIRY_MS => self.set_expiry_ms()?,
                 opcode::EXPIRY_SECONDS => {
+                    self.stage = Stage::Expiry;
                     let seconds = i32::from_le_bytes(self.reader.read_array()?);
                     self.expiry_ms = Some(i64::from(seconds) * 1000);
                 }
@@ -175,6 +216,7 @@ impl<R: Read> Snapshot<R> {
     }
 
     fn set_expiry_ms(&mut self) -> Result<()> {
+        self.stage = Stage::Expiry;
         // Valkey keeps "no expiry" as -1 and would take it from a file as such.
         self.expiry_ms = Some(self.reader.read_ms()?).filter(|&ms| ms != -1);
         Ok(())
@@ -189,8 +231,9 @@ impl<R: Read> Snapshot<R> {
                 _ => RdbErrorKind::UnknownType(byte),
             }));
         };
+        (self.stage, self.form) = (Stage::Key, Some(value_type));
         self.reader.read_string_into(&mut self.key)?;
-        self.pending = Some(value_type);
+        (self.stage, self.pending) = (Stage::Value, Some(value_type));
         Ok(EntryHeader {
             value_type,
             expiry_ms: self.expiry_ms.take(),
@@ -200,6 +243,13 @@ impl<R: Read> Snapshot<R> {
     }
 
     fn read_record(&mut self, byte: u8) -> Result<Event> {
+        self.stage = match byte {
+            opcode::AUX => Stage::Aux,
+            opcode::SELECT_DB | opcode::RESIZE_DB | opcode::SLOT_INFO => Stage::Length,
+            opcode::FUNCTION2 => Stage::Function,
+            opcode::MODULE_AUX => Stage::ModuleAux,
+            _ => Stage::Type,
+        };
         let reader = &mut self.reader;
         Ok(match byte {
             opcode::AUX => {
@@ -244,6 +294,7 @@ impl<R: Read> Snapshot<R> {
         if self.version < FIRST_CHECKSUM_VERSION {
             return Ok(ChecksumState::NotInFormat);
         }
+        self.stage = Stage::Checksum;
         let expected = self.reader.checksum();
         let got = u64::from_le_bytes(self.reader.read_array()?);
         match expected {
