@@ -11,7 +11,7 @@ use support::engine::{InProcess, bulk};
 use support::requests::Requests;
 use support::templates::{FAMILIES, GENERIC, RARE, TEMPLATES};
 use weighbridge::keyspace::ExpiryBudget;
-use weighbridge::memory::{AllocatorStatistics, allocated_bytes, flush_thread_cache};
+use weighbridge::memory::{AllocatorStatistics, Mover, allocated_bytes, flush_thread_cache};
 use weighbridge::profile::Figures;
 use weighbridge::server::{Engine, events};
 use weighbridge::types::Encoding;
@@ -32,13 +32,16 @@ struct Bench {
     last: String,
     /// The figures of the step before.
     before: Figures,
+    /// Moves everything that it is shown.
+    mover: Mover,
 }
 
 impl Bench {
     fn new() -> Self {
         let last = String::with_capacity(LAST_BYTES);
+        let mover = Mover::of_everything();
         let server = InProcess::start();
-        Self { server, seen: [false; Encoding::ALL.len()], last, before: Figures::default() }
+        Self { server, seen: [false; Encoding::ALL.len()], last, before: Figures::default(), mover }
     }
 
     /// Runs a request that is well-formed, whatever it meets, and gives its reply.
@@ -76,6 +79,19 @@ impl Bench {
         keyspace.expire_some(server.now_ms, &mut budget);
         events::settle(keyspace, server);
         self.server.engine.serve_blocked();
+    }
+
+    /// Moves every allocation of every entry, large values piece by piece, which changes nothing.
+    fn relocate(&mut self) {
+        let digest = self.run(&[b"DEBUG", b"DIGEST".as_slice()]);
+        for database in self.server.engine.keyspace.databases_mut() {
+            let mut next = Some(Default::default());
+            while let Some(place) = next {
+                self.mover.begin_step();
+                next = database.relocate(place, &mut self.mover, 20, &mut Default::default());
+            }
+        }
+        assert!(self.run(&[b"DEBUG", b"DIGEST".as_slice()]) == digest, "moving changes after {}", self.last);
     }
 
     fn flush(&mut self) {
@@ -147,7 +163,11 @@ fn step(bench: &mut Bench, requests: &mut Requests) {
             bench.note(&[b"active expiry".to_vec()]);
             return bench.expire();
         }
-        20..60 => {
+        20..28 => {
+            bench.note(&[b"relocation".to_vec()]);
+            return bench.relocate();
+        }
+        28..60 => {
             let keys = requests.draw(family, "$k $K");
             bench.note(&[b"DUMP and RESTORE of".to_vec(), keys[0].clone(), keys[1].clone()]);
             return bench.restore(&keys[0], &keys[1]);
@@ -181,4 +201,5 @@ fn what_entries_and_tables_weigh_is_what_is_allocated() {
     assert_eq!(allocator_difference(&bench), difference, "jemalloc counts otherwise at the end");
     let unseen: Vec<_> = Encoding::ALL.iter().filter(|encoding| !bench.seen[**encoding as usize]).collect();
     assert!(unseen.is_empty(), "never met: {unseen:?}");
+    assert!(bench.mover.hits > 10_000, "hardly anything was moved: {}", bench.mover.hits);
 }

@@ -137,6 +137,7 @@ fn resetstat(cx: &mut Context<'_>, _: Args<'_>) -> Outcome {
     cx.server.replication.reset_statistics();
     cx.server.background.reset_freed_objects();
     cx.server.eviction.reset_durations();
+    cx.server.defrag.reset_statistics();
     cx.server.scripting.evicted = 0;
     if let Some(cluster) = &mut cx.server.cluster {
         cluster.reset_statistics();

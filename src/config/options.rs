@@ -14,8 +14,6 @@ use super::text::Text;
 use super::words::*;
 
 const MPTCP: &str = "MPTCP is not supported on this platform";
-const DEFRAG: &str = "Active defragmentation cannot be enabled: it requires a server compiled with a modified \
-                      Jemalloc like the one shipped by default with the source distribution";
 
 macro_rules! options {
     ($($(#[doc = $doc:literal])+ $field:ident: $type:ty = $default:expr, $name:literal $(| $alias:literal)?, $kind:expr $(, $flag:ident $(| $more:ident)*)?;)+) => {
@@ -246,21 +244,21 @@ options! {
     /// Spends idle time on growing and shrinking tables.
     activerehashing: bool = true, "activerehashing", yes_no(), INERT;
     /// Moves allocations together while running.
-    activedefrag: bool = false, "activedefrag", only_no(DEFRAG), INERT;
+    activedefrag: bool = false, "activedefrag", yes_no();
     /// Bytes of fragmentation below which it does nothing.
-    active_defrag_ignore_bytes: u64 = 100 << 20, "active-defrag-ignore-bytes", memory(1, LONG_MAX), INERT;
+    active_defrag_ignore_bytes: u64 = 100 << 20, "active-defrag-ignore-bytes", memory(1, LONG_MAX);
     /// Percentage of fragmentation at which it starts.
-    active_defrag_threshold_lower: u32 = 10, "active-defrag-threshold-lower", int(0, 1000), INERT;
+    active_defrag_threshold_lower: u32 = 10, "active-defrag-threshold-lower", int(0, 1000);
     /// Percentage of fragmentation at which it works hardest.
-    active_defrag_threshold_upper: u32 = 100, "active-defrag-threshold-upper", int(0, 1000), INERT;
+    active_defrag_threshold_upper: u32 = 100, "active-defrag-threshold-upper", int(0, 1000);
     /// Least CPU percentage it takes.
-    active_defrag_cycle_min: u32 = 1, "active-defrag-cycle-min", int(1, 99), INERT;
+    active_defrag_cycle_min: u32 = 1, "active-defrag-cycle-min", int(1, 99);
     /// Most CPU percentage it takes.
-    active_defrag_cycle_max: u32 = 25, "active-defrag-cycle-max", int(1, 99), INERT;
+    active_defrag_cycle_max: u32 = 25, "active-defrag-cycle-max", int(1, 99);
     /// Microseconds of one piece of its work.
-    active_defrag_cycle_us: u32 = 500, "active-defrag-cycle-us", int(0, 100_000), INERT;
+    active_defrag_cycle_us: u32 = 500, "active-defrag-cycle-us", int(0, 100_000);
     /// Elements from which a collection is done piece by piece.
-    active_defrag_max_scan_fields: u64 = 1000, "active-defrag-max-scan-fields", int(1, LONG_MAX), INERT;
+    active_defrag_max_scan_fields: u64 = 1000, "active-defrag-max-scan-fields", int(1, LONG_MAX);
 
     // ---- Encodings ----
 

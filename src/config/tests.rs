@@ -118,8 +118,7 @@ fn every_mutable_option_takes_its_own_printed_value_and_another() {
                 config.undo(changes);
             }
             Err(error) => {
-                let refused =
-                    ["activedefrag", "rdma-bind", "rdma-port", "tls-port", "tls-cluster", "tls-replication"];
+                let refused = ["rdma-bind", "rdma-port", "tls-port", "tls-cluster", "tls-replication"];
                 assert!(refused.contains(&spec.name), "{} to {other}: {error}", spec.name);
             }
         }

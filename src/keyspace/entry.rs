@@ -13,7 +13,7 @@ use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 
 use crate::algorithms::numbers;
-use crate::memory::{MemoryUsage, raw, usable_size};
+use crate::memory::{MemoryUsage, Mover, Relocate, raw, usable_size};
 use crate::structures::hash_table::{Borrowed, Element, Mark, Marks};
 use crate::structures::raw_string::RawString;
 use crate::structures::word::Word;
@@ -470,6 +470,24 @@ impl Entry {
         }
     }
 
+    fn relocate_value(&mut self, cursor: usize, mover: &mut Mover) -> usize {
+        fn of<V: EntryValue>(entry: &mut Entry, cursor: usize, mover: &mut Mover) -> usize {
+            ValueMut::<_, V>::of(entry).map_or(0, |mut value| value.relocate(cursor, mover))
+        }
+        match self.encoding() {
+            Encoding::Int | Encoding::Embstr => 0,
+            Encoding::Raw => RawStringMut::of(self).map_or(0, |mut string| string.relocate(cursor, mover)),
+            encoding => match encoding.value_type() {
+                ValueType::List => of::<List>(self, cursor, mover),
+                ValueType::Set => of::<Set>(self, cursor, mover),
+                ValueType::SortedSet => of::<SortedSet>(self, cursor, mover),
+                ValueType::Hash => of::<Hash>(self, cursor, mover),
+                ValueType::Stream => of::<Stream>(self, cursor, mover),
+                ValueType::String => 0,
+            },
+        }
+    }
+
     fn drop_value(&mut self) {
         fn drop_as<V: EntryValue>(encoding: Encoding, word: u64) {
             // SAFETY: called once, when the entry goes, with what the entry holds.
@@ -489,6 +507,17 @@ impl Entry {
             ValueType::Hash => drop_as::<Hash>(encoding, word),
             ValueType::Stream => drop_as::<Stream>(encoding, word),
         }
+    }
+}
+
+/// First the entry's own block; the cursor is the value's.
+impl Relocate for Entry {
+    fn relocate(&mut self, cursor: usize, mover: &mut Mover) -> usize {
+        if cursor == 0 {
+            // SAFETY: the block is owned and replaced at once.
+            self.0 = unsafe { mover.relocate(self.0) };
+        }
+        self.relocate_value(cursor, mover)
     }
 }
 

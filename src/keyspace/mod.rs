@@ -7,6 +7,7 @@ mod eviction;
 mod expiry;
 mod happenings;
 mod keys;
+mod relocation;
 #[cfg(test)]
 mod tests;
 
@@ -17,6 +18,7 @@ pub use eviction::{EvictionOrder, EvictionPolicy, Victim};
 pub use expiry::ExpiryBudget;
 pub use happenings::{Happened, Happening, Reports};
 pub use keys::{KeyHash, Keys, WriteExpiry};
+pub use relocation::KeyTally;
 
 use std::rc::Rc;
 

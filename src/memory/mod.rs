@@ -6,11 +6,13 @@
 
 mod allocator;
 pub mod raw;
+mod relocation;
 mod statistics;
 
 pub use allocator::{
     Allocator, ThreadCounters, allocated_bytes, flush_thread_cache, register_thread, set_background_purge,
 };
+pub use relocation::{Fragmentation, Mover, Relocate};
 pub use statistics::{AllocatorStatistics, allocator_report, control_value, purge_unused_pages};
 
 /// The bytes of heap that a value owns beyond its own inline size.

@@ -37,23 +37,48 @@ impl AllocatorStatistics {
             muzzy: control::<usize>(&format!("stats.arenas.{ALL_ARENAS}.pmuzzy"))
                 .and_then(|pages| Some(pages * control::<usize>("arenas.page")?))
                 .unwrap_or(0),
-            small_fragmentation: small_fragmentation(),
+            small_fragmentation: slab_usage().map(|usage| usage.unused_bytes()).sum(),
         }
     }
 }
 
-/// The sum over small sizes of what their slabs could hold and do not.
-fn small_fragmentation() -> usize {
-    let bins = control::<u32>("arenas.nbins").unwrap_or(0);
-    (0..bins).filter_map(bin_fragmentation).sum()
+/// How the slabs of one small size are filled, as of the last refresh of the allocator's figures.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct SlabUsage {
+    /// Bytes of an allocation.
+    pub(super) size: usize,
+    /// Allocations that a slab has room for.
+    pub(super) regions: usize,
+    /// Slabs there are.
+    pub(super) slabs: usize,
+    /// Those that wait with some room left, without the one that is being filled.
+    pub(super) nonfull: usize,
+    /// Allocations in all slabs.
+    pub(super) used: usize,
 }
 
-fn bin_fragmentation(bin: u32) -> Option<usize> {
-    let used = control::<usize>(&format!("stats.arenas.{ALL_ARENAS}.bins.{bin}.curregs"))?;
-    let slabs = control::<usize>(&format!("stats.arenas.{ALL_ARENAS}.bins.{bin}.curslabs"))?;
-    let size = control::<usize>(&format!("arenas.bin.{bin}.size"))?;
-    let per_slab = control::<u32>(&format!("arenas.bin.{bin}.nregs"))? as usize;
-    Some((slabs * per_slab).saturating_sub(used) * size)
+impl SlabUsage {
+    /// Room in slabs that is not in use.
+    pub(super) fn unused_bytes(&self) -> usize {
+        (self.slabs * self.regions).saturating_sub(self.used) * self.size
+    }
+
+    fn of(bin: u32) -> Option<Self> {
+        let of_all = |figure| control::<usize>(&format!("stats.arenas.{ALL_ARENAS}.bins.{bin}.{figure}"));
+        Some(Self {
+            size: control(&format!("arenas.bin.{bin}.size"))?,
+            regions: control::<u32>(&format!("arenas.bin.{bin}.nregs"))? as usize,
+            slabs: of_all("curslabs")?,
+            nonfull: of_all("nonfull_slabs")?,
+            used: of_all("curregs")?,
+        })
+    }
+}
+
+/// Every small size, in order.
+pub(super) fn slab_usage() -> impl Iterator<Item = SlabUsage> {
+    let bins = control::<u32>("arenas.nbins").unwrap_or(0);
+    (0..bins).filter_map(SlabUsage::of)
 }
 
 /// Types that controls read here have; each is what jemalloc documents for the names it is read with.

@@ -1,7 +1,10 @@
 //! What happens to connections at intervals: limits, and room that their buffers give back.
 
+use std::time::Duration;
+
 use super::Shared;
 use super::connection::Connection;
+use crate::server::Engine;
 use crate::sys::clock;
 
 /// Connections that are looked at in a turn at least, where there are as many.
@@ -25,6 +28,18 @@ pub fn run_cron(shared: &Shared) -> u64 {
     shared.engine.borrow_mut().server.flush_aof(false);
     shared.wake_if_needed();
     1000 / u64::from(hz)
+}
+
+/// Whether defragmentation has begun, and [`run_defragmentation`] is to be called.
+#[must_use]
+pub fn defragments(shared: &Shared) -> bool {
+    shared.engine.borrow().server.defrag.is_running()
+}
+
+/// One duty of defragmentation; gives after which time the next one is due, `None` for none.
+pub fn run_defragmentation(shared: &Shared) -> Option<Duration> {
+    let Engine { keyspace, server } = &mut *shared.engine.borrow_mut();
+    server.defragment(keyspace)
 }
 
 /// Looks at so many connections that all have their turn within a second.

@@ -12,7 +12,7 @@ mod primary_link;
 mod replicas;
 mod stream;
 
-pub use cron::run_cron;
+pub use cron::{defragments, run_cron, run_defragmentation};
 pub use executor::run as run_executor;
 pub use listener::Listeners;
 pub use migrate::migrate;

@@ -67,6 +67,7 @@ fn apply(server: &mut Server, name: &str) -> Result<(), String> {
         "min-replicas-to-write" | "min-replicas-max-lag" => server.refresh_good_replicas(),
         "aof-disable-auto-gc" => server.clean_aof_history(),
         "jemalloc-bg-thread" => memory::set_background_purge(server.config.jemalloc_bg_thread),
+        name if name.starts_with("active-defrag-") => server.defrag.options_changed(),
         name if name.starts_with("cluster-announce") || name == "cluster-require-full-coverage" => {
             server.cluster_changed();
         }

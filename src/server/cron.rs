@@ -88,6 +88,7 @@ impl Engine {
         }
         self.server.end_pause_when_over();
         self.expire_keys();
+        self.server.watch_fragmentation();
         self.server.publish_events(None);
         self.server.run_replication_cron(&mut self.keyspace);
         self.server.rewrite_aof_when_due(&mut self.keyspace);

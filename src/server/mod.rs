@@ -12,6 +12,7 @@ pub mod command;
 pub mod command_log;
 mod context;
 mod cron;
+pub mod defrag;
 mod description;
 mod dispatch;
 pub mod events;
@@ -58,6 +59,7 @@ use blocking::{BlockedClients, TimeoutReply, WaitEnd};
 use client_eviction::ClientMemory;
 use command::{CommandTable, TableEntry};
 use command_log::CommandLog;
+use defrag::Defrag;
 use events::KeyEvents;
 use eviction::Eviction;
 use latency::LatencyMonitor;
@@ -252,6 +254,8 @@ pub struct Server {
     pub background: Background,
     /// The sockets that are listening.
     pub listening: Listening,
+    /// Moving allocations together.
+    pub defrag: Defrag,
     /// How readily the kernel ends this process.
     pub oom_score: OomScore,
     /// Where work for other tasks goes.

@@ -6,14 +6,15 @@
 use std::hash::RandomState;
 use std::rc::Rc;
 
-use hashbrown::{HashMap, HashSet};
+use hashbrown::HashSet;
+use hashbrown::hash_map::{Entry, HashMap};
 
 use super::Server;
 use super::client::{ClientKey, Clients};
 use super::events::KeyEvent;
 use crate::algorithms::glob;
 use crate::config::EventClasses;
-use crate::memory::{MemoryUsage, usable_size, vec_usage};
+use crate::memory::{MemoryUsage, Mover, flush_thread_cache, usable_size, vec_usage};
 use crate::resp::{Protocol, Reply};
 
 /// What can be subscribed to.
@@ -36,6 +37,11 @@ type Table = HashMap<Rc<[u8]>, Vec<ClientKey>, RandomState>;
 
 /// Tables that grew are given back once they are used to less than this part.
 const SPARSE: usize = 8;
+
+/// Names that one step of defragmentation looks at.
+const NAMES_PER_STEP: usize = 128;
+/// A name with more subscribers than this is not moved: each of them has to be told.
+const SUBSCRIBERS_MOVED_MAX: usize = 64;
 
 /// What the allocator gives a hash table that asks for this much, in blocks aligned to 16 bytes.
 fn table_usage(bytes: usize) -> usize {
@@ -141,6 +147,49 @@ impl Pubsub {
         } else if subscribers.capacity() / SPARSE >= subscribers.len() {
             subscribers.shrink_to_fit();
         }
+    }
+
+    /// Moves some names and lists of subscribers, as [`crate::memory::Relocate`] has it; the cursor counts names.
+    pub(super) fn relocate(&mut self, clients: &mut Clients, cursor: usize, mover: &mut Mover) -> usize {
+        let mut start = 0;
+        for kind in Kind::ALL {
+            let names = self.tables[kind as usize].len();
+            if cursor < start + names {
+                self.relocate_names(clients, kind, cursor - start, mover);
+                return cursor + NAMES_PER_STEP.min(start + names - cursor);
+            }
+            start += names;
+        }
+        0
+    }
+
+    fn relocate_names(&mut self, clients: &mut Clients, kind: Kind, from: usize, mover: &mut Mover) {
+        let table = &mut self.tables[kind as usize];
+        let mut renewed = Vec::new();
+        for (name, subscribers) in table.iter_mut().skip(from).take(NAMES_PER_STEP) {
+            mover.relocate_vec(subscribers);
+            if subscribers.len() <= SUBSCRIBERS_MOVED_MAX {
+                renewed.extend(mover.renew(name));
+            }
+        }
+        if renewed.is_empty() {
+            return;
+        }
+        // None of the old ones is freed before all are made anew: otherwise these would only change places.
+        let mut old = Vec::with_capacity(renewed.len());
+        for name in renewed {
+            let Entry::Occupied(mut entry) = table.entry(Rc::clone(&name)) else { continue };
+            for subscriber in entry.get() {
+                let subscriptions =
+                    clients.get_mut(*subscriber).and_then(|record| record.subscriptions.as_mut());
+                if let Some(subscriptions) = subscriptions {
+                    old.extend(subscriptions.names[kind as usize].replace(Rc::clone(&name)));
+                }
+            }
+            old.push(entry.replace_key(name));
+        }
+        drop(old);
+        flush_thread_cache();
     }
 
     /// How many names of a kind have subscribers.

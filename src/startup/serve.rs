@@ -116,6 +116,7 @@ pub fn build(
         cron: Cron::default(),
         background,
         listening: Listening::default(),
+        defrag: Default::default(),
         oom_score: OomScore::default(),
         tasks,
     };
@@ -150,6 +151,7 @@ async fn serve(
     let mut load = std::pin::pin!(saving::load(&shared));
     let mut is_loaded = false;
     let mut next_turn = Instant::now();
+    let mut next_duty = None;
     loop {
         tokio::select! {
             result = &mut load, if !is_loaded => {
@@ -162,6 +164,12 @@ async fn serve(
             () = tokio::time::sleep_until(next_turn) => {
                 let wait = Duration::from_millis(net::run_cron(&shared));
                 next_turn = Instant::now() + wait;
+                next_duty = next_duty.or_else(|| net::defragments(&shared).then_some(next_turn - wait));
+            }
+            () = tokio::time::sleep_until(next_duty.unwrap_or(next_turn)), if next_duty.is_some() => {
+                next_duty = net::run_defragmentation(&shared).map(|wait| Instant::now() + wait);
+                // However short the wait is, the connections come first.
+                tokio::task::yield_now().await;
             }
             () = received(&mut interrupts) => {
                 ask_for_shutdown(&shared, "SIGINT");

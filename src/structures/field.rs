@@ -12,7 +12,7 @@
 use std::ptr::{self, NonNull};
 
 use super::hash_table::{Borrowed, Element, Mark, Marks};
-use crate::memory::{MemoryUsage, raw, usable_size};
+use crate::memory::{MemoryUsage, Mover, Relocate, raw, usable_size};
 
 const HEAD: usize = 1;
 const EXPIRY: usize = 8;
@@ -311,6 +311,22 @@ impl MemoryUsage for Field {
     #[inline]
     fn memory_usage(&self) -> usize {
         self.shape().weight()
+    }
+}
+
+impl Relocate for Field {
+    fn relocate(&mut self, _: usize, mover: &mut Mover) -> usize {
+        // SAFETY: the block is owned and replaced at once.
+        self.0 = unsafe { mover.relocate(self.0) };
+        if self.is_apart()
+            && let Some(value) = NonNull::new(self.reference().0)
+        {
+            let shape = self.shape();
+            // SAFETY: the value's own block is owned, and the reference to it replaced at once.
+            let value = unsafe { mover.relocate(value) };
+            self.refer(shape, value);
+        }
+        0
     }
 }
 

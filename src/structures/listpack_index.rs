@@ -15,7 +15,7 @@ use std::ptr::NonNull;
 
 use super::listpack::Listpack;
 use super::ordered_index::OrderedIndex;
-use crate::memory::MemoryUsage;
+use crate::memory::{MemoryUsage, Mover, Relocate};
 
 /// A key and the block it owns; copies are made only inside of this file, and only one of them counts.
 #[derive(Clone, Copy)]
@@ -161,6 +161,15 @@ impl<K: Copy + Ord> MemoryUsage for ListpackIndex<K> {
     /// The index's own blocks and those of the listpacks. Visits every listpack.
     fn memory_usage(&self) -> usize {
         self.slots.memory_usage() + self.iter().map(|(_, listpack)| listpack.memory_usage()).sum::<usize>()
+    }
+}
+
+/// A step is some nodes of the index with their listpacks; the cursor counts listpacks.
+impl<K: Copy + Ord> Relocate for ListpackIndex<K> {
+    fn relocate(&mut self, cursor: usize, mover: &mut Mover) -> usize {
+        self.slots.relocate(cursor, mover, |slot, mover| {
+            slot.listpack_mut().relocate(0, mover);
+        })
     }
 }
 

@@ -10,7 +10,7 @@ use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
 
 use super::hash_table::Element;
-use crate::memory::{MemoryUsage, raw, usable_size};
+use crate::memory::{MemoryUsage, Mover, Relocate, raw, usable_size};
 
 /// In place of the length: eight bytes of it follow.
 const LONG: u8 = u8::MAX;
@@ -109,6 +109,14 @@ impl MemoryUsage for Member {
     fn memory_usage(&self) -> usize {
         let len = self.len();
         usable_size(header(len) + len)
+    }
+}
+
+impl Relocate for Member {
+    fn relocate(&mut self, _: usize, mover: &mut Mover) -> usize {
+        // SAFETY: the block is owned and replaced at once.
+        self.0 = unsafe { mover.relocate(self.0) };
+        0
     }
 }
 

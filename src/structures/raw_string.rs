@@ -7,7 +7,7 @@
 use std::ptr::NonNull;
 
 use super::word::Word;
-use crate::memory::{MemoryUsage, raw, usable_size};
+use crate::memory::{MemoryUsage, Mover, Relocate, raw, usable_size};
 
 const HEADER: usize = size_of::<u64>();
 /// Growth beyond this many bytes adds this many instead of doubling (Valkey: `SDS_MAX_PREALLOC`).
@@ -139,6 +139,14 @@ impl MemoryUsage for RawString {
     fn memory_usage(&self) -> usize {
         // SAFETY: the block is live.
         unsafe { raw::block_size(self.0) }
+    }
+}
+
+impl Relocate for RawString {
+    fn relocate(&mut self, _: usize, mover: &mut Mover) -> usize {
+        // SAFETY: the block is owned and replaced at once.
+        self.0 = unsafe { mover.relocate(self.0) };
+        0
     }
 }
 

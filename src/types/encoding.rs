@@ -2,7 +2,7 @@
 //!
 //! The one file of this layer with `unsafe`: the macro that turns a type's encodings into words and back.
 
-use crate::memory::MemoryUsage;
+use crate::memory::{MemoryUsage, Relocate};
 
 /// The six value types, in the order in which Valkey numbers them (and the profile lists them).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -127,7 +127,7 @@ impl Encoding {
 ///
 /// # Safety
 /// `from_parts(into_parts(x))` must be `x`.
-pub unsafe trait EntryValue: Sized + MemoryUsage {
+pub unsafe trait EntryValue: Sized + MemoryUsage + Relocate {
     /// The type it is.
     const TYPE: ValueType;
     /// Gives up ownership into what an entry stores.
@@ -157,6 +157,14 @@ macro_rules! encodings {
             $vis fn encoding(&self) -> $crate::types::Encoding {
                 match self {
                     $(Self::$variant(_) => $crate::types::Encoding::$encoding,)+
+                }
+            }
+        }
+
+        impl $crate::memory::Relocate for $name {
+            fn relocate(&mut self, cursor: usize, mover: &mut $crate::memory::Mover) -> usize {
+                match self {
+                    $(Self::$variant(inner) => inner.relocate(cursor, mover),)+
                 }
             }
         }

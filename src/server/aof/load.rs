@@ -144,7 +144,7 @@ impl Replay {
     pub fn run_at_once(mut self, keyspace: &mut Keyspace, server: &mut Server) -> Result<(), Lines> {
         let outcome = loop {
             match self.step(keyspace, server, u64::MAX) {
-                Ok(false) => {}
+                Ok(false) => server.defragment_while_blocked(keyspace),
                 Ok(true) => break Ok(()),
                 Err(lines) => break Err(lines),
             }

@@ -55,14 +55,14 @@ fn more_stats(fields: &mut Fields, server: &Server) {
     fields.field("total_forks", stats.forks);
     fields.field("migrate_cached_sockets", server.migrations.cached_sockets);
     fields.field("slave_expires_tracked_keys", server.own_expiries.len());
-    fields.zeros(&[
-        "active_defrag_hits",
-        "active_defrag_misses",
-        "active_defrag_key_hits",
-        "active_defrag_key_misses",
-        "total_active_defrag_time",
-        "current_active_defrag_time",
-    ]);
+    let (hits, misses) = server.defrag.allocations();
+    fields.field("active_defrag_hits", hits);
+    fields.field("active_defrag_misses", misses);
+    fields.field("active_defrag_key_hits", server.defrag.keys.hits);
+    fields.field("active_defrag_key_misses", server.defrag.keys.misses);
+    let (total_ms, current_ms) = server.defrag.milliseconds();
+    fields.field("total_active_defrag_time", total_ms);
+    fields.field("current_active_defrag_time", current_ms);
     fields.field("tracking_total_keys", server.tracking.keys());
     fields.field("tracking_total_items", server.tracking.items());
     fields.field("tracking_total_prefixes", server.tracking.prefixes());

@@ -184,7 +184,8 @@ fn buffers(fields: &mut Fields, figures: &MemoryFigures, server: &Server) {
     fields.zeros(&["mem_cluster_links", "mem_cluster_slot_import", "mem_cluster_slot_export"]);
     fields.field("mem_aof_buffer", server.aof.buffer_usage());
     fields.field("mem_allocator", ALLOCATOR);
-    fields.zeros(&["mem_overhead_db_hashtable_rehashing", "active_defrag_running"]);
+    fields.zeros(&["mem_overhead_db_hashtable_rehashing"]);
+    fields.field("active_defrag_running", server.defrag.percent());
     fields.field("lazyfree_pending_objects", server.background.pending_objects());
     fields.field("lazyfreed_objects", server.background.freed_objects());
 }

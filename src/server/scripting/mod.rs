@@ -19,7 +19,7 @@ use super::command::{Args, Command, Request, TableEntry};
 use super::{ClientKey, REDIS_VERSION, Server};
 use crate::algorithms::hash::FastHasher;
 use crate::config::VALKEY_VERSION;
-use crate::memory::{MemoryUsage, usable_size, vec_usage};
+use crate::memory::{MemoryUsage, Mover, usable_size, vec_usage};
 use crate::resp::{CommandError, Reply};
 use crate::scripting::host::{CommandRequest, replication};
 use crate::scripting::library::{self, Versions};
@@ -28,6 +28,9 @@ use crate::sys::clock;
 
 /// Scripts of EVAL that are kept; those of SCRIPT LOAD are kept for ever (Valkey: `LRU_LIST_LENGTH`).
 const CACHED_MAX: usize = 500;
+
+/// Sources that are moved in one step of defragmentation: finding where to go on takes time, too.
+const SOURCES_PER_STEP: usize = 512;
 
 /// A script's name: its SHA-1 in lower-case digits.
 pub type ScriptName = [u8; 40];
@@ -265,6 +268,17 @@ impl Scripting {
                 vm.release(script.function);
             }
         }
+    }
+
+    /// Moves the sources of some cached scripts, as [`crate::memory::Relocate`] has it; the cursor counts scripts.
+    pub(super) fn relocate_sources(&mut self, cursor: usize, mover: &mut Mover) -> usize {
+        let sources = self.scripts.values_mut().map(|script| &mut script.body).skip(cursor);
+        let mut moved = 0;
+        for source in sources.take(SOURCES_PER_STEP) {
+            mover.relocate_bytes(source);
+            moved += 1;
+        }
+        if moved < SOURCES_PER_STEP { 0 } else { cursor + moved }
     }
 
     /// Forgets every cached script. What they were is handed over, to be freed elsewhere.

@@ -10,7 +10,7 @@ use std::ptr::NonNull;
 
 use super::block::{BLOCK_BYTES, BLOCK_WORDS, Block, Header, LINKED, SLOTS, short_bytes};
 use super::word::Word;
-use crate::memory::{raw, usable_size};
+use crate::memory::{Mover, raw, usable_size};
 
 /// Buckets of a segment; a power of two.
 pub(super) const SEGMENT_BUCKETS: u32 = 1024;
@@ -321,6 +321,30 @@ impl Buckets {
             unsafe { raw::free(self.root.cast()) };
         }
         *self = Self::new();
+    }
+
+    /// Moves the overflow blocks of a bucket, and with the first bucket of a segment the segment, with the very first
+    /// one the directory.
+    pub(super) fn relocate(&mut self, bucket: u32, mover: &mut Mover) {
+        let segment = bucket / SEGMENT_BUCKETS;
+        if bucket == 0 {
+            // SAFETY: the root, buckets or directory, is owned and replaced at once.
+            self.root = unsafe { mover.relocate(self.root.cast()) }.cast();
+        }
+        if bucket.is_multiple_of(SEGMENT_BUCKETS) && self.count > SEGMENT_BUCKETS {
+            // SAFETY: the segment is owned and its address in the directory replaced at once. Its new place is as well
+            // aligned as its size class is.
+            let start = unsafe { mover.relocate(self.segment(segment).cast()) };
+            self.set_segment(segment, start.cast());
+        }
+        let mut parent = self.block(bucket);
+        while parent.header().is_chained() {
+            // SAFETY: the block is owned and its address in its parent replaced at once.
+            let block = unsafe { mover.relocate(parent.link().start().cast()) };
+            let block = Block::at(block.cast());
+            parent.set_link(block);
+            parent = block;
+        }
     }
 
     /// Usable bytes of all blocks and of the directory.

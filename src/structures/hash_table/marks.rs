@@ -6,7 +6,7 @@
 //! counts nothing has the bound `i64::MAX`. Nothing is allocated before the first marked element.
 
 use super::buckets::SEGMENT_BUCKETS;
-use crate::memory::{MemoryUsage, vec_usage};
+use crate::memory::{MemoryUsage, Mover, vec_usage};
 
 /// A property of an element that its slot repeats, so that elements without it are passed over unread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -222,6 +222,16 @@ impl Summary {
             .map_or(0, |group| group.marked as usize)
     }
 
+    /// Moves the groups of a segment, with the first one the list of segments.
+    fn relocate(&mut self, segment: usize, mover: &mut Mover) {
+        if segment == 0 {
+            mover.relocate_vec(&mut self.segments);
+        }
+        if let Some(segment) = self.segments.get_mut(segment) {
+            mover.relocate_vec(&mut segment.groups);
+        }
+    }
+
     /// The end of what is known: every group with a marked element has an index below this.
     pub(super) fn groups(&self) -> usize {
         self.segments.len() * SEGMENT_GROUPS
@@ -267,6 +277,14 @@ impl MarkIndex {
     pub(super) fn move_one(&mut self, marks: Marks, from: u32, to: u32) {
         for mark in Mark::ALL.into_iter().filter(|&mark| marks.contains(mark)) {
             self.of_mut(mark).move_one(from, to);
+        }
+    }
+
+    /// Moves what is allocated for the segment of buckets that `bucket` begins, if it does begin one.
+    pub(super) fn relocate(&mut self, bucket: u32, mover: &mut Mover) {
+        if bucket.is_multiple_of(SEGMENT_BUCKETS) {
+            let segment = (bucket / SEGMENT_BUCKETS) as usize;
+            self.summaries.iter_mut().for_each(|summary| summary.relocate(segment, mover));
         }
     }
 

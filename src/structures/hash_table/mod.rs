@@ -10,6 +10,7 @@ mod block;
 mod buckets;
 mod element;
 mod marks;
+mod relocation;
 mod statistics;
 mod walk;
 mod word;
@@ -29,6 +30,7 @@ use crate::memory::{MemoryUsage, box_usage, raw};
 
 pub use self::element::{Borrowed, BorrowedMut, Element};
 pub use self::marks::{Mark, Marks};
+pub use self::relocation::Place;
 pub use self::statistics::BucketStatistics;
 pub use self::walk::Iter;
 

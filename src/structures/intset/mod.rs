@@ -16,7 +16,7 @@ use std::fmt;
 use std::mem::ManuallyDrop;
 use std::ptr::{self, NonNull};
 
-use crate::memory::{MemoryUsage, raw, usable_size};
+use crate::memory::{MemoryUsage, Mover, Relocate, raw, usable_size};
 
 const HEADER: usize = 8;
 
@@ -325,5 +325,13 @@ impl Eq for Intset {}
 impl MemoryUsage for Intset {
     fn memory_usage(&self) -> usize {
         usable_size(self.byte_len())
+    }
+}
+
+impl Relocate for Intset {
+    fn relocate(&mut self, _: usize, mover: &mut Mover) -> usize {
+        // SAFETY: the block is owned and replaced at once.
+        self.0 = unsafe { mover.relocate(self.0) };
+        0
     }
 }

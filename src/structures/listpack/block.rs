@@ -7,7 +7,7 @@ use std::mem::{ManuallyDrop, MaybeUninit};
 use std::ptr::{self, NonNull};
 
 use super::{EMPTY, HEADER, element};
-use crate::memory::{MemoryUsage, raw, usable_size};
+use crate::memory::{MemoryUsage, Mover, Relocate, raw, usable_size};
 
 /// An owned listpack: one thin pointer to its block.
 #[repr(transparent)]
@@ -137,5 +137,13 @@ impl MemoryUsage for Listpack {
     #[inline]
     fn memory_usage(&self) -> usize {
         usable_size(self.byte_len())
+    }
+}
+
+impl Relocate for Listpack {
+    fn relocate(&mut self, _: usize, mover: &mut Mover) -> usize {
+        // SAFETY: the block is owned and replaced at once.
+        self.0 = unsafe { mover.relocate(self.0) };
+        0
     }
 }

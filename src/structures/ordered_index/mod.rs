@@ -23,7 +23,7 @@ use std::ops::RangeBounds;
 
 use self::node::{ByOrder, ByRank, Insertion, Node};
 pub use self::range::Range;
-use crate::memory::MemoryUsage;
+use crate::memory::{MemoryUsage, Mover};
 
 /// An ordered sequence of distinct items that also finds items by their rank. Every operation is O(log n).
 ///
@@ -227,6 +227,24 @@ impl<T: Copy> OrderedIndex<T> {
     pub fn range(&self, ranks: impl RangeBounds<usize>) -> Range<'_, T> {
         let (start, end) = self.clamp(&ranks);
         Range::new(&self.root, start, end)
+    }
+
+    /// Moves the tree's own blocks, some leaves a step; the cursor is a rank, as [`crate::memory::Relocate`] has it. `visit`
+    /// gets every item of those leaves, to move what it points to; it must not change its place in the order.
+    pub fn relocate(
+        &mut self,
+        cursor: usize,
+        mover: &mut Mover,
+        mut visit: impl FnMut(&mut T, &mut Mover),
+    ) -> usize {
+        let mut rank = cursor;
+        while rank < self.len {
+            rank += self.root.relocate(rank, mover, &mut visit);
+            if mover.is_spent() && rank < self.len {
+                return rank;
+            }
+        }
+        0
     }
 
     fn clamp(&self, ranks: &impl RangeBounds<usize>) -> (usize, usize) {

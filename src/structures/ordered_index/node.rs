@@ -7,7 +7,7 @@
 
 use std::cmp::Ordering;
 
-use crate::memory::{box_usage, usable_size, vec_usage};
+use crate::memory::{Mover, box_usage, usable_size, vec_usage};
 
 /// Bytes of items in a full leaf: large enough to make the branches' share small, small enough to shift cheaply.
 const LEAF_BYTES: usize = 1024;
@@ -362,6 +362,37 @@ impl<T: Copy> Node<T> {
             (Self::Leaf(left), Self::Leaf(right)) => append_tight(left, right, Self::LEAF_MAX),
             (Self::Branch(left), Self::Branch(right)) => left.absorb(*right),
             _ => debug_assert!(false, "neighbours are of one depth"),
+        }
+    }
+
+    /// Moves the blocks of the leaf that holds the item of `rank`, and those of the branches that begin with it, and
+    /// shows `visit` the items from there on; gives their number, which is not 0.
+    pub(super) fn relocate(
+        &mut self,
+        rank: usize,
+        mover: &mut Mover,
+        visit: &mut impl FnMut(&mut T, &mut Mover),
+    ) -> usize {
+        match self {
+            Self::Leaf(items) => {
+                mover.relocate_vec(items);
+                let visited = items.iter_mut().skip(rank);
+                let count = visited.len();
+                visited.for_each(|item| visit(item, mover));
+                count.max(1)
+            }
+            Self::Branch(branch) => {
+                if rank == 0 {
+                    mover.relocate_box(branch);
+                    mover.relocate_vec(&mut branch.firsts);
+                    mover.relocate_vec(&mut branch.counts);
+                    mover.relocate_vec(&mut branch.nodes);
+                }
+                let (child, within) = branch.child_at(rank);
+                let count = branch.nodes[child].relocate(within, mover, visit);
+                branch.refresh_first(child);
+                count
+            }
         }
     }
 

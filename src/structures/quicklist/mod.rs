@@ -25,7 +25,7 @@ pub use limits::Limits;
 use node::Node;
 pub use node::{NodeBytes, NodeView};
 
-use crate::memory::{MemoryUsage, usable_size};
+use crate::memory::{MemoryUsage, Mover, Relocate, usable_size};
 use crate::structures::listpack::{Listpack, Value};
 
 /// An end of a list.
@@ -210,5 +210,27 @@ impl MemoryUsage for Quicklist {
     fn memory_usage(&self) -> usize {
         let ring = usable_size(self.nodes.capacity() * size_of::<Node>());
         ring + self.nodes.iter().map(Node::memory_usage).sum::<usize>()
+    }
+}
+
+/// Rings beyond this size have pages of their own, and turning them round would take time.
+const RING_MOVED_MAX: usize = 16 * 1024;
+
+/// A step is some nodes; the cursor counts them.
+impl Relocate for Quicklist {
+    fn relocate(&mut self, cursor: usize, mover: &mut Mover) -> usize {
+        if cursor == 0 && self.nodes.capacity() * size_of::<Node>() <= RING_MOVED_MAX {
+            let mut ring = Vec::from(std::mem::take(&mut self.nodes));
+            mover.relocate_vec(&mut ring);
+            self.nodes = ring.into();
+        }
+        let count = self.nodes.len();
+        for (number, node) in self.nodes.iter_mut().enumerate().skip(cursor) {
+            node.relocate(mover);
+            if mover.is_spent() && number + 1 < count {
+                return number + 1;
+            }
+        }
+        0
     }
 }

@@ -7,7 +7,7 @@ use std::fmt;
 use std::ptr::{self, NonNull};
 
 use crate::algorithms::lzf;
-use crate::memory::{MemoryUsage, raw, usable_size};
+use crate::memory::{MemoryUsage, Mover, Relocate, raw, usable_size};
 use crate::structures::listpack::{Listpack, Value};
 
 const SMALLEST_COMPRESSED: usize = 48;
@@ -198,6 +198,17 @@ impl Node {
         match self {
             Self::Plain(blob) => Some(blob.as_bytes()),
             _ => None,
+        }
+    }
+
+    /// Moves the node's block, in whatever form it is.
+    pub(super) fn relocate(&mut self, mover: &mut Mover) {
+        match self {
+            Self::Packed { listpack, .. } => {
+                listpack.relocate(0, mover);
+            }
+            // SAFETY: the block is owned and replaced at once.
+            Self::Plain(blob) | Self::Compressed { blob, .. } => blob.0 = unsafe { mover.relocate(blob.0) },
         }
     }
 

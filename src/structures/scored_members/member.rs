@@ -116,6 +116,11 @@ impl Member {
         Item { score: self.score(), block: self.0 }
     }
 
+    /// Takes a copy of the block in its place; the old one is the caller's.
+    pub(super) fn set_block(&mut self, copy: NonNull<u8>) {
+        self.0 = copy;
+    }
+
     /// Usable bytes of the block.
     pub(super) fn block_usage(&self) -> usize {
         let len = self.bytes().len();
@@ -159,6 +164,16 @@ unsafe impl Send for Item {}
 unsafe impl Sync for Item {}
 
 impl Item {
+    /// Where the member is.
+    pub(super) fn block(self) -> NonNull<u8> {
+        self.block
+    }
+
+    /// Says where the member is now.
+    pub(super) fn set_block(&mut self, copy: NonNull<u8>) {
+        self.block = copy;
+    }
+
     /// The item with another score.
     pub(super) fn with_score(self, score: f64) -> Self {
         Self { score, ..self }

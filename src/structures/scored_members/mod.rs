@@ -18,7 +18,7 @@ use self::member::{Item, Member};
 use super::hash_table::{BucketStatistics, HashTable};
 use super::ordered_index::{self, OrderedIndex};
 use crate::algorithms::hash::hash;
-use crate::memory::MemoryUsage;
+use crate::memory::{MemoryUsage, Mover, Relocate};
 
 /// Members with scores, ordered by score and then by the bytes of the member.
 #[derive(Default)]
@@ -151,6 +151,40 @@ impl MemoryUsage for ScoredMembers {
     fn memory_usage(&self) -> usize {
         self.members.memory_usage() + self.index.memory_usage() + self.member_bytes
     }
+}
+
+/// First the table's own blocks, whose buckets the cursor counts, then the index with the members, by rank.
+impl Relocate for ScoredMembers {
+    fn relocate(&mut self, cursor: usize, mover: &mut Mover) -> usize {
+        let Self { members, index, .. } = self;
+        let buckets = members.bucket_count();
+        if cursor < buckets {
+            let next = members.relocate_blocks(cursor, mover);
+            return if next == 0 { buckets } else { next };
+        }
+        let next =
+            index.relocate(cursor - buckets, mover, |item, mover| relocate_member(members, item, mover));
+        if next == 0 { 0 } else { buckets + next }
+    }
+}
+
+/// Moves the member of an item, which the table owns.
+fn relocate_member(members: &mut HashTable<Member>, item: &mut Item, mover: &mut Mover) {
+    // SAFETY: the item's member lives.
+    let Some(copy) = (unsafe { mover.copy(item.block()) }) else { return };
+    // SAFETY: as above; the old block is there until the end of this function.
+    let member = unsafe { item.member() };
+    let Some(position) = members.find(hash(member), member) else {
+        debug_assert!(false, "a member of the index is in the table");
+        // SAFETY: nobody knows of the copy.
+        return unsafe { mover.release(copy) };
+    };
+    members.get_mut(position).set_block(copy);
+    let old = item.block();
+    item.set_block(copy);
+    // SAFETY: the table and the item have the copy now, and the branches above the item's leaf are given the item anew
+    // before they are looked at.
+    unsafe { mover.release(old) };
 }
 
 impl std::fmt::Debug for ScoredMembers {

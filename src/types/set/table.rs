@@ -3,7 +3,7 @@
 //! The sum is kept so that weighing a set touches none of its members.
 
 use crate::algorithms::hash::hash;
-use crate::memory::MemoryUsage;
+use crate::memory::{MemoryUsage, Mover, Relocate};
 use crate::structures::hash_table::BucketStatistics;
 use crate::structures::hash_table::{self, HashTable, Position};
 use crate::structures::member::Member;
@@ -80,6 +80,12 @@ impl MemberTable {
 
     pub(super) fn scan(&self, cursor: u64, mut visit: impl FnMut(&[u8])) -> u64 {
         self.table.scan(cursor, |member| visit(member.as_bytes()))
+    }
+}
+
+impl Relocate for MemberTable {
+    fn relocate(&mut self, cursor: usize, mover: &mut Mover) -> usize {
+        self.table.relocate(cursor, mover)
     }
 }
 

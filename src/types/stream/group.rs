@@ -8,7 +8,7 @@
 //! Invariants: an id is pending with a consumer exactly when the group's record of it names that consumer's slot; groups
 //! and `by_name` are sorted by name.
 
-use crate::memory::{MemoryUsage, usable_size, vec_usage};
+use crate::memory::{MemoryUsage, Mover, Relocate, usable_size, vec_usage};
 use crate::structures::ordered_index::OrderedIndex;
 
 use super::{Log, StreamId};
@@ -349,4 +349,74 @@ impl MemoryUsage for Groups {
     fn memory_usage(&self) -> usize {
         vec_usage(&self.sorted) + self.sorted.iter().map(MemoryUsage::memory_usage).sum::<usize>()
     }
+}
+
+/// How far a cursor goes over what is pending with a group or a consumer.
+fn span(pending: usize) -> usize {
+    pending.max(1)
+}
+
+impl Relocate for Consumer {
+    fn relocate(&mut self, cursor: usize, mover: &mut Mover) -> usize {
+        if cursor == 0 {
+            mover.relocate_bytes(&mut self.name);
+        }
+        self.pending.relocate(cursor, mover, |_, _| {})
+    }
+}
+
+/// First what is pending with the group, then each consumer; the cursor counts pending entries.
+impl Relocate for Group {
+    fn relocate(&mut self, cursor: usize, mover: &mut Mover) -> usize {
+        if cursor == 0 {
+            mover.relocate_bytes(&mut self.name);
+            mover.relocate_vec(&mut self.consumers);
+            mover.relocate_vec(&mut self.by_name);
+        }
+        let own = span(self.pending.len());
+        if cursor < own {
+            let next = self.pending.relocate(cursor, mover, |_, _| {});
+            return if next == 0 { own } else { next };
+        }
+        let consumers = self.consumers.iter_mut().flatten();
+        let next = relocate_each(consumers, |consumer| span(consumer.pending.len()), cursor - own, mover);
+        if next == 0 { 0 } else { own + next }
+    }
+}
+
+impl Relocate for Groups {
+    fn relocate(&mut self, cursor: usize, mover: &mut Mover) -> usize {
+        if cursor == 0 {
+            mover.relocate_vec(&mut self.sorted);
+        }
+        let span_of = |group: &Group| {
+            let consumers = group.consumers.iter().flatten();
+            span(group.pending.len()) + consumers.map(|consumer| span(consumer.pending.len())).sum::<usize>()
+        };
+        relocate_each(self.sorted.iter_mut(), span_of, cursor, mover)
+    }
+}
+
+/// Moves what several things own, one after the other, each of which has as many places of the cursor as `span_of` says.
+fn relocate_each<'a, T: Relocate + 'a>(
+    each: impl Iterator<Item = &'a mut T>,
+    span_of: impl Fn(&T) -> usize,
+    cursor: usize,
+    mover: &mut Mover,
+) -> usize {
+    let (mut at, mut start) = (cursor, 0);
+    for one in each {
+        let end = start + span_of(one);
+        while at < end {
+            match one.relocate(at - start, mover) {
+                0 => at = end,
+                next => at = start + next,
+            }
+            if mover.is_spent() {
+                return at;
+            }
+        }
+        start = end;
+    }
+    0
 }

@@ -20,7 +20,7 @@ pub use trim::{Trim, TrimTo};
 
 use std::ops::{Deref, DerefMut};
 
-use crate::memory::MemoryUsage;
+use crate::memory::{MemoryUsage, Mover, Relocate};
 use crate::structures::listpack_index::ListpackIndex;
 use crate::types::StreamLimits;
 
@@ -96,6 +96,19 @@ impl DerefMut for Stream {
 impl MemoryUsage for Stream {
     fn memory_usage(&self) -> usize {
         crate::memory::box_usage::<Log>() + self.nodes.memory_usage() + self.groups.memory_usage()
+    }
+}
+
+/// First the nodes, which the cursor counts, then the groups.
+impl Relocate for Log {
+    fn relocate(&mut self, cursor: usize, mover: &mut Mover) -> usize {
+        let nodes = self.nodes.len();
+        if cursor < nodes {
+            let next = self.nodes.relocate(cursor, mover);
+            return if next == 0 { nodes } else { next };
+        }
+        let next = self.groups.relocate(cursor - nodes, mover);
+        if next == 0 { 0 } else { nodes + next }
     }
 }
 
