@@ -265,6 +265,38 @@ fn restarts_on_either_side_end_with_the_same_data() {
     assert_same(&primary, &replica);
 }
 
+/// A chain of three, Valkey, this server, Valkey: links are cut at either end, and servers killed and started again, while
+/// requests go on being written.
+#[test]
+fn a_long_run_with_cuts_and_restarts_ends_with_the_same_data() {
+    const ROUNDS: usize = 20;
+    let Some(top) = Server::start_valkey(&["--repl-diskless-sync-delay", "0", "--save", "3600 1"]) else {
+        return;
+    };
+    let above = format!("127.0.0.1 {}", top.port);
+    let mut middle = Server::start(&["--repl-diskless-sync-delay", "0", "--replicaof", &above]);
+    settle(&top, &middle);
+    let here = format!("127.0.0.1 {}", middle.port);
+    let mut bottom = Server::start_valkey(&["--replicaof", &here]).unwrap();
+    settle(&middle, &bottom);
+    let mut writer = Writer::new(&top, 4711);
+    for round in 0..ROUNDS {
+        writer.write(writes() / ROUNDS);
+        match round % 5 {
+            0 => drop(Conversation::open(&middle).ask("CLIENT KILL TYPE primary")),
+            1 => drop(Conversation::open(&top).ask("CLIENT KILL TYPE replica")),
+            2 => drop(Conversation::open(&middle).ask("CLIENT KILL TYPE replica")),
+            3 => middle.restart(),
+            _ => bottom.restart(),
+        }
+    }
+    assert_same(&top, &middle);
+    assert_same(&middle, &bottom);
+    // Half a minute of cuts costs no snapshot; a restart may, when nothing was saved.
+    assert!(statistic(&top, "sync_full") <= 1 + ROUNDS as i64 / 5);
+    assert!(statistic(&top, "sync_partial_ok") >= ROUNDS as i64 / 5);
+}
+
 #[test]
 fn what_has_expired_is_hidden_and_left_to_the_primary() {
     let Some(primary) = valkey() else { return };

@@ -116,7 +116,7 @@ fn holders(figures: &MemoryFigures) -> [(&'static str, usize); 13] {
         ("total.allocated", figures.used),
         ("startup.allocated", figures.startup),
         ("replication.backlog", figures.backlog),
-        ("replicas.repl.buffer", 0),
+        ("replicas.repl.buffer", figures.unread),
         ("clients.slaves", figures.replicas),
         ("clients.normal", figures.clients),
         ("cluster.links", 0),

@@ -377,8 +377,8 @@ options! {
     replica_announce_ip: Text = Text::default(), "replica-announce-ip" | "slave-announce-ip", optional();
     /// Port a replica tells its primary; 0 its own.
     replica_announce_port: u16 = 0, "replica-announce-port" | "slave-announce-port", int(0, 65535);
-    /// Lets a replica go on when it cannot write to disk.
-    replica_ignore_disk_write_errors: bool = false, "replica-ignore-disk-write-errors", yes_no(), INERT;
+    /// Lets a replica go on when it cannot write to disk; else it ends.
+    replica_ignore_disk_write_errors: bool = false, "replica-ignore-disk-write-errors", yes_no();
     /// Sends snapshots to replicas over the socket, without a file.
     repl_diskless_sync: bool = true, "repl-diskless-sync", yes_no();
     /// Seconds to wait for more replicas before that.
@@ -389,8 +389,8 @@ options! {
     repl_diskless_load: ReplDisklessLoad = ReplDisklessLoad::Disabled, "repl-diskless-load", Kind::Enum(ReplDisklessLoad::WORDS), DENY_LOADING;
     /// Sends the snapshot and the stream over two connections.
     dual_channel_replication_enabled: bool = false, "dual-channel-replication-enabled", yes_no();
-    /// Collects small packets on the link, which costs latency.
-    repl_disable_tcp_nodelay: bool = false, "repl-disable-tcp-nodelay", yes_no(), INERT;
+    /// Collects small packets on the link to a replica, which costs latency.
+    repl_disable_tcp_nodelay: bool = false, "repl-disable-tcp-nodelay", yes_no();
     /// Uses Multipath TCP on the link.
     repl_mptcp: bool = false, "repl-mptcp", only_no(MPTCP), IMMUTABLE | INERT;
     /// Seconds between pings to replicas.

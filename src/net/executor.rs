@@ -83,6 +83,7 @@ pub async fn run(shared: Rc<Shared>) {
     let mut ready = Vec::new();
     loop {
         wait(&shared).await;
+        shared.brief_load.sit_out().await;
         std::mem::swap(&mut *shared.ready.borrow_mut(), &mut ready);
         batch.ready_bytes = vec_usage(&ready);
         let started = clock::ticks();
@@ -230,7 +231,9 @@ impl Batch {
     /// Runs a connection's requests and sends the replies; `true` when the append-only file has to be written before.
     fn run_turn(&self, shared: &Shared, engine: &mut Engine, turn: &Turn, ahead: &mut Ahead) -> bool {
         let connection = &turn.connection;
-        let Some(client) = engine.server.clients.get_mut(connection.key) else { return false };
+        let record = engine.server.clients.get_mut(connection.key);
+        // One that was closed by an earlier request of the batch is heard no more.
+        let Some(client) = record.filter(|client| !client.close_now) else { return false };
         let mut reply = std::mem::take(&mut client.output);
         reply.begin(OUTPUT_MIN);
         engine.server.ticks = clock::ticks();

@@ -43,6 +43,8 @@ pub struct Shared {
     taken: Notify,
     /// Where the cron goes on with its round over the connections.
     next_checked: Cell<usize>,
+    /// A load that clients are to notice only if it takes long.
+    brief_load: primary_link::BriefLoad,
     /// The task that follows the primary.
     following: primary_link::Following,
     /// Connections that MIGRATE keeps.
@@ -62,6 +64,7 @@ impl Shared {
             wake,
             taken: Notify::new(),
             next_checked: Cell::new(0),
+            brief_load: primary_link::BriefLoad::default(),
             following: primary_link::Following::default(),
             migration_links: migrate::Links::default(),
         })

@@ -69,6 +69,8 @@ impl LoadOptions {
 pub enum LoadError {
     /// It cannot be opened.
     Open(io::Error),
+    /// It was received and cannot be given its place.
+    Place(io::Error),
     /// Its bytes are wrong.
     Rdb(RdbError),
     /// It has a database beyond those of this server.
@@ -112,6 +114,7 @@ impl LoadError {
             ),
             Self::DuplicateKey { .. } => true,
             Self::Open(_)
+            | Self::Place(_)
             | Self::Databases(_)
             | Self::DuplicateLibrary
             | Self::Module { .. }
@@ -134,6 +137,11 @@ impl LoadError {
         match self {
             Self::Open(error) => vec![format!(
                 "Fatal error: can't open the RDB file {} for reading: {}",
+                file.display(),
+                reason(error)
+            )],
+            Self::Place(error) => vec![format!(
+                "Failed trying to rename the temp DB into {} in PRIMARY <-> REPLICA synchronization: {}",
                 file.display(),
                 reason(error)
             )],

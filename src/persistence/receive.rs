@@ -19,9 +19,9 @@ use super::load::{LoadError, LoadOptions};
 use super::save::delay;
 use crate::algorithms::hash::hash;
 use crate::keyspace::{Database, Entry};
-use crate::memory::vec_usage;
+use crate::memory::{usable_size, vec_usage};
 use crate::rdb::format::{self, ValueType};
-use crate::rdb::{Event, Reader, Snapshot};
+use crate::rdb::{Event, READ_BUFFER_BYTES, Reader, Snapshot};
 use crate::sys::barrier::{JobQueue, Worker};
 use crate::sys::clock;
 use crate::sys::files;
@@ -91,6 +91,8 @@ pub type Outcome = Result<Finished, LoadError>;
 struct State {
     offered: VecDeque<Vec<u8>>,
     offered_bytes: usize,
+    /// What the piece takes of memory that the thread reads now.
+    front_usage: usize,
     /// Nothing more will be offered.
     complete: bool,
     /// Nobody wants the outcome any more.
@@ -165,7 +167,7 @@ impl Transfer {
     #[must_use]
     pub fn load(queue: &JobQueue, received: PathBuf, place: PathBuf, options: LoadOptions) -> Self {
         Self::start(queue, move |pipe, worker| {
-            let replaced = files::replace(&received, &place).map_err(LoadError::Open)?;
+            let replaced = files::replace(&received, &place).map_err(LoadError::Place)?;
             // Giving a large file's space back takes long.
             worker.in_system_call(|| drop(replaced));
             let file = File::open(place).map_err(LoadError::Open)?;
@@ -244,11 +246,13 @@ impl Transfer {
         self.pipe.news.notified().await;
     }
 
-    /// Bytes that wait on the way, the undecoded ones; those of decoded entries are not known without a walk.
+    /// Bytes that wait on the way, and what the thread reads into; decoded entries are not known without a walk.
     #[must_use]
-    pub fn waiting_usage(&self) -> usize {
+    pub fn usage(&self) -> usize {
         let state = self.pipe.lock();
-        state.offered.iter().map(vec_usage).sum()
+        let reading = if state.outcome.is_none() { usable_size(READ_BUFFER_BYTES) } else { 0 };
+        let offered: usize = state.offered.iter().map(vec_usage).sum();
+        offered + state.front_usage + usable_size(state.offered.capacity() * size_of::<Vec<u8>>()) + reading
     }
 }
 
@@ -284,6 +288,7 @@ impl Offered<'_> {
             self.front = state.offered.pop_front().unwrap_or_default();
             self.read = 0;
             state.offered_bytes -= self.front.len();
+            state.front_usage = vec_usage(&self.front);
             drop(state);
             self.pipe.news.notify_one();
         }

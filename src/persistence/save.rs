@@ -20,6 +20,10 @@ use crate::sys::files;
 /// Bytes after which the kernel is told to start writing (Valkey: `REDIS_AUTOSYNC_BYTES`).
 const WRITEBACK_BYTES: u64 = 4 << 20;
 
+/// A snapshot that is slow on purpose (`rdb-key-save-delay`) goes out in pieces of this size, so that what takes it is seen
+/// to (Valkey: `PROTO_IOBUF_LEN`).
+const SLOW_BUFFER: usize = 16 * 1024;
+
 /// The first version of the format that stores hashes whose fields expire.
 const FIRST_WITH_FIELD_EXPIRY: u16 = 80;
 
@@ -207,6 +211,7 @@ fn write_entry<W: Write>(entry: &Entry, options: &SaveOptions, writer: &mut Writ
     codec::write_value(entry, writer)?;
     if options.key_delay_us != 0 {
         delay(options.key_delay_us);
+        writer.flush_beyond(SLOW_BUFFER)?;
     }
     Ok(())
 }

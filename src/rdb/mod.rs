@@ -33,6 +33,6 @@ mod round_trip_tests;
 
 pub use error::{RdbError, RdbErrorKind};
 pub use format::ValueType;
-pub use reader::Reader;
+pub use reader::{READ_BUFFER_BYTES, Reader};
 pub use snapshot::{Event, Snapshot};
 pub use writer::{Writer, WriterOptions};

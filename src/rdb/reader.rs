@@ -18,8 +18,8 @@ use crate::algorithms::{lzf, numbers};
 use super::error::{RdbError, RdbErrorKind};
 use super::format::length;
 
-/// Bytes asked of the input at once.
-const BUFFER_BYTES: usize = 256 * 1024;
+/// Bytes asked of the input at once: what a reader's buffer takes of memory.
+pub const READ_BUFFER_BYTES: usize = 256 * 1024;
 /// The smallest buffer: strings up to this length are always read in place.
 const MIN_BUFFER_BYTES: usize = 64;
 /// How much is allocated on the word of a length alone.
@@ -55,17 +55,17 @@ enum StringForm {
 impl<R: Read> Reader<R> {
     /// A reader that computes the checksum.
     pub fn new(input: R) -> Self {
-        Self { checksum: Some(Checksum::new()), ..Self::with_buffer_bytes(input, BUFFER_BYTES) }
+        Self { checksum: Some(Checksum::new()), ..Self::with_buffer_bytes(input, READ_BUFFER_BYTES) }
     }
 
     /// A reader that leaves the checksum out: framing vouches for the bytes, or the user waived it.
     pub fn without_checksum(input: R) -> Self {
-        Self::with_buffer_bytes(input, BUFFER_BYTES)
+        Self::with_buffer_bytes(input, READ_BUFFER_BYTES)
     }
 
     /// A reader without checksum whose buffer has about `bytes`, for short inputs.
     pub fn with_buffer_bytes(input: R, bytes: usize) -> Self {
-        let bytes = bytes.clamp(MIN_BUFFER_BYTES, BUFFER_BYTES);
+        let bytes = bytes.clamp(MIN_BUFFER_BYTES, READ_BUFFER_BYTES);
         Self {
             input,
             buffer: vec![0; bytes].into_boxed_slice(),

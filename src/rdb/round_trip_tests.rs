@@ -323,9 +323,15 @@ fn headers_that_are_not_ours_are_told_apart() {
 }
 
 #[test]
+fn a_slot_migration_has_a_name_of_forty_bytes() {
+    let error = events(b"VALKEY080\xf3\x01A\x01\x00\x00\xff\x00\x00\x00\x00\x00\x00\x00\x00", 3).unwrap_err();
+    assert_eq!(error.kind.to_string(), "Invalid slot import job name length in RDB");
+}
+
+#[test]
 fn old_and_rare_records_are_read() {
     let mut bytes = b"VALKEY080".to_vec();
-    bytes.extend_from_slice(b"\xf3\x03job\x01\x05\x06"); // a slot migration
+    bytes.extend_from_slice(&[b"\xf3\x28".as_slice(), &[b'j'; 40], b"\x01\x05\x06"].concat()); // a slot migration
     bytes.extend_from_slice(b"\xf4\x01\x02\x03"); // sizes of a slot
     bytes.extend_from_slice(b"\xf7\x40\x41\x02\x01\x01\x05\x05\x03abc\x04\x00\x00\x00\x00\x00\x00\x00\x00\x03\x00\x00\x00\x00\x00"); // module data
     bytes.extend_from_slice(b"\xfd\x10\x00\x00\x00\x07\x01m\x01\x05\x03abc\x02\x09\x00"); // module value, expiry in seconds
@@ -333,7 +339,7 @@ fn old_and_rare_records_are_read() {
     assert_eq!(
         events(&bytes, 3).unwrap(),
         [
-            Event::SlotImport { job: b"job".to_vec(), ranges: vec![(5, 6)] },
+            Event::SlotImport { job: vec![b'j'; 40], ranges: vec![(5, 6)] },
             Event::SlotInfo { slot: 1, keys: 2, expiries: 3 },
             Event::ModuleAux { module_id: 0x41 },
             Event::Entry(EntryHeader { expiry_ms: Some(16000), ..entry(ValueType::Module2) }),

@@ -11,6 +11,8 @@ use super::reader::{Reader, Result};
 
 /// The first version that ends with a checksum.
 const FIRST_CHECKSUM_VERSION: u16 = 5;
+/// Length of the name of a slot migration (Valkey: `CLUSTER_NAMELEN`).
+const JOB_NAME_BYTES: usize = 40;
 /// Bytes from this one up were opcodes before the families parted.
 const FIRST_SHARED_OPCODE: u8 = opcode::SLOT_INFO;
 
@@ -282,6 +284,9 @@ impl<R: Read> Snapshot<R> {
 
     fn read_slot_import(&mut self) -> Result<Event> {
         let job = self.reader.read_string_owned()?;
+        if job.len() != JOB_NAME_BYTES {
+            return Err(self.reader.corrupt("Invalid slot import job name length in RDB"));
+        }
         let (count, room) = self.reader.read_count()?;
         let mut ranges = Vec::with_capacity(room);
         for _ in 0..count {

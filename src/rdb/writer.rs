@@ -108,6 +108,14 @@ impl<W: Write> Writer<W> {
         self.flushed + self.buffer.len() as u64
     }
 
+    /// Hands the buffer to the sink if it holds at least so many bytes.
+    ///
+    /// # Errors
+    /// The sink's.
+    pub fn flush_beyond(&mut self, bytes: usize) -> io::Result<()> {
+        if self.buffer.len() >= bytes { self.flush_buffer() } else { Ok(()) }
+    }
+
     /// Hands the buffer to the sink (which is not flushed itself).
     pub fn flush_buffer(&mut self) -> io::Result<()> {
         if let Some(checksum) = &mut self.checksum {

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::keyspace::Entry;
-use crate::memory::{MemoryUsage, usable_size};
+use crate::memory::{MemoryUsage, usable_size, vec_usage};
 use crate::structures::hash_table::HashTable;
 use crate::sys::barrier::{HelperThreads, JobQueue, Worker};
 
@@ -36,13 +36,21 @@ impl Counts {
 struct Waiting {
     entries: VecDeque<Entry>,
     tables: VecDeque<HashTable<Entry>>,
+    buffers: Vec<Vec<u8>>,
     /// The helper has the job of emptying both.
     in_progress: bool,
 }
 
 impl Waiting {
-    /// Takes out what is to be dropped next; `false` when nothing is left.
-    fn take(&mut self, taken: &mut Vec<Entry>) -> bool {
+    /// Takes out what is to be dropped next, or drops it; gives the objects, `None` when nothing is left.
+    fn take(&mut self, taken: &mut Vec<Entry>) -> Option<usize> {
+        if self.buffers.pop().is_some() {
+            return Some(1);
+        }
+        self.take_entries(taken).then_some(taken.len())
+    }
+
+    fn take_entries(&mut self, taken: &mut Vec<Entry>) -> bool {
         if let Some(entry) = self.entries.pop_front() {
             taken.push(entry);
             return true;
@@ -99,6 +107,13 @@ impl Background {
         }
     }
 
+    /// Frees a buffer that may be large on the helper.
+    pub fn free_buffer(&self, buffer: Vec<u8>) {
+        if buffer.capacity() > 0 {
+            self.free_waiting(1, |waiting| waiting.buffers.push(buffer));
+        }
+    }
+
     /// Puts something with so many objects to what waits, and makes sure that the helper will come to it.
     fn free_waiting(&self, objects: usize, put: impl FnOnce(&mut Waiting)) {
         self.counts.pending_objects.fetch_add(objects, Ordering::Relaxed);
@@ -122,14 +137,16 @@ impl Background {
     pub fn pending_usage(&self) -> usize {
         let Ok(waiting) = self.waiting.try_lock() else { return 0 };
         let lists = usable_size(waiting.entries.capacity() * size_of::<Entry>())
-            + usable_size(waiting.tables.capacity() * size_of::<HashTable<Entry>>());
+            + usable_size(waiting.tables.capacity() * size_of::<HashTable<Entry>>())
+            + vec_usage(&waiting.buffers);
         let entries: usize = waiting.entries.iter().map(Entry::weight).sum();
         let tables: usize = waiting
             .tables
             .iter()
             .map(|table| table.memory_usage() + table.iter().map(|entry| entry.weight()).sum::<usize>())
             .sum();
-        lists + entries + tables
+        let buffers: usize = waiting.buffers.iter().map(vec_usage).sum();
+        lists + entries + tables + buffers
     }
 
     /// Objects freed since start or CONFIG RESETSTAT (INFO `lazyfreed_objects`).
@@ -153,14 +170,14 @@ impl Background {
 fn free_all(waiting: &Mutex<Waiting>, counts: &Counts, worker: &Worker) {
     let mut taken = Vec::new();
     loop {
-        {
+        let objects = {
             let mut waiting = lock(waiting);
-            if !waiting.take(&mut taken) {
+            let Some(objects) = waiting.take(&mut taken) else {
                 waiting.in_progress = false;
                 return;
-            }
-        }
-        let objects = taken.len();
+            };
+            objects
+        };
         taken.clear();
         counts.freed(objects);
         // A fork may be waiting; nothing is half changed here.

@@ -52,7 +52,7 @@ impl Context<'_> {
     /// Whether the request is history that was made elsewhere: of the primary, or of a log that is being read.
     #[must_use]
     pub fn is_obeyed(&self) -> bool {
-        self.server.persistence.is_loading() || self.client().is_none_or(Client::is_obeyed)
+        self.client().is_none_or(Client::is_obeyed)
     }
 
     /// The instant of the command, Unix time in milliseconds.

@@ -171,17 +171,13 @@ impl Engine {
         if !self.makes_room() && flags & flag::DENYOOM != 0 && !obeyed {
             return Err(CommandError::OutOfMemory);
         }
-        let record = self.server.clients.get(client);
+        let writes = flags & flag::WRITE != 0;
         // A write would not last; PING is how health is asked for.
-        if (flags & flag::WRITE != 0 || command.name == "ping") && !obeyed {
-            if self.server.persistence.refuses_writes(&self.server.config) {
-                return Err(CommandError::MisconfSnapshot(self.server.title()));
-            }
-            if let Some(reason) = self.server.aof.trouble() {
-                return Err(CommandError::MisconfAof(reason.into()));
-            }
+        if writes || command.name == "ping" {
+            self.check_disk(obeyed, writes)?;
         }
-        if flags & flag::WRITE != 0 && !obeyed {
+        let record = self.server.clients.get(client);
+        if writes && !obeyed {
             if self.server.lacks_replicas() {
                 return Err(CommandError::NoReplicas);
             }
@@ -197,10 +193,38 @@ impl Engine {
             return Err(CommandError::NotWhileSubscribed(entry.full_name.as_str().into()));
         }
         self.check_data(client, command, args)?;
+        // A replica is exempt from pauses, which it must not use to reach the data.
+        let reaches_data = flags & (flag::WRITE | flag::READONLY | flag::MAY_REPLICATE) != 0;
+        if reaches_data && self.server.clients.get(client).is_some_and(Client::is_replica) {
+            return Err(CommandError::ReplicaKeyspace);
+        }
         match self.server.scripting.busy_error(self.server.title()) {
             Some(error) if !command.has(flag::ALLOW_BUSY) => Err(error),
             _ => Ok(()),
         }
+    }
+
+    /// What forbids a write or a PING because this server cannot write to its disk. The primary is obeyed all the same,
+    /// or this server ends (`replica-ignore-disk-write-errors`).
+    #[inline]
+    fn check_disk(&mut self, obeyed: bool, writes: bool) -> Result<(), CommandError> {
+        let server = &mut self.server;
+        let error = if server.persistence.refuses_writes(&server.config) {
+            CommandError::MisconfSnapshot(server.title())
+        } else if let Some(reason) = server.aof.trouble() {
+            CommandError::MisconfAof(reason.into())
+        } else {
+            return Ok(());
+        };
+        if !obeyed {
+            return Err(error);
+        }
+        if writes && !server.config.replica_ignore_disk_write_errors {
+            tracing::warn!("Replica was unable to write command to disk.");
+            std::process::exit(1);
+        }
+        server.primary_link.note_unwritten(server.now_ms);
+        Ok(())
     }
 
     /// The flags of a command; those of one that runs a script are what the script says of itself.
@@ -472,9 +496,20 @@ impl Engine {
             return;
         }
         if bytes.starts_with(b"-") {
-            self.server.note_error_to_primary(client, bytes);
+            self.server.note_error_to(client, ["replica", "primary"], bytes);
         }
         reply.truncate(start);
+    }
+
+    /// A replica's connection carries the stream: a request that was replied to has no business there, and ends it.
+    #[cold]
+    fn refuse_reply_to_replica(&mut self, client: ClientKey, start: usize, reply: &mut Reply) {
+        let bytes = reply.as_slice().get(start..).unwrap_or_default();
+        if bytes.starts_with(b"-") {
+            self.server.note_error_to(client, ["primary", "replica"], bytes);
+        }
+        reply.truncate(start);
+        self.server.disconnect_talking_replica(client);
     }
 
     /// Drops the reply of a client that wants none (CLIENT REPLY), unless it is one of pushes.
@@ -491,6 +526,13 @@ impl Engine {
             if prepared.command.is_some_and(|entry| entry.command.pushes()) { reply.len() } else { start };
         if record.primary.is_some() {
             return self.drop_reply_to_primary(client, prepared, start, reply);
+        }
+        if record.is_replica() && reply.len() > start {
+            // What begins a synchronization is told by its request's reply.
+            if !prepared.command.is_some_and(|entry| matches!(entry.command.name, "sync" | "psync")) {
+                self.refuse_reply_to_replica(client, start, reply);
+            }
+            return;
         }
         match record.reply_mode {
             ReplyMode::On => {}

@@ -26,6 +26,8 @@ pub struct MemoryFigures {
     pub backlog: usize,
     /// The stream that replicas are fed, of which the backlog is a part.
     pub stream: usize,
+    /// Received from the primary and waiting for the snapshot to be loaded.
+    pub unread: usize,
     /// Tables of the databases, entries not included.
     pub tables: usize,
     /// Bytes of cached scripts and of their interpreter.
@@ -78,6 +80,7 @@ impl MemoryFigures {
             + replicas
             + tables
             + server.replication.memory_usage()
+            + server.primary_link.memory_usage()
             + waiting
             + lists
             + server.observation_usage()
@@ -93,6 +96,7 @@ impl MemoryFigures {
             replicas: replicas + server.replication.usage_beyond_backlog(),
             backlog: server.replication.backlog_usage(),
             stream: server.replication.stream().map_or(0, MemoryUsage::memory_usage),
+            unread: server.primary_link.unread_usage,
             tables,
             scripts,
             functions,

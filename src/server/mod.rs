@@ -279,7 +279,7 @@ impl Server {
                 self.forget_tracking(key, tracking);
             }
             if let Some(replica) = client.replica.take() {
-                self.drop_replica(key, client.id, *replica);
+                self.drop_replica(key, client.id, client.descriptor, *replica);
             }
             if let Some(stream) = client.primary.take() {
                 self.primary_lost(&stream, client.database);
@@ -326,6 +326,7 @@ impl Server {
         self.blocked.unblock(&mut self.clients, client);
         if running != Some(client) {
             self.end_subscriptions(client);
+            self.end_replica(client);
         }
         self.clients.close(client, running);
         self.weigh_client(client, 0);

@@ -38,6 +38,22 @@ pub fn duplicate(descriptor: RawFd) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(duplicate) })
 }
 
+/// Has a TCP socket gather small writes, or send each at once (`TCP_NODELAY`).
+///
+/// # Errors
+/// The system's, so if it is no TCP socket.
+pub fn set_nodelay(socket: BorrowedFd<'_>, at_once: bool) -> io::Result<()> {
+    Ok(nix::sys::socket::setsockopt(&socket, nix::sys::socket::sockopt::TcpNoDelay, &at_once)?)
+}
+
+/// Ends a connection for everyone who has a descriptor of it, a forked child included.
+///
+/// # Errors
+/// The system's, so if it has ended already.
+pub fn shut_down(socket: BorrowedFd<'_>) -> io::Result<()> {
+    Ok(nix::sys::socket::shutdown(socket.as_raw_fd(), nix::sys::socket::Shutdown::Both)?)
+}
+
 /// Waits until something can be written, or has failed; `false` when nothing could in `timeout_ms` milliseconds.
 ///
 /// # Errors

@@ -423,6 +423,8 @@ fn set_switch(cx: &mut Context<'_>, name: &[u8], on: bool) -> bool {
         b"client-enforce-reply-list" => cx.server.debug.large_replies = on,
         // Valkey's own table has no counterpart here; its tests turn this switch all the same.
         b"hashtable-can-abort-shrink" => {}
+        // The primary's connection always ends in its own time.
+        b"force-free-primary-async" => {}
         _ => return false,
     }
     true

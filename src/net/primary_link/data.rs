@@ -51,6 +51,9 @@ impl Link {
             engine.server.primary_link.aside = aside;
         }
         engine.server.persistence.begin_receiving(total_bytes, mode, clock::unix_ms());
+        if mode == LoadingMode::Exclusive {
+            self.shared.brief_load.begin();
+        }
         self.loading.set(Some(target));
         Ok(())
     }
@@ -64,7 +67,6 @@ impl Link {
         let mut engine = self.engine()?;
         let engine = &mut *engine;
         engine.server.primary_link.last_io_ms = clock::unix_ms();
-        engine.server.primary_link.transfer_bytes = transfer.waiting_usage();
         engine.server.persistence.note_received(&batch);
         transfer.set_key_delay(engine.server.config.key_load_delay);
         let names_keys = !engine.server.config.hide_user_data_from_log;
@@ -105,6 +107,7 @@ impl Link {
         }
         engine.server.primary_link.transfer_bytes = 0;
         engine.server.persistence.end_loading();
+        self.shared.brief_load.end();
         Ok(())
     }
 
@@ -114,6 +117,7 @@ impl Link {
         let engine = &mut *self.shared.engine.borrow_mut();
         engine.server.primary_link.transfer_bytes = 0;
         engine.server.persistence.end_loading();
+        self.shared.brief_load.end();
         match target {
             Target::Aside => {
                 tracing::info!("PRIMARY <-> REPLICA sync: Discarding temporary DB in background");

@@ -2,6 +2,7 @@
 //! kept here until the snapshot is loaded. That spares the primary's memory.
 
 use std::cell::Cell;
+use std::path::PathBuf;
 
 use tokio::sync::Notify;
 
@@ -11,6 +12,7 @@ use crate::algorithms::numbers::parse_i64;
 use crate::config::{VALKEY_VERSION, os_reason};
 use crate::replication::{PrimaryStream, ReplicationId};
 use crate::server::primary_link::LinkState;
+use crate::sys::signals;
 
 /// Where in the primary's history the snapshot stands, and who sends it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,15 +43,18 @@ impl Link {
             let end = self.open_channel(&mut channel).await?;
             self.engine()?.server.primary_link.announced = Some(end.id);
             let finished = self.load_while_buffering(&mut main, &mut channel, &end).await;
-            finished.map(|()| end)
+            finished.map(|file| (end, file))
         }
         .await;
-        let end = outcome.inspect_err(|failure| {
+        let (end, file) = outcome.inspect_err(|failure| {
             if *failure != Failure::Superseded {
                 tracing::info!("Dual channel replication: Aborting dual channel sync");
             }
-            if let Ok(mut engine) = self.engine() {
-                engine.server.primary_link.waiting_bytes = 0;
+            let engine = &mut *self.shared.engine.borrow_mut();
+            engine.server.background.free_buffer(main.take_unread());
+            if engine.server.is_current_attempt(self.attempt) {
+                let link = &mut engine.server.primary_link;
+                (link.waiting_bytes, link.unread_usage) = (0, 0);
             }
         })?;
         {
@@ -57,7 +62,7 @@ impl Link {
             server.enter_history(end.id, end.offset);
             server.primary_link.waiting_bytes = 0;
         }
-        self.engine()?.restart_aof();
+        self.engine()?.restart_aof(file.as_deref());
         self.adopt(main, PrimaryStream::new(end.id, end.offset), end.database)?;
         tracing::info!("Dual channel replication: Successfully streamed replication data into memory");
         tracing::info!("PRIMARY <-> REPLICA sync: Finished with success");
@@ -120,13 +125,14 @@ impl Link {
         }
     }
 
-    /// Loads the snapshot from the one connection while the stream is kept that comes over the other.
+    /// Loads the snapshot from the one connection while the stream is kept that comes over the other. Gives the file that
+    /// holds the snapshot, if there is one.
     async fn load_while_buffering(
         &self,
         main: &mut Wire,
         channel: &mut Wire,
         end: &EndOffset,
-    ) -> Result<(), Failure> {
+    ) -> Result<Option<PathBuf>, Failure> {
         let (granted, news) = (Cell::new(false), Notify::new());
         let stream = async {
             self.ask_for_rest(main, end).await?;
@@ -136,18 +142,19 @@ impl Link {
         };
         let load = self.receive(channel);
         let (mut stream, mut load) = (std::pin::pin!(stream), std::pin::pin!(load));
-        let mut loaded = false;
-        while !(loaded && granted.get()) {
+        let mut loaded = None;
+        while loaded.is_none() || !granted.get() {
+            let waits = loaded.is_some();
             tokio::select! {
                 failure = &mut stream => return Err(failure.err().unwrap_or(AT_ONCE)),
-                finished = &mut load, if !loaded => {
-                    finished?;
-                    loaded = true;
-                }
+                received = &mut load, if loaded.is_none() => loaded = Some(received?.file),
                 () = news.notified() => {}
             }
+            if waits && granted.get() {
+                tracing::trace!("Dual channel replication: Psync established after rdb load");
+            }
         }
-        Ok(())
+        Ok(loaded.flatten())
     }
 
     /// Asks on the main connection for the stream behind the snapshot.
@@ -163,6 +170,9 @@ impl Link {
                 String::from_utf8_lossy(&reply)
             );
             return Err(AT_ONCE);
+        }
+        if self.engine()?.server.debug.pause_after_fork {
+            signals::stop_until_continued();
         }
         let (id, next) = (end.id.to_string(), (end.offset + 1).to_string());
         tracing::info!(
@@ -197,6 +207,7 @@ impl Link {
                 let server = &mut self.engine()?.server;
                 let link = &mut server.primary_link;
                 link.waiting_bytes = main.waiting();
+                link.unread_usage = main.usage();
                 link.waiting_peak = link.waiting_peak.max(link.waiting_bytes);
                 server.config.client_output_buffer_limit.replica.hard_bytes
             };

@@ -4,6 +4,7 @@
 //! ([`Link::engine`]), and ends where it does not. Limits of time are the cron's: it begins another attempt. When the link
 //! is up, the socket becomes a connection like any other and this task ends.
 
+mod brief_load;
 mod data;
 mod dual_channel;
 mod handshake;
@@ -22,9 +23,11 @@ use super::Shared;
 use super::connection::{Connection, serve};
 use super::stream;
 use crate::config::os_reason;
+use crate::memory::vec_usage;
 use crate::replication::PrimaryStream;
 use crate::server::primary_link::{LinkState, Retry};
 use crate::server::{Client, Engine};
+pub(super) use brief_load::BriefLoad;
 use data::Target;
 use handshake::Granted;
 use wire::Wire;
@@ -46,6 +49,9 @@ enum Failure {
     /// It failed; the log says why.
     Failed(Retry),
 }
+
+/// Bytes of the stream that were kept and are run at a time.
+const KEPT_PIECE: usize = 64 * 1024;
 
 /// The handshake failed: the cron tries again.
 const LATER: Failure = Failure::Failed(Retry::Later);
@@ -181,6 +187,7 @@ impl Link {
         let (reader, writer) = stream::of_tcp(socket);
         stream.received += unread.len() as i64;
         let server = &mut engine.server;
+        server.primary_link.unread_usage = vec_usage(&unread);
         let (now_ms, descriptor) = (server.now_ms, writer.descriptor());
         let key = server.clients.add(|key, id| Client {
             address,
@@ -193,15 +200,31 @@ impl Link {
         drop(engine);
         let connection = Connection::new(key, writer);
         self.shared.register(&connection);
-        if !unread.is_empty() {
-            connection.input.borrow_mut().query.extend(&unread);
-            self.shared.enqueue(&connection);
-        }
-        tokio::task::spawn_local(serve(Rc::clone(&self.shared), connection, reader));
+        let shared = Rc::clone(&self.shared);
+        tokio::task::spawn_local(async move {
+            apply_kept(&shared, &connection, unread).await;
+            serve(shared, connection, reader).await;
+        });
         // The acknowledgement waits in the client's output.
         self.shared.wake_executor();
         Ok(())
     }
+}
+
+/// Has what was received before the link was up run, no more at a time than a socket would bring.
+async fn apply_kept(shared: &Rc<Shared>, connection: &Rc<Connection>, kept: Vec<u8>) {
+    for piece in kept.chunks(KEPT_PIECE) {
+        connection.input.borrow_mut().query.extend(piece);
+        shared.enqueue(connection);
+        while connection.queued.get() && !connection.closing.get() {
+            tokio::task::yield_now().await;
+        }
+    }
+    let server = &mut shared.engine.borrow_mut().server;
+    if server.primary_link.client == Some(connection.key) {
+        server.primary_link.unread_usage = 0;
+    }
+    server.background.free_buffer(kept);
 }
 
 async fn connect_to(address: SocketAddr, source: Option<IpAddr>) -> io::Result<TcpStream> {

@@ -1,18 +1,22 @@
 //! A snapshot that comes over a socket: where it ends, and its way to the helper thread and from there to the keyspace.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::data::Target;
 use super::handshake::History;
 use super::wire::{CHUNK_BYTES, Wire};
 use super::{AT_ONCE, Failure, Link};
 use crate::config::{ReplDisklessLoad, os_reason};
+use crate::memory::vec_usage;
 use crate::persistence::{Finished, LoadError, LoadOptions, Transfer, create_temporary};
 use crate::replication::PrimaryStream;
 use crate::server::primary_link::LinkState;
 use crate::sys::clock;
 use crate::sys::files;
 
+/// Between two looks at whether a script still runs.
+const SCRIPT_WAIT: Duration = Duration::from_millis(1);
 /// Length of the mark that a snapshot of unknown length ends with.
 const MARK_BYTES: usize = 40;
 
@@ -52,8 +56,8 @@ impl Framing {
 
     /// What the next bytes of the socket are to be appended to.
     fn start(&mut self) -> Vec<u8> {
-        let mut chunk = Vec::with_capacity(CHUNK_BYTES + self.tail.len());
-        chunk.append(&mut self.tail);
+        let mut chunk = std::mem::take(&mut self.tail);
+        chunk.reserve(CHUNK_BYTES);
         chunk
     }
 
@@ -84,24 +88,32 @@ enum Way {
     Disk,
 }
 
+/// A snapshot that was received and is the data now.
+pub(super) struct Received {
+    /// What there is to say of it.
+    pub(super) finished: Finished,
+    /// The file that holds it, if it went by way of the disk.
+    pub(super) file: Option<PathBuf>,
+}
+
 impl Link {
     /// Takes over the primary's data and brings the link up.
     pub(super) async fn take_snapshot(&self, mut wire: Wire, history: History) -> Result<(), Failure> {
         self.set_state(LinkState::Transfer)?;
         self.engine()?.server.primary_link.announced = Some(history.id);
-        let finished = self.receive(&mut wire).await?;
+        let Received { finished, file } = self.receive(&mut wire).await?;
         let database = finished.origin.stream_database.and_then(|number| usize::try_from(number).ok());
         {
             let server = &mut self.engine()?.server;
             server.enter_history(history.id, history.offset);
         }
-        self.engine()?.restart_aof();
+        self.engine()?.restart_aof(file.as_deref());
         tracing::info!("PRIMARY <-> REPLICA sync: Finished with success");
         self.adopt(wire, PrimaryStream::new(history.id, history.offset), database.unwrap_or(0))
     }
 
     /// Receives a snapshot and makes it the data.
-    pub(super) async fn receive(&self, wire: &mut Wire) -> Result<Finished, Failure> {
+    pub(super) async fn receive(&self, wire: &mut Wire) -> Result<Received, Failure> {
         let (way, target) = {
             let engine = self.engine()?;
             match engine.server.config.repl_diskless_load {
@@ -122,7 +134,7 @@ impl Link {
         })
     }
 
-    async fn receive_to_memory(&self, wire: &mut Wire, target: Target) -> Result<Finished, Failure> {
+    async fn receive_to_memory(&self, wire: &mut Wire, target: Target) -> Result<Received, Failure> {
         let framing = self.announcement(wire).await?;
         match &framing.end {
             End::Mark(_) => tracing::info!(
@@ -141,7 +153,7 @@ impl Link {
         match outcome? {
             Ok(finished) => {
                 self.finish_load(true)?;
-                Ok(finished)
+                Ok(Received { finished, file: None })
             }
             Err(error) => {
                 tell("the received snapshot", &error);
@@ -154,7 +166,7 @@ impl Link {
         }
     }
 
-    async fn receive_to_disk(&self, wire: &mut Wire) -> Result<Finished, Failure> {
+    async fn receive_to_disk(&self, wire: &mut Wire) -> Result<Received, Failure> {
         tracing::info!("Replica main thread creating Bio thread to save RDB to disk");
         let framing = self.announcement(wire).await?;
         match &framing.end {
@@ -188,7 +200,7 @@ impl Link {
         self.load_from_disk(wire, temporary).await
     }
 
-    async fn load_from_disk(&self, wire: &mut Wire, mut temporary: Temporary) -> Result<Finished, Failure> {
+    async fn load_from_disk(&self, wire: &mut Wire, mut temporary: Temporary) -> Result<Received, Failure> {
         tracing::info!("Loading the RDB and finalizing primary-replica sync...");
         self.prepare_load(true)?;
         let (queue, options) = self.helper()?;
@@ -202,13 +214,15 @@ impl Link {
         let transfer = Transfer::load(&queue, received, target.clone(), options);
         let outcome = self.pump(wire, None, &transfer).await?;
         drop(transfer);
-        // The file has its own name now, or something else is wrong with it.
-        temporary.0 = None;
+        if !matches!(outcome, Err(LoadError::Place(_))) {
+            // The file has its own name now.
+            temporary.0 = None;
+        }
         match outcome {
             Ok(finished) => {
                 self.finish_load(false)?;
                 self.drop_needless_file(&target)?;
-                Ok(finished)
+                Ok(Received { finished, file: Some(target) })
             }
             Err(error) => {
                 tell(&target.display().to_string(), &error);
@@ -298,6 +312,7 @@ impl Link {
         }
         let mut pinged_ms = 0;
         loop {
+            self.wait_for_script().await?;
             if let Some(batch) = transfer.take_batch() {
                 if let Err(error) = self.put(batch, transfer)? {
                     return Ok(Err(error));
@@ -323,6 +338,7 @@ impl Link {
             match reading {
                 Some(framing) if transfer.has_room() => {
                     let mut chunk = framing.start();
+                    self.weigh(wire, &chunk, transfer)?;
                     let read = tokio::select! {
                         () = transfer.news() => None,
                         read = wire.chunk(&mut chunk) => Some(read),
@@ -340,9 +356,27 @@ impl Link {
                         transfer.complete();
                     }
                 }
-                _ => transfer.news().await,
+                _ => {
+                    self.weigh(wire, &Vec::new(), transfer)?;
+                    transfer.news().await;
+                }
             }
         }
+    }
+
+    /// Until no script is put aside: nothing but the script touches the data meanwhile.
+    async fn wait_for_script(&self) -> Result<(), Failure> {
+        while self.engine()?.server.scripting.is_busy() {
+            tokio::time::sleep(SCRIPT_WAIT).await;
+        }
+        Ok(())
+    }
+
+    /// Notes what is on its way from the socket to the keyspace.
+    fn weigh(&self, wire: &Wire, chunk: &Vec<u8>, transfer: &Transfer) -> Result<(), Failure> {
+        let link = &mut self.engine()?.server.primary_link;
+        link.transfer_bytes = wire.usage() + vec_usage(chunk) + transfer.usage();
+        Ok(())
     }
 
     /// The snapshot is whole, and its mark has to be all that is left.

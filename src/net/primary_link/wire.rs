@@ -4,8 +4,12 @@ use std::io;
 
 use tokio::net::TcpStream;
 
+use crate::memory::vec_usage;
+
 /// The longest line that a primary sends (Valkey: 1024).
 const LINE_MAX: usize = 1024;
+/// What is kept for later is given room in steps of one part in so many.
+const GROWTH: usize = 4;
 /// Bytes asked of the socket at once while a snapshot comes.
 pub(super) const CHUNK_BYTES: usize = 128 * 1024;
 
@@ -90,7 +94,9 @@ impl Wire {
     pub(super) async fn keep_more(&mut self) -> io::Result<usize> {
         loop {
             self.socket.readable().await?;
-            self.unread.reserve(CHUNK_BYTES);
+            if self.unread.capacity() - self.unread.len() < CHUNK_BYTES {
+                self.unread.reserve_exact(CHUNK_BYTES.max(self.unread.len() / GROWTH));
+            }
             match self.socket.try_read_buf(&mut self.unread) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 result => return result,
@@ -101,6 +107,16 @@ impl Wire {
     /// Bytes that are kept for later.
     pub(super) fn waiting(&self) -> usize {
         self.unread.len()
+    }
+
+    /// What they take of memory.
+    pub(super) fn usage(&self) -> usize {
+        vec_usage(&self.unread)
+    }
+
+    /// Takes what is kept for later: it is of no use any more.
+    pub(super) fn take_unread(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.unread)
     }
 
     /// Bytes that belong to what comes next.

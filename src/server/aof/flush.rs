@@ -288,6 +288,7 @@ impl Server {
                 Outcome::Synced { mark, microseconds, result } => self.synced(mark, microseconds, result),
                 Outcome::Switched(result) => self.switched(result),
                 Outcome::Installed(result) => self.base_installed(result),
+                Outcome::Adopted(result) => self.adopted(result),
                 Outcome::Cleaned(result) => {
                     if let Err(line) = result {
                         tracing::warn!("{line}");

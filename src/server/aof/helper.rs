@@ -72,6 +72,8 @@ pub(super) enum Outcome {
     Switched(Result<Arc<dyn Storage>, String>),
     /// The installation of a new base.
     Installed(Result<Installed, Vec<String>>),
+    /// The listing of a snapshot as the base.
+    Adopted(Result<Adopted, String>),
     /// The writing of a manifest that no longer lists what was deleted.
     Cleaned(Result<(), String>),
 }
@@ -79,6 +81,17 @@ pub(super) enum Outcome {
 /// A base that was installed.
 #[derive(Debug)]
 pub(super) struct Installed {
+    /// Lines for the log.
+    pub(super) lines: Vec<String>,
+    /// Bytes of the base.
+    pub(super) base_bytes: u64,
+}
+
+/// A snapshot that has become the base.
+#[derive(Debug)]
+pub(super) struct Adopted {
+    /// The increment that goes on from it.
+    pub(super) file: Arc<dyn Storage>,
     /// Lines for the log.
     pub(super) lines: Vec<String>,
     /// Bytes of the base.

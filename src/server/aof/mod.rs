@@ -5,6 +5,7 @@
 //! bytes since the process began: `synced <= written <= fed`. The manifest in memory is the one on disk; while the
 //! helper thread changes the one on disk (`stage`), the buffer is kept, and nothing else changes it.
 
+mod adopt;
 mod clients;
 mod flush;
 mod helper;
@@ -29,6 +30,7 @@ use crate::config::{AppendFsync, Config};
 use crate::memory::{MemoryUsage, usable_size, vec_usage};
 use crate::persistence::aof::{Directory, Manifest, annotation};
 use crate::sys::barrier::HelperThreads;
+use adopt::Adoption;
 use helper::{Helper, Mark};
 use rewrite::Rewrites;
 
@@ -39,7 +41,7 @@ pub enum AofState {
     Off,
     /// Effects are written to it.
     On,
-    /// It was turned on and begins with the rewrite that is under way or due.
+    /// It was turned on and begins with the rewrite that is under way or due, or with a snapshot that was received.
     WaitRewrite,
 }
 
@@ -52,6 +54,8 @@ enum Stage {
     Switching(Option<Manifest>),
     /// It installs a new base, which this manifest lists.
     Installing(Manifest),
+    /// It lists a snapshot as the base.
+    Adopting(Adoption),
 }
 
 /// How requests of the append-only file are run, while they are.
@@ -263,6 +267,7 @@ impl MemoryUsage for Aof {
             trouble.into_iter().flatten().map(|reason| usable_size(reason.capacity())).sum::<usize>();
         let staged = match &self.stage {
             Stage::Switching(Some(manifest)) | Stage::Installing(manifest) => manifest.memory_usage(),
+            Stage::Adopting(adoption) => adoption.manifest.memory_usage(),
             Stage::Switching(None) | Stage::None => 0,
         };
         self.buffer_usage() + vec_usage(&self.held) + self.manifest.memory_usage() + staged + reasons

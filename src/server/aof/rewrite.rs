@@ -454,7 +454,7 @@ fn install(
 }
 
 /// Removes what the new base and increment replace, and lists it no longer.
-fn remove_history(directory: &Directory, mut manifest: Manifest, lines: &mut Vec<String>) {
+pub(super) fn remove_history(directory: &Directory, mut manifest: Manifest, lines: &mut Vec<String>) {
     for file in std::mem::take(&mut manifest.history) {
         lines.push(removal(&file.name));
         let _ = files::remove_if_present(&directory.file(&file.name));

@@ -14,7 +14,7 @@ use crate::sys::clock;
 const RETRY_MS: i64 = 1000;
 
 impl Aof {
-    fn forget_trouble(&mut self) {
+    pub(super) fn forget_trouble(&mut self) {
         if self.trouble.sync.take().is_some() {
             tracing::warn!("AOF reopen, just ignore the AOF fsync error in bio job");
         }

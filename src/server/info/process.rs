@@ -177,8 +177,8 @@ fn fragmentation(fields: &mut Fields, figures: &MemoryFigures) {
 fn buffers(fields: &mut Fields, figures: &MemoryFigures, server: &Server) {
     fields.field("mem_not_counted_for_evict", server.uncounted_bytes());
     fields.field("mem_replication_backlog", figures.backlog);
-    fields.field("mem_total_replication_buffers", figures.stream);
-    fields.zeros(&["mem_replicas_repl_buffer"]);
+    fields.field("mem_total_replication_buffers", figures.stream + figures.unread);
+    fields.field("mem_replicas_repl_buffer", figures.unread);
     fields.field("mem_clients_slaves", figures.replicas);
     fields.field("mem_clients_normal", figures.clients);
     fields.zeros(&["mem_cluster_links", "mem_cluster_slot_import", "mem_cluster_slot_export"]);

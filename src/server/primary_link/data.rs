@@ -1,6 +1,7 @@
 //! The data on its way from one primary to the next: emptied, put aside, exchanged.
 
 use std::io;
+use std::path::Path;
 
 use crate::memory;
 use crate::server::aof::AofState;
@@ -24,13 +25,18 @@ impl Engine {
         self.server.scripting.functions.flush();
     }
 
-    /// Turns the append-only file on again that a synchronization had turned off. What fails is tried again by the cron.
-    pub fn restart_aof(&mut self) {
+    /// Turns the append-only file on again that a synchronization had turned off: with the file that the snapshot was
+    /// loaded from, if there is one and it may be, else with a rewrite. What fails is tried again by the cron.
+    pub fn restart_aof(&mut self, snapshot: Option<&Path>) {
         let Self { keyspace, server } = self;
-        if server.config.appendonly
-            && server.aof.state() == AofState::Off
-            && let Err(error) = server.start_aof(keyspace)
-        {
+        if !server.config.appendonly || server.aof.state() != AofState::Off {
+            return;
+        }
+        let snapshot = snapshot.filter(|_| server.config.aof_use_rdb_preamble);
+        if snapshot.is_some_and(|snapshot| server.start_aof_with(snapshot)) {
+            return;
+        }
+        if let Err(error) = server.start_aof(keyspace) {
             tracing::warn!(
                 "Failed enabling the AOF after successful primary synchronization! Trying it again in one second. \
                  ({error})"

@@ -17,8 +17,8 @@ use crate::replication::{CachedPrimary, PrimaryStream, ReplicationId};
 use crate::resp::Reply;
 use crate::sys::barrier::JobQueue;
 
-/// How much of the stream the log shows with an error that it brought about (Valkey: 256).
-const LOGGED_STREAM_BYTES: usize = 256;
+/// Milliseconds between two lines about commands that are applied and cannot be written to disk (Valkey: 10 s).
+const UNWRITTEN_LINES_MS: i64 = 10_000;
 
 /// How far the link to the primary has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -96,6 +96,8 @@ pub struct PrimaryLink {
     pub snapshot: SnapshotProgress,
     /// Bytes of the stream that wait for the snapshot to be loaded (dual channel).
     pub waiting_bytes: usize,
+    /// What they and whatever else was received and not used take of memory.
+    pub unread_usage: usize,
     /// Most bytes that ever waited so.
     pub waiting_peak: usize,
     /// Bytes on their way between the socket and the keyspace.
@@ -106,6 +108,8 @@ pub struct PrimaryLink {
     pub aside_libraries: Vec<Vec<u8>>,
     /// The history that the primary has announced for its snapshot.
     pub announced: Option<ReplicationId>,
+    /// When the log last told of a command that could not be written to disk, Unix ms.
+    unwritten_logged_ms: i64,
     /// What starting the helper thread took of memory.
     helper_bytes: usize,
     /// The thread that receives snapshots; there is none before the first one.
@@ -119,6 +123,14 @@ impl PrimaryLink {
         self.cached
     }
 
+    /// A command of the primary is applied though this server cannot write to its disk.
+    pub fn note_unwritten(&mut self, now_ms: i64) {
+        if now_ms > self.unwritten_logged_ms + UNWRITTEN_LINES_MS {
+            self.unwritten_logged_ms = now_ms;
+            tracing::warn!("Replica is applying a command even though it is unable to write to disk.");
+        }
+    }
+
     /// Whether the link is up.
     #[must_use]
     pub fn is_up(&self) -> bool {
@@ -128,7 +140,7 @@ impl PrimaryLink {
 
 impl MemoryUsage for PrimaryLink {
     fn memory_usage(&self) -> usize {
-        self.waiting_bytes + self.transfer_bytes + self.helper_bytes
+        self.unread_usage + self.transfer_bytes + self.helper_bytes
     }
 }
 
@@ -270,24 +282,6 @@ impl Server {
         !elsewhere && !self.pauses.any()
     }
 
-    /// A request of the primary was answered with an error: what it did there could not be done here.
-    pub(super) fn note_error_to_primary(&mut self, client: ClientKey, reply: &[u8]) {
-        self.stats.unexpected_error_replies += 1;
-        let text = String::from_utf8_lossy(reply.strip_prefix(b"-").unwrap_or(reply));
-        let last = self.clients.get(client).and_then(|record| record.last_command);
-        let name = last.map_or("(unknown)", |entry| entry.full_name.as_str());
-        tracing::warn!(
-            "== CRITICAL == This replica is sending an error to its primary: '{}' after processing the command '{name}'",
-            text.trim_end()
-        );
-        if let Some(stream) = self.replication.stream() {
-            let last =
-                String::from_utf8_lossy(&crate::config::quote(&stream.last_bytes(LOGGED_STREAM_BYTES)))
-                    .into_owned();
-            tracing::warn!("Latest backlog is: '{last}'");
-        }
-    }
-
     /// The connection to the primary has ended; `stream` and `database` are where it was.
     pub(super) fn primary_lost(&mut self, stream: &PrimaryStream, database: usize) {
         tracing::info!("Connection with primary lost.");
@@ -298,6 +292,7 @@ impl Server {
         }
         let link = &mut self.primary_link;
         link.client = None;
+        link.unread_usage = 0;
         if link.state != LinkState::Connected {
             return;
         }
@@ -321,14 +316,19 @@ impl Server {
     /// Closes the connections of all replicas: they come back and are told of the new history.
     pub fn drop_replicas(&mut self) {
         for key in self.replication.replicas().to_vec() {
-            let record = self.clients.get_mut(key);
-            let taken = record.and_then(|client| Some((client.id, client.replica.take()?)));
-            if let Some((id, replica)) = taken {
-                self.drop_replica(key, id, *replica);
-            }
+            self.end_replica(key);
             self.clients.close(key, None);
         }
         self.replication.drop_awaited_psyncs();
+    }
+
+    /// A replica's connection is about to be closed: it counts as none from here on, and what is kept for it goes.
+    pub(super) fn end_replica(&mut self, key: ClientKey) {
+        let Some(client) = self.clients.get_mut(key) else { return };
+        let Some(replica) = client.replica.take() else { return };
+        client.output = Reply::new(client.output.protocol());
+        let (id, descriptor) = (client.id, client.descriptor);
+        self.drop_replica(key, id, descriptor, *replica);
     }
 
     /// Writes what the primary is to know: how far its stream was applied.

@@ -8,6 +8,7 @@ mod acknowledgements;
 mod cron;
 mod failover;
 mod feed;
+mod replies;
 mod sync;
 
 pub use acknowledgements::ReplicaWait;
@@ -62,6 +63,8 @@ pub struct AwaitedPsync {
     /// The number of the client that gets the snapshot.
     client: u64,
     cursor: Option<Cursor>,
+    /// Nothing was written since the snapshot, nor before it.
+    awaits_bytes: bool,
     /// When that client went, Unix ms.
     gone_ms: Option<i64>,
 }
@@ -198,6 +201,15 @@ impl Replication {
 
     /// Whether something was fed since this was asked last: the replicas' sockets have to be looked at.
     pub fn take_fed(&mut self) -> bool {
+        if self.fed {
+            for awaited in self.awaited_psyncs.iter_mut().filter(|awaited| awaited.awaits_bytes) {
+                awaited.awaits_bytes = false;
+                tracing::trace!(
+                    "Dual channel replication: Attach replica rdb client {} to repl buf block",
+                    awaited.client
+                );
+            }
+        }
         std::mem::take(&mut self.fed)
     }
 

@@ -4,6 +4,7 @@
 //! out when the batch is done ([`Server::start_replica_snapshot`]).
 
 use std::fs::File;
+use std::os::fd::{AsFd, RawFd};
 
 use super::super::client::{Client, ClientKey};
 use super::super::{Server, Task};
@@ -192,6 +193,9 @@ impl Server {
         let (capabilities, filter, snapshot_only) =
             (replica.capabilities, replica.filter, replica.snapshot_only);
         self.replication.attach(key);
+        if self.config.repl_disable_tcp_nodelay {
+            self.gather_small_writes(key);
+        }
         if self.replication.replicas().len() == 1 && !self.replication.has_stream() {
             self.replication.change_id();
             self.replication.clear_second_id();
@@ -219,6 +223,13 @@ impl Server {
             self.replication.start_asked = true;
         }
         Vec::new()
+    }
+
+    /// Has a replica's socket gather small writes. That it is no TCP socket is of no consequence.
+    fn gather_small_writes(&self, key: ClientKey) {
+        let Some(client) = self.clients.get(key) else { return };
+        let socket = streams::duplicate(client.descriptor);
+        let _ = socket.and_then(|socket| streams::set_nodelay(socket.as_fd(), false));
     }
 
     /// Begins to keep a stream.
@@ -406,7 +417,14 @@ impl Server {
         for key in members {
             let Some(id) = self.clients.get(*key).map(|client| client.id) else { continue };
             let cursor = self.replication.stream_mut().and_then(|stream| stream.cursor_at(offset + 1));
-            self.replication.awaited_psyncs.push(AwaitedPsync { client: id, cursor, gone_ms: None });
+            let has_bytes = self.replication.stream().is_some_and(|stream| !stream.is_empty());
+            tracing::trace!(
+                "Dual channel replication: Add rdb replica {} to waiting psync, with cid {id}, {} ",
+                self.name_of(*key),
+                if has_bytes { "tracking repl-backlog tail" } else { "no repl-backlog to track" }
+            );
+            let awaited = AwaitedPsync { client: id, cursor, awaits_bytes: !has_bytes, gone_ms: None };
+            self.replication.awaited_psyncs.push(awaited);
         }
         true
     }
@@ -509,7 +527,18 @@ impl Server {
     }
 
     /// A replica's connection is gone.
-    pub(in crate::server) fn drop_replica(&mut self, key: ClientKey, id: u64, mut replica: Replica) {
+    pub(in crate::server) fn drop_replica(
+        &mut self,
+        key: ClientKey,
+        id: u64,
+        descriptor: RawFd,
+        mut replica: Replica,
+    ) {
+        if replica.filter.own_channel && replica.state == ReplicaState::SnapshotUnderWay {
+            // The child that writes to it has to hear of it.
+            let socket = streams::duplicate(descriptor);
+            let _ = socket.and_then(|socket| streams::shut_down(socket.as_fd()));
+        }
         let was_fed = self.replication.transfer.as_mut().is_some_and(|transfer| transfer.forget(key));
         if let Some(sent) = replica.file.take() {
             self.background.close_later(sent.file);
