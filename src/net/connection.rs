@@ -1,10 +1,9 @@
-//! A connection: its socket, the bytes it has read, and the task that reads and flushes.
+//! A connection: its socket, the bytes it has read, and the task that flushes what is left over and ends it.
 
 use std::cell::{Cell, RefCell};
-use std::future::poll_fn;
 use std::io;
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use tokio::sync::Notify;
 
@@ -13,7 +12,7 @@ use super::stream::{Reader, Writer};
 use crate::memory::MemoryUsage;
 use crate::resp::Parser;
 use crate::resp::QueryBuffer;
-use crate::server::ClientKey;
+use crate::server::{ClientKey, Engine};
 use crate::server::client::QueryFigures;
 
 /// How much is read from a socket at a time; larger arguments are read straight into the query buffer.
@@ -43,14 +42,20 @@ impl Input {
 #[derive(Debug)]
 pub(super) struct Connection {
     pub(super) key: ClientKey,
+    /// Gone once the connection has ended.
+    reader: RefCell<Option<Reader>>,
     pub(super) writer: Writer,
+    /// Notes that there is something to read.
+    arrival: Waker,
     pub(super) input: RefCell<Input>,
     /// In the list of the next batch.
     pub(super) queued: Cell<bool>,
-    /// Wakes the task: output is left over, or the client has to be closed.
+    /// Wakes the task: output is left over, or the connection is to end.
     pub(super) attention: Notify,
     /// Output is left over that the socket did not take.
     pub(super) wants_write: Cell<bool>,
+    /// The peer sends no more; what came before is still run.
+    ended: Cell<bool>,
     /// The client is to go.
     pub(super) closing: Cell<bool>,
 }
@@ -67,21 +72,48 @@ pub(super) fn prepare() {
 }
 
 impl Connection {
-    pub(super) fn new(key: ClientKey, writer: Writer) -> Rc<Self> {
+    /// `arrival` is woken whenever there is something to read, from the first [`Self::read`] on.
+    pub(super) fn new(key: ClientKey, (reader, writer): (Reader, Writer), arrival: Waker) -> Rc<Self> {
         Rc::new(Self {
             key,
+            reader: RefCell::new(Some(reader)),
             writer,
+            arrival,
             input: RefCell::default(),
             queued: Cell::new(false),
             attention: Notify::new(),
             wants_write: Cell::new(false),
+            ended: Cell::new(false),
             closing: Cell::new(false),
         })
     }
 
-    /// Asks the task to look at `wants_write` and `closing`.
+    /// Asks the task to look at `wants_write`, `ended` and `closing`.
     pub(super) fn alert(&self) {
         self.attention.notify_one();
+    }
+
+    /// Reads what the socket has, once, and has it run with the next batch. The connection is noted again when there
+    /// is more.
+    pub(super) fn read(self: &Rc<Self>, shared: &Shared, engine: &mut Engine) {
+        let mut reader = self.reader.borrow_mut();
+        let Some(reader) = reader.as_mut().filter(|_| !self.is_over()) else { return };
+        let mut cx = Context::from_waker(&self.arrival);
+        let over = match self.poll_read(&mut cx, reader) {
+            Poll::Pending => return,
+            Poll::Ready(Ok(0) | Err(_)) => true,
+            Poll::Ready(Ok(count)) => self.receive(shared, engine, count),
+        };
+        if over {
+            self.ended.set(true);
+            self.alert();
+        } else if reader.poll_read_ready(&mut cx).is_ready() {
+            self.arrival.wake_by_ref();
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.ended.get() || self.closing.get()
     }
 
     /// Reads what the socket has, once.
@@ -102,25 +134,43 @@ impl Connection {
             Poll::Ready(Ok(count))
         })
     }
+
+    /// Has what was read run with the next batch; `true` when the connection is to end.
+    fn receive(self: &Rc<Self>, shared: &Shared, engine: &mut Engine, count: usize) -> bool {
+        let server = &mut engine.server;
+        server.stats.reads += 1;
+        server.stats.bytes_in += count as u64;
+        if let Some(client) = server.clients.get_mut(self.key) {
+            client.bytes_in += count as u64;
+            client.last_interaction_ms = server.now_ms;
+            client.query = self.input.borrow().figures();
+            if let Some(stream) = &mut client.primary {
+                stream.received += count as i64;
+                server.stats.primary_bytes_in += count as u64;
+            }
+        }
+        server.weigh_client(self.key, 0);
+        if server.closes_for_query(self.key, self.input.borrow().query.unread()) {
+            return true;
+        }
+        shared.enqueue(self);
+        false
+    }
 }
 
 /// Serves a connection until either side closes it.
-pub(super) async fn serve(shared: Rc<Shared>, connection: Rc<Connection>, mut reader: Reader) {
-    while !connection.closing.get() {
+pub(super) async fn serve(shared: Rc<Shared>, connection: Rc<Connection>) {
+    shared.arrivals.note(connection.key);
+    while !connection.is_over() {
         let wants_write = connection.wants_write.get();
-        let done = tokio::select! {
+        tokio::select! {
             biased;
-            () = connection.attention.notified() => false,
-            read = poll_fn(|cx| connection.poll_read(cx, &mut reader)) => match read {
-                Ok(0) | Err(_) => true,
-                Ok(count) => receive(&shared, &connection, count),
-            },
+            () = connection.attention.notified() => {}
             writable = connection.writer.writable(), if wants_write => {
-                writable.is_err() || !super::executor::flush(&shared, &connection)
+                if writable.is_err() || !super::executor::flush(&shared, &connection) {
+                    break;
+                }
             }
-        };
-        if done {
-            break;
         }
     }
     // What came right before the end is run all the same, before the client's place goes to another.
@@ -128,31 +178,8 @@ pub(super) async fn serve(shared: Rc<Shared>, connection: Rc<Connection>, mut re
         tokio::task::yield_now().await;
     }
     connection.closing.set(true);
+    connection.reader.take();
     shared.unregister(connection.key);
     shared.engine.borrow_mut().server.disconnect(connection.key);
     shared.taken.notify_one();
-}
-
-/// Has what was read run with the next batch; `true` when the connection is to end.
-fn receive(shared: &Rc<Shared>, connection: &Rc<Connection>, count: usize) -> bool {
-    let mut engine = shared.engine.borrow_mut();
-    let server = &mut engine.server;
-    server.stats.reads += 1;
-    server.stats.bytes_in += count as u64;
-    if let Some(client) = server.clients.get_mut(connection.key) {
-        client.bytes_in += count as u64;
-        client.last_interaction_ms = server.now_ms;
-        client.query = connection.input.borrow().figures();
-        if let Some(stream) = &mut client.primary {
-            stream.received += count as i64;
-            server.stats.primary_bytes_in += count as u64;
-        }
-    }
-    server.weigh_client(connection.key, 0);
-    if server.closes_for_query(connection.key, connection.input.borrow().query.unread()) {
-        return true;
-    }
-    drop(engine);
-    shared.enqueue(connection);
-    false
 }

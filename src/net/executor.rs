@@ -1,14 +1,17 @@
-//! The executor: parses what all ready connections have sent, prefetches what their keys need, runs the requests in
+//! The executor: reads and parses what all ready connections have sent, prefetches what their keys need, runs the requests in
 //! order, and writes each connection's replies at once.
 //!
 //! At pipelines the cache misses of look-ups decide the cost. So the keys of a batch are hashed while it is parsed, and
 //! ahead of the running request they are taken in groups: the buckets of one, the entries of the nearer one, and what the
 //! overflow blocks of the next one hold. Where an entry probably is, is noted then for the look-up.
 
+use std::future::poll_fn;
 use std::io;
 use std::rc::Rc;
+use std::task::Poll;
 use std::time::Duration;
 
+use tokio::task::unconstrained;
 use tokio::time::Instant;
 
 use super::Shared;
@@ -70,10 +73,8 @@ struct Batch {
     keys: Vec<KeyHash>,
     /// The command looked up last: requests of a pipeline are mostly alike.
     last: Option<&'static TableEntry>,
-    /// Connections with replies that are sent once the append-only file is written.
-    unsent: Vec<Rc<Connection>>,
-    /// Bytes of the list of ready connections that the batch was made from.
-    ready_bytes: usize,
+    /// Bytes of the lists of connections that the batch was made from.
+    lists_bytes: usize,
 }
 
 /// Runs batches for ever.
@@ -81,15 +82,17 @@ pub async fn run(shared: Rc<Shared>) {
     let mut batch = Batch::default();
     // Changes places with the list that connections enter, so that neither is made anew for each batch.
     let mut ready = Vec::new();
+    let mut arrived = Vec::new();
     loop {
         wait(&shared).await;
         shared.brief_load.sit_out().await;
-        std::mem::swap(&mut *shared.ready.borrow_mut(), &mut ready);
-        batch.ready_bytes = vec_usage(&ready);
         let started = clock::ticks();
+        // Reading has its own measure, not the one by which the runtime makes tasks take turns.
+        unconstrained(poll_fn(|_| Poll::Ready(receive(&shared, &mut arrived)))).await;
+        std::mem::swap(&mut *shared.ready.borrow_mut(), &mut ready);
+        batch.lists_bytes = vec_usage(&ready) + vec_usage(&arrived);
         let mut engine = shared.engine.borrow_mut();
         let commands_before = engine.server.stats.commands_processed;
-        engine.server.now_ms = clock::unix_ms();
         engine.server.hear_of_aof();
         release(&shared, &mut engine);
         engine.expire_blocked();
@@ -114,7 +117,19 @@ pub async fn run(shared: Rc<Shared>) {
     }
 }
 
-/// Until a connection has read something, or a blocked client's time is over; while there is room to be made, only for
+/// Reads every connection that has something to read.
+fn receive(shared: &Shared, arrived: &mut Vec<ClientKey>) {
+    let mut engine = shared.engine.borrow_mut();
+    engine.server.now_ms = clock::unix_ms();
+    shared.arrivals.swap(arrived);
+    for key in arrived.drain(..) {
+        if let Some(connection) = shared.connection(key) {
+            connection.read(shared, &mut engine);
+        }
+    }
+}
+
+/// Until a connection has something to read, or a blocked client's time is over; while there is room to be made, only for
 /// the other tasks' turn.
 async fn wait(shared: &Shared) {
     let (deadline_ms, has_work) = {
@@ -208,19 +223,16 @@ impl Batch {
         engine.server.connection_lists_bytes = shared.lists_usage() + self.memory_usage();
         let turns = std::mem::take(&mut self.turns);
         let mut ahead = Ahead::of(std::mem::take(&mut self.keys));
-        let mut unsent = std::mem::take(&mut self.unsent);
         for turn in &turns {
-            if self.run_turn(shared, engine, turn, &mut ahead) {
-                unsent.push(Rc::clone(&turn.connection));
-            }
+            self.run_turn(shared, engine, turn, &mut ahead);
         }
-        if !unsent.is_empty() {
+        if engine.server.aof.writes_first() {
             engine.server.flush_aof(false);
         }
-        for connection in unsent.drain(..) {
-            let _ = write_output(shared, engine, &connection);
+        for turn in &turns {
+            let _ = write_output(shared, engine, &turn.connection);
         }
-        (self.turns, self.unsent, self.keys) = (turns, unsent, ahead.keys);
+        (self.turns, self.keys) = (turns, ahead.keys);
         self.turns.clear();
         self.requests.clear();
         self.args.clear();
@@ -228,12 +240,12 @@ impl Batch {
         self.keys.clear();
     }
 
-    /// Runs a connection's requests and sends the replies; `true` when the append-only file has to be written before.
-    fn run_turn(&self, shared: &Shared, engine: &mut Engine, turn: &Turn, ahead: &mut Ahead) -> bool {
+    /// Runs a connection's requests.
+    fn run_turn(&self, shared: &Shared, engine: &mut Engine, turn: &Turn, ahead: &mut Ahead) {
         let connection = &turn.connection;
         let record = engine.server.clients.get_mut(connection.key);
         // One that was closed by an earlier request of the batch is heard no more.
-        let Some(client) = record.filter(|client| !client.close_now) else { return false };
+        let Some(client) = record.filter(|client| !client.close_now) else { return };
         let mut reply = std::mem::take(&mut client.output);
         reply.begin(OUTPUT_MIN);
         engine.server.ticks = clock::ticks();
@@ -254,14 +266,9 @@ impl Batch {
             client.query = figures;
             client.output = reply;
         }
-        let writes_first = engine.server.aof.writes_first();
-        if !writes_first {
-            let _ = write_output(shared, engine, connection);
-        }
         if turn.more && !stopped {
             shared.enqueue(connection);
         }
-        writes_first
     }
 
     /// Runs a connection's requests in order; gives the bytes that are done with, and whether it stopped early.
@@ -313,8 +320,7 @@ impl MemoryUsage for Batch {
             + vec_usage(&self.requests)
             + vec_usage(&self.args)
             + vec_usage(&self.keys)
-            + vec_usage(&self.unsent)
-            + self.ready_bytes
+            + self.lists_bytes
     }
 }
 

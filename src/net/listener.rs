@@ -157,10 +157,11 @@ struct Arrival {
 }
 
 /// Registers a connection and starts its task, or refuses it with the reason.
-fn welcome(shared: &Rc<Shared>, (reader, writer): (Reader, Writer), arrival: Arrival, unix_socket: bool) {
+fn welcome(shared: &Rc<Shared>, halves: (Reader, Writer), arrival: Arrival, unix_socket: bool) {
     let Arrival { address, local_address, foreign, before } = arrival;
     let lists_before = shared.lists_usage();
     tracing::debug!("Accepted {address}");
+    let writer = &halves.1;
     let descriptor = writer.descriptor();
     let mut engine = shared.engine.borrow_mut();
     let server = &mut engine.server;
@@ -182,9 +183,9 @@ fn welcome(shared: &Rc<Shared>, (reader, writer): (Reader, Writer), arrival: Arr
         client
     });
     drop(engine);
-    let connection = Connection::new(key, writer);
+    let connection = Connection::new(key, halves, shared.arrivals.waker(key));
     shared.register(&connection);
-    tokio::task::spawn_local(serve(Rc::clone(shared), connection, reader));
+    tokio::task::spawn_local(serve(Rc::clone(shared), connection));
     note_connection_bytes(shared, key, before.saturating_sub(lists_before + registry_before));
 }
 

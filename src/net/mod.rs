@@ -1,8 +1,9 @@
 //! Listener, connection task, batch execution, flushing.
 //!
-//! A connection's task only reads; the first one that reads in a turn of the loop wakes the executor, which
-//! therefore runs after every socket that was ready, and treats all their requests as one batch.
+//! Sockets that become readable are noted; the first one of a turn of the loop wakes the executor, which therefore runs
+//! after every socket that was ready, reads them all, and treats all their requests as one batch.
 
+mod arrivals;
 mod connection;
 mod cron;
 mod executor;
@@ -24,6 +25,7 @@ use std::sync::Arc;
 
 use tokio::sync::Notify;
 
+use arrivals::Arrivals;
 use connection::Connection;
 
 use crate::memory::{MemoryUsage, vec_usage};
@@ -37,6 +39,8 @@ pub struct Shared {
     connections: RefCell<Vec<Option<Rc<Connection>>>>,
     /// Connections that have read something since the last batch.
     ready: RefCell<Vec<Rc<Connection>>>,
+    /// Connections whose sockets have something to read.
+    arrivals: Arc<Arrivals>,
     /// Wakes the executor.
     wake: Arc<Notify>,
     /// Wakes the task that passes a snapshot on: a replica has taken what it was sent, or is gone.
@@ -61,6 +65,7 @@ impl Shared {
             engine: RefCell::new(engine),
             connections: RefCell::default(),
             ready: RefCell::default(),
+            arrivals: Arrivals::new(Arc::clone(&wake)),
             wake,
             taken: Notify::new(),
             next_checked: Cell::new(0),
@@ -95,6 +100,7 @@ impl Shared {
     fn lists_usage(&self) -> usize {
         vec_usage(&self.connections.borrow())
             + vec_usage(&self.ready.borrow())
+            + self.arrivals.memory_usage()
             + self.migration_links.memory_usage()
     }
 

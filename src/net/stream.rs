@@ -1,4 +1,4 @@
-//! A client's socket: TCP or unix, in two halves. The connection's task reads; whoever has replies writes.
+//! A client's socket: TCP or unix, in two halves. The executor reads; whoever has replies writes.
 //!
 //! Reads go through `AsyncRead`, not `try_read`: a read that did not fill its buffer then counts as having emptied the
 //! socket, which saves the second read that would say so.
@@ -47,6 +47,14 @@ impl Reader {
         match self {
             Self::Tcp(half) => pin!(half.read(buffer)).poll(cx),
             Self::Unix(half) => pin!(half.read(buffer)).poll(cx),
+        }
+    }
+
+    /// Whether there may be more to read; if not, who waits is woken when there is.
+    pub(super) fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Tcp(half) => AsRef::<TcpStream>::as_ref(half).poll_read_ready(cx),
+            Self::Unix(half) => AsRef::<UnixStream>::as_ref(half).poll_read_ready(cx),
         }
     }
 

@@ -184,11 +184,11 @@ impl Link {
         let show =
             |address: io::Result<SocketAddr>| address.map_or_else(|_| String::new(), |a| a.to_string());
         let (address, local_address) = (show(socket.peer_addr()), show(socket.local_addr()));
-        let (reader, writer) = stream::of_tcp(socket);
+        let halves = stream::of_tcp(socket);
         stream.received += unread.len() as i64;
         let server = &mut engine.server;
         server.primary_link.unread_usage = vec_usage(&unread);
-        let (now_ms, descriptor) = (server.now_ms, writer.descriptor());
+        let (now_ms, descriptor) = (server.now_ms, halves.1.descriptor());
         let key = server.clients.add(|key, id| Client {
             address,
             local_address,
@@ -198,12 +198,12 @@ impl Link {
         server.adopt_primary(key, stream, database);
         server.acknowledge();
         drop(engine);
-        let connection = Connection::new(key, writer);
+        let connection = Connection::new(key, halves, self.shared.arrivals.waker(key));
         self.shared.register(&connection);
         let shared = Rc::clone(&self.shared);
         tokio::task::spawn_local(async move {
             apply_kept(&shared, &connection, unread).await;
-            serve(shared, connection, reader).await;
+            serve(shared, connection).await;
         });
         // The acknowledgement waits in the client's output.
         self.shared.wake_executor();
