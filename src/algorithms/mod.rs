@@ -4,6 +4,7 @@
 //! of the process ([`hash::seed`]), set once at startup.
 
 pub mod bits;
+pub mod bytes;
 pub mod crc64;
 pub mod geohash;
 pub mod glob;

@@ -208,7 +208,7 @@ fn histogram(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
             .flat_map(|entry| std::iter::once(entry).chain(entry.sorted_subcommands()))
             .collect(),
     };
-    entries.retain(|entry| cx.server.stats.latency(entry.id).is_some());
+    entries.retain(|entry| cx.server.stats.has_latency(entry.id));
     if args.len() == 2 {
         entries.sort_unstable_by_key(|entry| entry.full_name.as_str());
     }

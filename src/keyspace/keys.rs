@@ -132,8 +132,7 @@ impl Keys<'_> {
     /// The entry, to read: counts a hit or a miss and touches the access clock.
     pub fn read(&mut self, key: &[u8]) -> Option<Borrowed<'_, Entry>> {
         let position = self.look_up(key)?;
-        self.touch(position);
-        Some(self.db().table().get(position))
+        Some(self.touch(position))
     }
 
     /// The entry, to read: counts a hit or a miss, and leaves the access clock alone (EXISTS, TYPE, TTL).
@@ -167,17 +166,21 @@ impl Keys<'_> {
         position
     }
 
-    fn touch(&mut self, position: Position) {
-        if self.keyspace.child_alive || !self.touches {
-            return;
-        }
+    /// Moves the access clock of an entry on, and lends the entry.
+    #[inline]
+    fn touch(&mut self, position: Position) -> Borrowed<'_, Entry> {
+        let touches = self.touches && !self.keyspace.child_alive;
         let Keyspace { databases, access_policy, random, .. } = &mut *self.keyspace;
-        let table = databases[self.database].table_mut();
-        let clock = table.get(position).clock();
-        let touched = access_policy.touched(clock, self.now_ms, random);
-        if touched != clock {
-            table.get_mut(position).set_clock(touched);
-        }
+        databases[self.database].table_mut().amend(position, |entry| {
+            if touches {
+                let clock = entry.clock();
+                let touched = access_policy.touched(clock, self.now_ms, random);
+                // A page that is not written stays shared with a forked child, and a line with the other core.
+                if touched != clock {
+                    entry.set_clock(touched);
+                }
+            }
+        })
     }
 
     /// The string under a key, to read.

@@ -12,8 +12,8 @@ use super::stream::{Reader, Writer};
 use crate::memory::MemoryUsage;
 use crate::resp::Parser;
 use crate::resp::QueryBuffer;
-use crate::server::{ClientKey, Engine};
 use crate::server::client::QueryFigures;
+use crate::server::{ClientKey, Engine};
 
 /// How much is read from a socket at a time; larger arguments are read straight into the query buffer.
 const READ_CHUNK: usize = 64 * 1024;

@@ -88,7 +88,11 @@ pub async fn run(shared: Rc<Shared>) {
         shared.brief_load.sit_out().await;
         let started = clock::ticks();
         // Reading has its own measure, not the one by which the runtime makes tasks take turns.
-        unconstrained(poll_fn(|_| Poll::Ready(receive(&shared, &mut arrived)))).await;
+        let reading = poll_fn(|_| {
+            receive(&shared, &mut arrived);
+            Poll::Ready(())
+        });
+        unconstrained(reading).await;
         std::mem::swap(&mut *shared.ready.borrow_mut(), &mut ready);
         batch.lists_bytes = vec_usage(&ready) + vec_usage(&arrived);
         let mut engine = shared.engine.borrow_mut();

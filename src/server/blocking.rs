@@ -248,6 +248,13 @@ impl BlockedClients {
         }
     }
 
+    /// Whether a key is ready.
+    #[inline]
+    #[must_use]
+    pub fn has_ready(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
     /// The next key that is ready, with those who wait for it in order.
     pub fn next_ready(&mut self) -> Option<(usize, Vec<u8>, Vec<ClientKey>)> {
         let name = self.ready.pop_front()?;

@@ -407,10 +407,15 @@ impl Engine {
     }
 
     /// Serves clients whose keys were written, until no key is ready; while the append-only file is loaded they go on waiting.
+    #[inline]
     pub fn serve_blocked(&mut self) {
-        if self.server.scripting.is_busy() || self.server.aof.is_replaying() {
-            return;
+        let waits = self.server.scripting.is_busy() || self.server.aof.is_replaying();
+        if self.server.blocked.has_ready() && !waits {
+            self.serve_ready();
         }
+    }
+
+    fn serve_ready(&mut self) {
         while let Some((database, key, clients)) = self.server.blocked.next_ready() {
             // The command that wrote the key may have taken long: it may have expired since.
             self.server.now_ms = self.server.now_ms.max(clock::unix_ms());

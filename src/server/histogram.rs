@@ -2,28 +2,62 @@
 
 use hdrhistogram::Histogram;
 
-use crate::memory::{MemoryUsage, box_usage, usable_size};
+use crate::memory::{MemoryUsage, usable_size};
 
 const LONGEST_NS: u64 = 1_000_000_000;
 const DIGITS: u8 = 2;
+/// Counts of each power of two, so many that two digits are kept: the smaller half of an HDR histogram's sub-buckets.
+const PER_OCTAVE: u64 = 128;
+/// Counts up to that of the longest duration.
+const COUNTS: usize = index_of(LONGEST_NS) + 1;
 
-/// The distribution of a command's durations.
+/// The distribution of a command's durations. Recording happens for every command and is done here, into the counts that
+/// an HDR histogram has; that itself is made of them when somebody asks.
 #[derive(Debug)]
-pub struct LatencyHistogram(Histogram<u64>);
+pub struct LatencyHistogram(Box<[u64; COUNTS]>);
+
+/// The count of a duration in nanoseconds.
+#[inline]
+const fn index_of(nanoseconds: u64) -> usize {
+    let shift = (nanoseconds | PER_OCTAVE).ilog2() - PER_OCTAVE.ilog2();
+    (shift as u64 * PER_OCTAVE + (nanoseconds >> shift)) as usize
+}
+
+/// The shortest duration that an index counts.
+const fn shortest_at(index: usize) -> u64 {
+    let shift = (index as u64 / PER_OCTAVE).saturating_sub(1);
+    (index as u64 - shift * PER_OCTAVE) << shift
+}
+
+impl Default for LatencyHistogram {
+    fn default() -> Self {
+        Self(Box::new([0; COUNTS]))
+    }
+}
 
 impl LatencyHistogram {
-    /// An empty one; `None` if the bounds were refused, which they are not.
-    #[must_use]
-    pub fn new() -> Option<Self> {
-        Histogram::new_with_bounds(1, LONGEST_NS, DIGITS).ok().map(Self)
-    }
-
     /// Takes note of a duration; anything above a second counts as one second.
     #[inline]
     pub fn record(&mut self, nanoseconds: u64) {
-        self.0.saturating_record(nanoseconds.clamp(1, LONGEST_NS));
+        self.0[index_of(nanoseconds.clamp(1, LONGEST_NS))] += 1;
     }
 
+    /// What was recorded, to be asked; `None` if its bounds were refused, which they are not.
+    #[must_use]
+    pub fn distribution(&self) -> Option<Distribution> {
+        let mut histogram = Histogram::new_with_bounds(1, LONGEST_NS, DIGITS).ok()?;
+        for (index, &count) in self.0.iter().enumerate().filter(|(_, count)| **count > 0) {
+            histogram.saturating_record_n(shortest_at(index), count);
+        }
+        Some(Distribution(histogram))
+    }
+}
+
+/// A command's durations at one instant.
+#[derive(Debug)]
+pub struct Distribution(Histogram<u64>);
+
+impl Distribution {
     /// Durations recorded.
     #[must_use]
     pub fn count(&self) -> u64 {
@@ -56,7 +90,7 @@ impl LatencyHistogram {
 
 impl MemoryUsage for LatencyHistogram {
     fn memory_usage(&self) -> usize {
-        box_usage::<Self>() + usable_size(self.0.distinct_values() * size_of::<u64>())
+        usable_size(size_of_val(&*self.0))
     }
 }
 
@@ -66,28 +100,40 @@ mod tests {
     use super::*;
     use crate::memory::allocated_bytes;
 
+    fn distribution_of(durations: &[u64]) -> Distribution {
+        let mut histogram = LatencyHistogram::default();
+        durations.iter().for_each(|&nanoseconds| histogram.record(nanoseconds));
+        histogram.distribution().unwrap()
+    }
+
     #[test]
     fn percentiles_are_of_two_digits() {
-        let mut histogram = LatencyHistogram::new().unwrap();
-        histogram.record(21_000);
-        assert_eq!(histogram.percentile_us(50.0), 21.119);
-        assert_eq!(histogram.count(), 1);
+        let distribution = distribution_of(&[21_000]);
+        assert_eq!(distribution.percentile_us(50.0), 21.119);
+        assert_eq!(distribution.count(), 1);
+    }
+
+    #[test]
+    fn each_duration_falls_where_an_hdr_histogram_puts_it() {
+        let mut nanoseconds = 1;
+        while nanoseconds < 3 * LONGEST_NS {
+            let mut reference = Histogram::<u64>::new_with_bounds(1, LONGEST_NS, DIGITS).unwrap();
+            reference.saturating_record(nanoseconds.min(LONGEST_NS));
+            assert_eq!(distribution_of(&[nanoseconds]).0, reference, "{nanoseconds}");
+            nanoseconds += 1 + nanoseconds / 37;
+        }
     }
 
     #[test]
     fn steps_are_cumulative() {
-        let mut histogram = LatencyHistogram::new().unwrap();
-        for nanoseconds in [500, 1500, 1600, 100_000] {
-            histogram.record(nanoseconds);
-        }
-        let steps = histogram.cumulative_us();
+        let steps = distribution_of(&[500, 1500, 1600, 100_000]).cumulative_us();
         assert_eq!(steps.iter().map(|(_, count)| *count).collect::<Vec<_>>(), [1, 3, 4]);
     }
 
     #[test]
     fn it_weighs_what_was_allocated() {
         let before = allocated_bytes();
-        let histogram = Box::new(LatencyHistogram::new().unwrap());
+        let histogram = LatencyHistogram::default();
         assert_eq!(allocated_bytes() - before, histogram.memory_usage());
     }
 }

@@ -1,6 +1,6 @@
 //! What the server counts for INFO: per command, per error, and in all. CONFIG RESETSTAT clears it.
 
-use super::histogram::LatencyHistogram;
+use super::histogram::{Distribution, LatencyHistogram};
 use crate::memory::{MemoryUsage, usable_size, vec_usage};
 
 /// Statistics of one command.
@@ -27,7 +27,7 @@ pub struct Stats {
     /// By command id.
     pub commands: Vec<CommandStats>,
     /// Durations by command id, for commands that ran while `latency-tracking` was on.
-    latencies: Vec<Option<Box<LatencyHistogram>>>,
+    latencies: Vec<Option<LatencyHistogram>>,
     /// Error replies by their first word, in the order of the words.
     pub errors: Vec<(String, u64)>,
     /// Error replies.
@@ -189,19 +189,20 @@ impl Stats {
     #[inline]
     pub fn record_latency(&mut self, id: usize, nanoseconds: u64) {
         if let Some(place) = self.latencies.get_mut(id) {
-            if place.is_none() {
-                *place = LatencyHistogram::new().map(Box::new);
-            }
-            if let Some(histogram) = place {
-                histogram.record(nanoseconds);
-            }
+            place.get_or_insert_default().record(nanoseconds);
         }
+    }
+
+    /// Whether any duration of a command was recorded.
+    #[must_use]
+    pub fn has_latency(&self, id: usize) -> bool {
+        self.latencies.get(id).is_some_and(Option::is_some)
     }
 
     /// The durations of a command, if any was recorded.
     #[must_use]
-    pub fn latency(&self, id: usize) -> Option<&LatencyHistogram> {
-        self.latencies.get(id)?.as_deref()
+    pub fn latency(&self, id: usize) -> Option<Distribution> {
+        self.latencies.get(id)?.as_ref()?.distribution()
     }
 
     /// Heap bytes held.

@@ -183,6 +183,9 @@ impl Parser {
     }
 
     fn read_arguments(&mut self, bytes: &[u8], limits: &Limits, args: &mut Vec<ArgRange>) -> Progress {
+        if self.bulk.is_none() {
+            self.read_short_arguments(bytes, args);
+        }
         while self.remaining > 0 {
             let len = match self.bulk {
                 Some(len) => len,
@@ -206,6 +209,20 @@ impl Parser {
             self.remaining -= 1;
         }
         Progress::Request { consumed: self.position }
+    }
+
+    /// Reads arguments as long as they are whole and of less than a thousand bytes, as most are: no limit forbids those.
+    #[inline]
+    fn read_short_arguments(&mut self, bytes: &[u8], args: &mut Vec<ArgRange>) {
+        let (mut position, mut remaining) = (self.position, self.remaining);
+        while remaining > 0
+            && let Some(argument) = short_argument(bytes, position)
+        {
+            position = argument.start + argument.len + 2;
+            remaining -= 1;
+            args.push(argument);
+        }
+        (self.position, self.remaining) = (position, remaining);
     }
 
     /// Reads `$<length>\r\n`; `None` while the line is not complete.
@@ -285,6 +302,17 @@ fn short_length(bytes: &[u8], from: usize) -> Option<(i64, usize)> {
         }
         _ => None,
     }
+}
+
+/// The argument whose header begins at `from`, if that is one [`short_length`] reads, and all of it is there.
+#[inline]
+fn short_argument(bytes: &[u8], from: usize) -> Option<ArgRange> {
+    if bytes.get(from) != Some(&b'$') {
+        return None;
+    }
+    let (len, start) = short_length(bytes, from)?;
+    let len = len as usize;
+    (bytes.get(start + len..)?.first_chunk() == Some(b"\r\n")).then_some(ArgRange { start, len })
 }
 
 /// Where the `\r` of the line that begins at `from` stands; `None` until it and the byte after it are there.

@@ -25,6 +25,7 @@ use self::block::{Block, LINKED};
 use self::buckets::Buckets;
 use self::marks::MarkIndex;
 use self::word::{Word, tag_of};
+use crate::algorithms::bytes::same;
 use crate::algorithms::hash::hash as hash_of;
 use crate::memory::{MemoryUsage, box_usage, raw};
 
@@ -124,7 +125,7 @@ impl<E: Element> HashTable<E> {
             && block.word(slot).agrees(hash)
         {
             let element = self.lend(block.word(slot));
-            if element.key() == key {
+            if same(element.key(), key) {
                 return Some((position, element));
             }
         }
@@ -161,6 +162,19 @@ impl<E: Element> HashTable<E> {
         // SAFETY: the table is lent mutably, so this handle is the only one; it goes back when the loan ends.
         let element = ManuallyDrop::new(unsafe { E::from_block(block.word(slot).block()) });
         BorrowedMut { element, table: self, position }
+    }
+
+    /// Changes the element at `position` in a way that leaves its block, key and marks as they are, which spares the table
+    /// what [`Self::get_mut`] does at the end of its loan; lends it then.
+    #[inline]
+    pub fn amend(&mut self, position: Position, change: impl FnOnce(&mut E)) -> Borrowed<'_, E> {
+        let (block, slot) = self.locate(position);
+        let word = block.word(slot);
+        // SAFETY: the table is lent mutably, so this handle is the only one; it is gone before the element is lent.
+        let mut element = ManuallyDrop::new(unsafe { E::from_block(word.block()) });
+        change(&mut element);
+        debug_assert!(element.marks() == word.marks(), "an amendment changed the marks");
+        self.lend(word)
     }
 
     /// Puts `element` into the slot whose element has been taken over, and returns the old word.

@@ -49,6 +49,11 @@ impl Item {
         self.word(3)
     }
 
+    fn set_value(&mut self, value: u64) {
+        // SAFETY: the block begins with four words.
+        unsafe { self.0.add(3).write(value) };
+    }
+
     fn bytes(&self) -> usize {
         usable_size(32 + self.key().len())
     }
@@ -695,4 +700,26 @@ fn a_table_is_taken_apart_bucket_by_bucket_and_stays_countable() {
         assert_eq!((seen, sum), (elements, elements * (elements - 1) / 2));
         assert_eq!((table.memory_usage(), ALIVE.get()), (0, 0));
     }
+}
+
+#[test]
+fn an_amended_element_keeps_its_place_and_marks() {
+    let mut table = HashTable::new();
+    let place = |number: u64| {
+        let key = number.to_le_bytes();
+        (crate::algorithms::hash::hash(&key), key)
+    };
+    for number in 0..1000 {
+        let (hash, key) = place(number);
+        table.insert(hash, Item::new(&key, 0).due(Mark::Expires, 5));
+    }
+    for number in 0..1000 {
+        let (hash, key) = place(number);
+        let position = table.find(hash, &key).unwrap();
+        let amended = table.amend(position, |item| item.set_value(number + 7));
+        assert_eq!((amended.key(), amended.value()), (key.as_slice(), number + 7));
+        assert_eq!(table.find(hash, &key), Some(position));
+        assert_eq!(table.get(position).value(), number + 7);
+    }
+    assert_eq!((table.len(), table.marked(Mark::Expires)), (1000, 1000));
 }
