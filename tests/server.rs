@@ -97,7 +97,7 @@ fn a_taken_port_is_refused() {
 
 #[test]
 fn lines_that_would_open_the_server_to_more_than_meant_are_not_left_out() {
-    let output = run_to_its_end(&["--rename-command", "FLUSHALL", ""]);
+    let output = run_to_its_end(&["--user", "alice", "on", ">secret"]);
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8(output.stderr).unwrap().contains("FATAL CONFIG FILE ERROR"));
 }
