@@ -73,6 +73,15 @@ impl<T: Default> Arena<T> {
         }
     }
 
+    /// Gives back the last so many places whatever refers to them; says how many there were.
+    pub(super) fn cut(&mut self, count: usize) -> usize {
+        let left = self.slots.len().saturating_sub(count);
+        let cut = self.slots.len() - left;
+        self.slots.truncate(left);
+        self.states.truncate(left);
+        cut
+    }
+
     /// Every object that is not given back.
     pub(super) fn live(&self) -> impl Iterator<Item = &T> {
         self.slots.iter().zip(&self.states).filter(|(_, state)| **state != State::Free).map(|(slot, _)| slot)

@@ -5,9 +5,9 @@
 //! refers to.
 
 use std::cell::Cell;
-use std::rc::Rc;
+use std::sync::Arc;
 
-use super::value::Value;
+use super::value::{ProtoRef, Value};
 use crate::memory::vec_usage;
 
 /// A register below this, a constant from here on.
@@ -205,10 +205,20 @@ impl Arithmetic {
             Self::Subtract => left - right,
             Self::Multiply => left * right,
             Self::Divide => left / right,
-            Self::Modulo => left - (left / right).floor() * right,
+            Self::Modulo => modulo(left, right),
             Self::Power => left.powf(right),
         }
     }
+}
+
+#[inline]
+fn modulo(left: f64, right: f64) -> f64 {
+    // Small whole numbers, which are most, need no division of doubles.
+    let (whole, divisor) = (left as u32, right as u32);
+    if f64::from(whole) == left && f64::from(divisor) == right && divisor > 0 {
+        return f64::from(whole % divisor);
+    }
+    left - (left / right).floor() * right
 }
 
 /// Where a new function finds a variable of the functions around it.
@@ -236,7 +246,9 @@ pub(super) struct Proto {
     pub code: Vec<Op>,
     pub lines: Vec<u32>,
     pub constants: Vec<Value>,
-    pub functions: Vec<Rc<Proto>>,
+    /// For each instruction, where in a table its constant key was found last.
+    pub hints: Vec<Cell<u16>>,
+    pub functions: Vec<ProtoRef>,
     pub captures: Vec<Capture>,
     pub upvalue_names: Vec<Box<[u8]>>,
     pub locals: Vec<LocalName>,
@@ -244,26 +256,20 @@ pub(super) struct Proto {
     pub takes_more: bool,
     pub registers: u8,
     /// How messages call the chunk.
-    pub chunk: Rc<[u8]>,
-    /// The collection that has marked the constants.
-    pub marked: Cell<u32>,
-    /// Where its weight is counted.
-    pub account: Rc<Cell<usize>>,
+    pub chunk: Arc<[u8]>,
 }
 
 impl Proto {
     /// The code of a chunk's function, empty yet.
-    pub(super) fn of_chunk(chunk: &Rc<[u8]>) -> Self {
-        let mut proto = Self::default();
-        proto.chunk = Rc::clone(chunk);
-        proto
+    pub(super) fn of_chunk(chunk: &Arc<[u8]>) -> Self {
+        Self { chunk: Arc::clone(chunk), ..Self::default() }
     }
 
     /// Heap bytes, inner functions apart.
-    pub(super) fn weight(&self) -> usize {
-        size_of::<Self>()
-            + vec_usage(&self.code)
+    pub(super) fn heap_bytes(&self) -> usize {
+        vec_usage(&self.code)
             + vec_usage(&self.lines)
+            + vec_usage(&self.hints)
             + vec_usage(&self.constants)
             + vec_usage(&self.functions)
             + vec_usage(&self.captures)
@@ -271,11 +277,5 @@ impl Proto {
             + vec_usage(&self.locals)
             + self.upvalue_names.iter().map(|name| name.len()).sum::<usize>()
             + self.locals.iter().map(|local| local.name.len()).sum::<usize>()
-    }
-}
-
-impl Drop for Proto {
-    fn drop(&mut self) {
-        self.account.set(self.account.get().saturating_sub(self.weight()));
     }
 }

@@ -4,7 +4,6 @@
 //! left. It runs only between instructions, so that library code may hold values in its variables.
 
 use std::cell::Cell;
-use std::rc::Rc;
 
 use hashbrown::HashTable;
 
@@ -12,7 +11,7 @@ use super::arena::Arena;
 use super::code::Proto;
 use super::table::{KeyHasher, Table};
 use super::thread::Thread;
-use super::value::{CellRef, FunctionRef, StrRef, TableRef, ThreadRef, Value};
+use super::value::{CellRef, FunctionRef, ProtoRef, StrRef, TableRef, ThreadRef, Value};
 use super::vm::Native;
 use crate::algorithms::hash::hash;
 use crate::memory::{MemoryUsage, usable_size};
@@ -21,7 +20,7 @@ use crate::memory::{MemoryUsage, usable_size};
 const INTERNED_MAX: usize = 40;
 
 /// What is allocated between two collections at least, and at most.
-const COLLECTION_MIN: usize = 32 << 10;
+const COLLECTION_MIN: usize = 256 << 10;
 const COLLECTION_MAX: usize = 64 << 20;
 
 /// What a script's objects may weigh together, in bytes.
@@ -79,6 +78,11 @@ impl KeyHasher for Strings {
         let (left, right) = (self.bytes(left), self.bytes(right));
         left.len() > INTERNED_MAX && left == right
     }
+
+    #[inline]
+    fn is_unique(&self, key: Value) -> bool {
+        !matches!(key, Value::String(string) if self.bytes(string).len() > INTERNED_MAX)
+    }
 }
 
 /// A function.
@@ -86,7 +90,7 @@ impl KeyHasher for Strings {
 pub(super) enum Function {
     /// Of a script.
     Lua {
-        proto: Rc<Proto>,
+        proto: ProtoRef,
         captured: Box<[CellRef]>,
         /// Where its global variables are.
         globals: TableRef,
@@ -106,12 +110,11 @@ pub struct Heap {
     pub(super) functions: Arena<Function>,
     pub(super) cells: Arena<Value>,
     pub(super) threads: Arena<Thread>,
-    bytes: usize,
-    collect_at: usize,
-    epoch: u32,
+    pub(super) protos: Arena<Proto>,
+    pub(super) bytes: usize,
+    pub(super) collect_at: usize,
     grey: Vec<Value>,
-    /// Bytes of compiled code, which lives as long as a function has it.
-    pub(super) code_bytes: Rc<Cell<usize>>,
+    grey_code: Vec<ProtoRef>,
 }
 
 impl Heap {
@@ -265,6 +268,16 @@ impl Heap {
         FunctionRef(self.functions.add(function))
     }
 
+    pub(super) fn add_proto(&mut self, proto: Proto) -> ProtoRef {
+        self.bytes += size_of::<Proto>() + proto.heap_bytes();
+        ProtoRef(self.protos.add(proto))
+    }
+
+    #[inline]
+    pub(super) fn proto(&self, proto: ProtoRef) -> &Proto {
+        self.protos.get(proto.0)
+    }
+
     #[inline]
     pub(super) fn function(&self, function: FunctionRef) -> &Function {
         self.functions.get(function.0)
@@ -284,7 +297,7 @@ impl Heap {
     #[inline]
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.bytes + self.code_bytes.get()
+        self.bytes
     }
 
     /// Whether so many bytes more would still be within the limit.
@@ -302,7 +315,6 @@ impl Heap {
 
     /// Frees what cannot be reached from `roots`.
     pub fn collect(&mut self, roots: impl FnOnce(&mut Marker<'_>)) {
-        self.epoch = self.epoch.wrapping_add(1);
         let mut marker = Marker { heap: self };
         roots(&mut marker);
         marker.run();
@@ -312,7 +324,7 @@ impl Heap {
     }
 
     fn sweep(&mut self) {
-        let Self { strings, tables, functions, cells, threads, .. } = self;
+        let Self { strings, tables, functions, cells, threads, protos, .. } = self;
         let Strings { objects, interned } = strings;
         let freed = Cell::new(0_usize);
         let free = |bytes: usize| freed.set(freed.get() + bytes);
@@ -333,7 +345,19 @@ impl Heap {
         });
         cells.sweep(|_, _| free(size_of::<Value>()));
         threads.sweep(|_, thread| free(size_of::<Thread>() + thread.heap_bytes()));
+        protos.sweep(|_, proto| free(size_of::<Proto>() + proto.heap_bytes()));
         self.bytes = self.bytes.saturating_sub(freed.get());
+    }
+
+    /// Gives back up to so many objects of an interpreter that will not run again; false once there is none left.
+    pub fn free_some(&mut self, objects: usize) -> bool {
+        self.strings.interned = HashTable::new();
+        let cut = self.strings.objects.cut(objects)
+            + self.tables.cut(objects)
+            + self.functions.cut(objects)
+            + self.threads.cut(objects)
+            + self.protos.cut(objects);
+        cut > 0
     }
 
     /// Counts bytes that a thread's stack grew by.
@@ -368,8 +392,10 @@ impl MemoryUsage for Heap {
             + self.functions.places_usage()
             + self.cells.places_usage()
             + self.threads.places_usage()
+            + self.protos.live().map(Proto::heap_bytes).sum::<usize>()
+            + self.protos.places_usage()
             + crate::memory::vec_usage(&self.grey)
-            + self.code_bytes.get()
+            + crate::memory::vec_usage(&self.grey_code)
     }
 }
 
@@ -406,19 +432,32 @@ impl Marker<'_> {
         }
     }
 
-    /// Marks the constants of code, and of the functions within it, once a collection.
-    pub(super) fn mark_code(&mut self, proto: &Proto) {
-        let epoch = self.heap.epoch;
-        let mut waiting = vec![proto];
-        while let Some(proto) = waiting.pop() {
-            if proto.marked.replace(epoch) != epoch {
-                self.mark_all(proto.constants.iter().copied());
-                waiting.extend(proto.functions.iter().map(|inner| &**inner));
-            }
+    /// Marks code and, later, its constants and the functions within it.
+    pub(super) fn mark_code(&mut self, proto: ProtoRef) {
+        if self.heap.protos.mark(proto.0) {
+            self.heap.grey_code.push(proto);
         }
     }
 
+    /// How many registers code works with.
+    pub(super) fn registers_of(&self, proto: ProtoRef) -> usize {
+        usize::from(self.heap.proto(proto).registers)
+    }
+
     fn run(&mut self) {
+        loop {
+            self.run_values();
+            let Some(place) = self.heap.grey_code.pop() else { return };
+            let proto = std::mem::take(self.heap.protos.get_mut(place.0));
+            self.mark_all(proto.constants.iter().copied());
+            for inner in &proto.functions {
+                self.mark_code(*inner);
+            }
+            *self.heap.protos.get_mut(place.0) = proto;
+        }
+    }
+
+    fn run_values(&mut self) {
         while let Some(value) = self.heap.grey.pop() {
             match value {
                 Value::Table(TableRef(place)) => self.mark_table(place),
@@ -426,7 +465,7 @@ impl Marker<'_> {
                     let function = std::mem::take(self.heap.functions.get_mut(place));
                     match &function {
                         Function::Lua { proto, captured, globals } => {
-                            self.mark_code(proto);
+                            self.mark_code(*proto);
                             self.mark(Value::Table(*globals));
                             self.mark_all(captured.iter().map(|cell| Value::Cell(*cell)));
                         }

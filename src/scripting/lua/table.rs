@@ -8,6 +8,8 @@
 //! The order of traversal is that of insertion. Entries are dropped only when the part grows, so that deleting while
 //! traversing is safe.
 
+use std::cell::Cell;
+
 use hashbrown::HashTable;
 
 use super::value::{StrRef, TableRef, Value};
@@ -33,13 +35,16 @@ pub trait KeyHasher {
     fn hash(&self, key: Value) -> u64;
     /// Whether two keys are one. Equal places are equal keys whatever this says.
     fn same(&self, left: Value, right: Value) -> bool;
+    /// Whether no other key can be the same one.
+    fn is_unique(&self, key: Value) -> bool;
 }
 
 #[inline]
 fn array_place(key: Value) -> Option<usize> {
     let Value::Number(number) = key else { return None };
-    let whole = number as usize;
-    (whole as f64 == number && whole > 0).then(|| whole - 1)
+    // What does not fit is no place of an array that could be.
+    let whole = number as u32;
+    (f64::from(whole) == number && whole > 0).then(|| whole as usize - 1)
 }
 
 impl Table {
@@ -75,13 +80,77 @@ impl Table {
         }
     }
 
+    /// The value of a string. `hint` is a place to look at first, and becomes where it was found.
+    #[inline]
+    pub(super) fn get_hinted(&self, name: StrRef, hint: &Cell<u16>, hasher: &impl KeyHasher) -> Value {
+        match self.entries.get(usize::from(hint.get())) {
+            Some((Value::String(known), value)) if *known == name => *value,
+            _ => self.find_hinted(name, hint, hasher).map_or(Value::Nil, |place| self.entries[place].1),
+        }
+    }
+
+    #[inline(never)]
+    fn find_hinted(&self, name: StrRef, hint: &Cell<u16>, hasher: &impl KeyHasher) -> Option<usize> {
+        let place = self.find(Value::String(name), hasher)?;
+        hint.set(place as u16);
+        Some(place)
+    }
+
+    /// Changes the value of a string that has one; false if it has none.
+    #[inline]
+    pub(super) fn replace_hinted(
+        &mut self,
+        name: StrRef,
+        value: Value,
+        hint: &Cell<u16>,
+        hasher: &impl KeyHasher,
+    ) -> bool {
+        let place = match self.entries.get(usize::from(hint.get())) {
+            Some((Value::String(known), _)) if *known == name => Some(usize::from(hint.get())),
+            _ => self.find_hinted(name, hint, hasher),
+        };
+        match place.and_then(|place| self.entries.get_mut(place)) {
+            Some((_, slot)) if !slot.is_nil() => {
+                *slot = value;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Changes an element of the array that is there, or adds one if nothing has to grow for it. The value is not nil.
+    #[inline]
+    pub(super) fn replace_element(&mut self, key: Value, value: Value) -> bool {
+        let Some(place) = array_place(key) else { return false };
+        let is_next = place == self.array.len()
+            && self.array.len() < self.array.capacity()
+            && self.entries.is_empty()
+            && self.metatable.is_none();
+        match self.array.get_mut(place) {
+            Some(slot) if !slot.is_nil() || self.metatable.is_none() => {
+                *slot = value;
+                true
+            }
+            None if is_next => {
+                self.array.push(value);
+                true
+            }
+            _ => false,
+        }
+    }
+
     #[inline]
     fn find(&self, key: Value, hasher: &impl KeyHasher) -> Option<usize> {
         match &self.index {
-            None => self
-                .entries
-                .iter()
-                .position(|(candidate, _)| *candidate == key || hasher.same(*candidate, key)),
+            None => match key {
+                Value::String(name) if hasher.is_unique(key) => self.entries.iter().position(
+                    |(candidate, _)| matches!(candidate, Value::String(known) if *known == name),
+                ),
+                _ => self
+                    .entries
+                    .iter()
+                    .position(|(candidate, _)| *candidate == key || hasher.same(*candidate, key)),
+            },
             Some(index) => index
                 .find(hasher.hash(key), |place| {
                     let candidate = self.entries[*place as usize].0;

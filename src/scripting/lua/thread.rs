@@ -5,11 +5,8 @@
 //!                                                        ^ base of a call's frame
 //! ```
 
-use std::rc::Rc;
-
-use super::code::Proto;
 use super::heap::Marker;
-use super::value::{FunctionRef, ThreadRef, Value};
+use super::value::{FunctionRef, ProtoRef, ThreadRef, Value};
 use super::vm::Continue;
 use crate::memory::vec_usage;
 
@@ -36,7 +33,7 @@ pub(super) enum After {
 #[derive(Debug)]
 pub(super) enum Kind {
     Lua {
-        proto: Rc<Proto>,
+        proto: ProtoRef,
         closure: FunctionRef,
         base: usize,
         pc: usize,
@@ -107,7 +104,7 @@ pub(super) fn mark_stack(stack: &[Value], top: usize, frames: &[Frame], marker: 
         match &frame.kind {
             Kind::Lua { proto, closure, base, .. } => {
                 marker.mark(Value::Function(*closure));
-                end = end.max(base + usize::from(proto.registers));
+                end = end.max(base + marker.registers_of(*proto));
             }
             Kind::Native(state) => state.mark(marker),
         }

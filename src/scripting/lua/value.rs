@@ -19,6 +19,10 @@ pub struct FunctionRef(pub(super) u32);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct CellRef(pub(super) u32);
 
+/// The place of a function's code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ProtoRef(pub(super) u32);
+
 /// The place of a coroutine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ThreadRef(pub(super) u32);

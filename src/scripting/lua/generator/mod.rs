@@ -6,15 +6,16 @@
 mod expressions;
 mod statements;
 
+use std::cell::Cell;
 use std::collections::HashMap;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use super::ast::{FunctionBody, VariableId};
-use super::code::{FIRST_CONSTANT, LocalName, Op, Operand, Proto};
+use super::code::{Capture, FIRST_CONSTANT, LocalName, Op, Operand, Proto};
 use super::heap::Heap;
 use super::lexer::{SyntaxError, shown_name};
 use super::parser;
-use super::value::{StrRef, Value};
+use super::value::{ProtoRef, StrRef, Value};
 
 /// Registers of a function (Lua: `MAXSTACK`).
 const REGISTERS_MAX: usize = 249;
@@ -33,14 +34,18 @@ enum ConstantKey {
 ///
 /// # Errors
 /// The text of the first syntax error.
-pub(super) fn compile(heap: &mut Heap, source: &[u8], chunk: &[u8]) -> Generated<Rc<Proto>> {
+pub(super) fn compile(heap: &mut Heap, source: &[u8], chunk: &[u8]) -> Generated<ProtoRef> {
     let body = parser::parse(source, chunk)?;
-    let chunk: Rc<[u8]> = shown_name(chunk).into();
-    generate(heap, &body, &chunk)
+    let chunk: Arc<[u8]> = shown_name(chunk).into();
+    generate(heap, &body, &chunk, Vec::new())
 }
 
-fn generate(heap: &mut Heap, body: &FunctionBody, chunk: &Rc<[u8]>) -> Generated<Rc<Proto>> {
-    let account = Rc::clone(&heap.code_bytes);
+fn generate(
+    heap: &mut Heap,
+    body: &FunctionBody,
+    chunk: &Arc<[u8]>,
+    captures: Vec<Capture>,
+) -> Generated<ProtoRef> {
     let mut generator = Generator {
         heap,
         body,
@@ -58,9 +63,10 @@ fn generate(heap: &mut Heap, body: &FunctionBody, chunk: &Rc<[u8]>) -> Generated
     proto.lines.shrink_to_fit();
     proto.constants.shrink_to_fit();
     proto.locals.shrink_to_fit();
-    account.set(account.get() + proto.weight());
-    proto.account = account;
-    Ok(Rc::new(proto))
+    proto.functions.shrink_to_fit();
+    proto.hints = vec![Cell::default(); proto.code.len()];
+    proto.captures = captures;
+    Ok(heap.add_proto(proto))
 }
 
 /// The code of one function in the making.

@@ -331,15 +331,10 @@ impl Generator<'_> {
     }
 
     pub(super) fn closure(&mut self, body: &FunctionBody, to: u8) -> Generated<()> {
-        let mut proto = generate(self.heap, body, &self.proto.chunk)?;
-        if let Some(proto) = std::rc::Rc::get_mut(&mut proto) {
-            let registers = &self.registers;
-            let capture = |from: CaptureFrom| from.resolve(|variable| registers[variable]);
-            let before = proto.weight();
-            proto.captures = body.upvalues.iter().map(|upvalue| capture(upvalue.from)).collect();
-            let account = &proto.account;
-            account.set(account.get() + proto.weight() - before);
-        }
+        let registers = &self.registers;
+        let capture = |from: CaptureFrom| from.resolve(|variable| registers[variable]);
+        let captures = body.upvalues.iter().map(|upvalue| capture(upvalue.from)).collect();
+        let proto = generate(self.heap, body, &self.proto.chunk, captures)?;
         self.proto.functions.push(proto);
         let function = (self.proto.functions.len() - 1) as u32;
         self.emit(Op::Closure { to, function });

@@ -3,8 +3,8 @@
 use super::super::heap::Function;
 use super::super::heap::Marker;
 use super::super::thread::{After, Frame, Kind};
-use super::super::value::{FunctionRef, Result, Stop, ThreadRef, Value};
-use super::{CALLS_MAX, NESTED_MAX, Vm};
+use super::super::value::{FunctionRef, ProtoRef, Result, Stop, ThreadRef, Value};
+use super::{CALLS_MAX, NESTED_MAX, Vm, WINDOW};
 use crate::scripting::host::Host;
 
 /// Where the arguments of a library function are, or the results that one waited for.
@@ -38,7 +38,7 @@ pub enum Flow {
 }
 
 /// A library function that waits for a call.
-pub trait Continue: std::fmt::Debug {
+pub trait Continue: std::fmt::Debug + Send {
     /// Goes on with what the call returned.
     ///
     /// # Errors
@@ -132,10 +132,7 @@ impl Vm {
         host: &mut dyn Host,
     ) -> Result<()> {
         match self.heap.function(callee) {
-            Function::Lua { proto, .. } => {
-                let proto = std::rc::Rc::clone(proto);
-                self.enter(proto, callee, function, count, after)
-            }
+            Function::Lua { proto, .. } => self.enter(*proto, callee, function, count, after),
             Function::Native { native, .. } => {
                 let native = *native;
                 self.top = function + 1 + count;
@@ -169,7 +166,7 @@ impl Vm {
 
     fn enter(
         &mut self,
-        proto: std::rc::Rc<super::Proto>,
+        proto: ProtoRef,
         closure: FunctionRef,
         function: usize,
         count: usize,
@@ -179,23 +176,24 @@ impl Vm {
             return Err(self.error(b"stack overflow"));
         }
         self.save_registers();
-        let named = usize::from(proto.parameters);
+        let code = self.heap.proto(proto);
+        let (named, takes_more) = (usize::from(code.parameters), code.takes_more);
         let mut base = function + 1;
-        if proto.takes_more {
+        if takes_more {
             // The named ones move above the others.
             base += count;
-            self.ensure(base + usize::from(proto.registers) + 1);
+            self.ensure(base + WINDOW);
             for index in 0..named {
                 let value = if index < count { self.stack[function + 1 + index] } else { Value::Nil };
                 self.stack[base + index] = value;
             }
         } else {
-            self.ensure(base + usize::from(proto.registers) + 1);
+            self.ensure(base + WINDOW);
             for index in count..named {
                 self.stack[base + index] = Value::Nil;
             }
         }
-        let kind = Kind::Lua { proto: std::rc::Rc::clone(&proto), closure, base, pc: 0, tail_calls: 0 };
+        let kind = Kind::Lua { proto, closure, base, pc: 0, tail_calls: 0 };
         self.push_frame(Frame { kind, function, after })?;
         self.proto = proto;
         self.closure = closure;
@@ -344,7 +342,7 @@ impl Vm {
     #[inline]
     pub(super) fn restore_registers(&mut self) {
         if let Some(Frame { kind: Kind::Lua { proto, closure, base, pc, .. }, .. }) = self.frames.last() {
-            self.proto = std::rc::Rc::clone(proto);
+            self.proto = *proto;
             self.closure = *closure;
             self.base = *base;
             self.pc = *pc;

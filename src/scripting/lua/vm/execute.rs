@@ -1,4 +1,4 @@
-//! The loop over instructions.
+//! Instructions that need more than registers and plain tables: see [`simple`](super::simple) for the others.
 
 use super::super::code::{Arithmetic, FIRST_CONSTANT, Op, Operand};
 use super::super::heap::Function;
@@ -6,15 +6,19 @@ use super::super::number::parse_number;
 use super::super::thread::After;
 use super::super::value::{CellRef, Result, Stop, Value};
 use super::Vm;
+use super::simple::Left;
 use crate::scripting::host::Host;
 
 impl Vm {
     /// Runs until something stops it.
     pub(super) fn execute(&mut self, host: &mut dyn Host) -> Stop {
         loop {
-            let Some(op) = self.proto.code.get(self.pc).copied() else { return Stop::Finished };
-            self.pc += 1;
-            if let Err(stop) = self.step(op, host) {
+            let outcome = match self.execute_simple() {
+                Left::Op(op) => self.step(op, host),
+                Left::Fuel => self.refuel(host),
+                Left::End => return Stop::Finished,
+            };
+            if let Err(stop) = outcome {
                 return stop;
             }
         }
@@ -35,36 +39,20 @@ impl Vm {
         if operand < FIRST_CONSTANT {
             self.stack[self.base + usize::from(operand)]
         } else {
-            self.proto.constants[usize::from(operand - FIRST_CONSTANT)]
+            self.code().constants[usize::from(operand - FIRST_CONSTANT)]
         }
     }
 
     #[inline]
     fn step(&mut self, op: Op, host: &mut dyn Host) -> Result<()> {
         match op {
-            Op::Move { to, from } => self.set(to, self.register(from)),
-            Op::Constant { to, constant } => self.set(to, self.proto.constants[constant as usize]),
-            Op::Nil { from, to } => {
-                self.stack[self.base + usize::from(from)..=self.base + usize::from(to)].fill(Value::Nil)
-            }
-            Op::Boolean { to, value } => self.set(to, Value::Boolean(value)),
-            Op::GetUpvalue { to, index } => self.set(to, *self.heap.cells.get(self.captured(index).0)),
-            Op::SetUpvalue { index, value } => {
-                *self.heap.cells.get_mut(self.captured(index).0) = self.operand(value);
-            }
             Op::NewCell { register } => {
                 let cell = self.heap.add_cell(self.register(register));
                 self.set(register, Value::Cell(cell));
             }
-            Op::GetCell { to, register } => self.set(to, self.cell_value(register)),
-            Op::SetCell { register, value } => {
-                if let Value::Cell(CellRef(place)) = self.register(register) {
-                    *self.heap.cells.get_mut(place) = self.operand(value);
-                }
-            }
             Op::GetGlobal { to, name } => return self.get_global(to, name, host),
             Op::SetGlobal { name, value } => {
-                let (name, value) = (self.proto.constants[name as usize], self.operand(value));
+                let (name, value) = (self.code().constants[name as usize], self.operand(value));
                 let globals = self.current_globals();
                 return self.set_index(Value::Table(globals), name, value, None, host);
             }
@@ -88,13 +76,8 @@ impl Vm {
                 return self.get_index(to, value, name, Some(object), host);
             }
             Op::Arithmetic { operation, to, left, right } => {
+                let (left, right) = (self.operand(left), self.operand(right));
                 return self.arithmetic(operation, to, left, right, host);
-            }
-            Op::Not { to, from } => self.set(to, Value::Boolean(!self.register(from).is_true())),
-            Op::JumpIf { register, when, by } => {
-                if self.register(register).is_true() == when {
-                    return self.jump(by, host);
-                }
             }
             Op::Equal { expected, left, right } => {
                 return self.equal(self.operand(left), self.operand(right), expected, host);
@@ -136,24 +119,15 @@ impl Vm {
                 let count = if count == 0 { self.top.saturating_sub(first) } else { usize::from(count) - 1 };
                 return self.return_values(first, count, host);
             }
-            Op::Jump { by } => return self.jump(by, host),
             Op::Concat { to, first, last } => return self.concat(to, first, last, host),
             Op::Length { to, from } => return self.length(to, from),
             Op::Negate { to, from } => return self.negate(to, from, host),
             Op::ForPrepare { base, by } => return self.for_prepare(base, by),
-            Op::ForLoop { base, by } => return self.for_loop(base, by, host),
             Op::ForEach { base, results } => {
                 let at = self.base + usize::from(base);
                 self.ensure(at + 7);
                 self.stack.copy_within(at..at + 3, at + 3);
                 return self.call_value(at + 3, 2, After::Results(results + 1), host);
-            }
-            Op::ForNext { base, by } => {
-                let control = self.register(base + 3);
-                if !control.is_nil() {
-                    self.set(base + 2, control);
-                    return self.jump(by, host);
-                }
             }
             Op::SetList { table, from, count, done } => self.set_list(table, from, count, done),
             Op::Closure { to, function } => return self.new_closure(to, function),
@@ -178,43 +152,11 @@ impl Vm {
     }
 
     #[inline]
-    fn jump(&mut self, by: i32, host: &mut dyn Host) -> Result<()> {
-        self.pc = self.pc.wrapping_add_signed(by as isize);
-        self.fuel -= 1;
-        if self.fuel < 0 { self.refuel(host) } else { Ok(()) }
-    }
-
-    #[inline]
     fn captured(&self, index: u8) -> CellRef {
         match self.heap.function(self.closure) {
             Function::Lua { captured, .. } => captured[usize::from(index)],
             _ => CellRef(0),
         }
-    }
-
-    #[inline]
-    fn cell_value(&self, register: u8) -> Value {
-        match self.register(register) {
-            Value::Cell(CellRef(place)) => *self.heap.cells.get(place),
-            other => other,
-        }
-    }
-
-    #[inline]
-    fn arithmetic(
-        &mut self,
-        operation: Arithmetic,
-        to: u8,
-        left: Operand,
-        right: Operand,
-        host: &mut dyn Host,
-    ) -> Result<()> {
-        let (left, right) = (self.operand(left), self.operand(right));
-        if let (Value::Number(left), Value::Number(right)) = (left, right) {
-            self.set(to, Value::Number(operation.apply(left, right)));
-            return Ok(());
-        }
-        self.arithmetic_slowly(operation, to, left, right, host)
     }
 
     /// What a value is as a number: itself, or what its text says.
@@ -227,8 +169,8 @@ impl Vm {
         }
     }
 
-    #[cold]
-    fn arithmetic_slowly(
+    /// Of what are not two numbers.
+    fn arithmetic(
         &mut self,
         operation: Arithmetic,
         to: u8,
@@ -296,21 +238,6 @@ impl Vm {
         Ok(())
     }
 
-    #[inline]
-    fn for_loop(&mut self, base: u8, by: i32, host: &mut dyn Host) -> Result<()> {
-        let at = self.base + usize::from(base);
-        let [Value::Number(index), Value::Number(limit), Value::Number(step)] = self.stack[at..at + 3] else {
-            return Ok(());
-        };
-        let next = index + step;
-        if if step > 0.0 { next <= limit } else { limit <= next } {
-            self.stack[at] = Value::Number(next);
-            self.stack[at + 3] = Value::Number(next);
-            return self.jump(by, host);
-        }
-        Ok(())
-    }
-
     fn set_list(&mut self, table: u8, from: u8, count: u8, done: u32) {
         let Value::Table(table) = self.register(table) else { return };
         let first = self.base + usize::from(from);
@@ -320,11 +247,11 @@ impl Vm {
 
     fn new_closure(&mut self, to: u8, function: u32) -> Result<()> {
         use super::super::code::Capture;
-        let proto = std::rc::Rc::clone(&self.proto.functions[function as usize]);
-        let captured = proto
-            .captures
-            .iter()
-            .map(|capture| match *capture {
+        let proto = self.code().functions[function as usize];
+        let captures = self.heap.proto(proto).captures.clone();
+        let captured = captures
+            .into_iter()
+            .map(|capture| match capture {
                 Capture::Upvalue(index) => self.captured(index),
                 Capture::Register(register) => match self.register(register) {
                     Value::Cell(cell) => cell,
@@ -341,7 +268,7 @@ impl Vm {
     /// The values between the function and its registers.
     fn varargs(&mut self, to: u8, count: u8) {
         let function = self.frames.last().map_or(0, |frame| frame.function);
-        let first = function + 1 + usize::from(self.proto.parameters);
+        let first = function + 1 + usize::from(self.code().parameters);
         let there = self.base.saturating_sub(first);
         let wanted = if count == 0 { there } else { usize::from(count) - 1 };
         let to = self.base + usize::from(to);
@@ -356,7 +283,7 @@ impl Vm {
 
     fn arg_table(&mut self, to: u8) {
         let function = self.frames.last().map_or(0, |frame| frame.function);
-        let first = function + 1 + usize::from(self.proto.parameters);
+        let first = function + 1 + usize::from(self.code().parameters);
         let end = self.base.max(first);
         let table = self.heap.new_table(end - first, 1);
         self.heap.set_list(table, 1, &self.stack[first..end]);

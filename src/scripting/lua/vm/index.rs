@@ -10,6 +10,18 @@ use crate::scripting::host::Host;
 /// Metatables that are followed for one index (Lua: `MAXTAGLOOP`).
 const METATABLES_MAX: usize = 100;
 
+/// Where a look-up along metatables has ended.
+enum Found {
+    Value(Value),
+    /// A function that is to be called with an object and the key.
+    Handler {
+        handler: Value,
+        object: Value,
+    },
+    /// An object that has no keys.
+    Nothing(Value),
+}
+
 impl Vm {
     /// The metatable of a value.
     #[must_use]
@@ -88,7 +100,7 @@ impl Vm {
         after: After,
         host: &mut dyn Host,
     ) -> Result<()> {
-        let at = self.base + usize::from(self.proto.registers);
+        let at = self.base + usize::from(self.code().registers);
         self.ensure(at + arguments.len() + 1);
         self.stack[at] = handler;
         self.stack[at + 1..=at + arguments.len()].copy_from_slice(arguments);
@@ -98,7 +110,7 @@ impl Vm {
 
     #[inline]
     pub(super) fn get_global(&mut self, to: u8, name: u32, host: &mut dyn Host) -> Result<()> {
-        let name = self.proto.constants[name as usize];
+        let name = self.code().constants[name as usize];
         let globals = self.current_globals();
         let value = self.heap.get(globals, name);
         if value.is_nil() {
@@ -131,44 +143,30 @@ impl Vm {
     fn get_index_slowly(
         &mut self,
         to: u8,
-        mut object: Value,
+        object: Value,
         key: Value,
-        mut named: Option<u8>,
+        named: Option<u8>,
         host: &mut dyn Host,
     ) -> Result<()> {
-        for _ in 0..METATABLES_MAX {
-            let handler = match object {
-                Value::Table(table) => {
-                    let value = self.heap.get(table, key);
-                    let handler =
-                        if value.is_nil() { self.metamethod(object, self.events.index) } else { Value::Nil };
-                    if handler.is_nil() {
-                        self.set(to, value);
-                        return Ok(());
-                    }
-                    handler
-                }
-                _ => match self.metamethod(object, self.events.index) {
-                    Value::Nil => return Err(self.type_error("index", object, named)),
-                    handler => handler,
-                },
-            };
-            if matches!(handler, Value::Function(_)) {
-                return self.call_metamethod(handler, &[object, key], After::Store(to), host);
+        match self.look_up(object, key) {
+            Some(Found::Value(value)) => {
+                self.set(to, value);
+                Ok(())
             }
-            object = handler;
-            named = None;
+            Some(Found::Handler { handler, object }) => {
+                self.call_metamethod(handler, &[object, key], After::Store(to), host)
+            }
+            // What a metatable led to has no name.
+            Some(Found::Nothing(found)) => {
+                let named = named.filter(|_| found == object);
+                Err(self.type_error("index", found, named))
+            }
+            None => Err(self.error(b"loop in gettable")),
         }
-        Err(self.error(b"loop in gettable"))
     }
 
-    /// `object[key]` for a library function: the value, or the function that is to be called with an object and the
-    /// key for it.
-    pub(in crate::scripting) fn index_or_handler(
-        &mut self,
-        mut object: Value,
-        key: Value,
-    ) -> Result<(Value, Option<Value>)> {
+    /// Follows the metatables of an object to a key's value; `None` if they lead nowhere.
+    fn look_up(&self, mut object: Value, key: Value) -> Option<Found> {
         for _ in 0..METATABLES_MAX {
             let value = match object {
                 Value::Table(table) => self.heap.get(table, key),
@@ -177,12 +175,28 @@ impl Vm {
             let handler =
                 if value.is_nil() { self.metamethod(object, self.events.index) } else { Value::Nil };
             match handler {
-                Value::Nil => return Ok((value, None)),
-                Value::Function(_) => return Ok((object, Some(handler))),
+                Value::Nil if matches!(object, Value::Table(_)) => return Some(Found::Value(value)),
+                Value::Nil => return Some(Found::Nothing(object)),
+                Value::Function(_) => return Some(Found::Handler { handler, object }),
                 next => object = next,
             }
         }
-        Err(self.plain_error(b"loop in gettable"))
+        None
+    }
+
+    /// `object[key]` for a library function: the value, or the function that is to be called with an object and the
+    /// key for it.
+    pub(in crate::scripting) fn index_or_handler(
+        &mut self,
+        object: Value,
+        key: Value,
+    ) -> Result<(Value, Option<Value>)> {
+        match self.look_up(object, key) {
+            Some(Found::Value(value)) => Ok((value, None)),
+            Some(Found::Nothing(_)) => Ok((Value::Nil, None)),
+            Some(Found::Handler { handler, object }) => Ok((object, Some(handler))),
+            None => Err(self.plain_error(b"loop in gettable")),
+        }
     }
 
     /// `object[key] = value`.

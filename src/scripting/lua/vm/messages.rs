@@ -54,6 +54,7 @@ impl Vm {
         let depth = self.frames.len();
         self.frames.iter().enumerate().rev().find_map(|(index, frame)| match &frame.kind {
             Kind::Lua { proto, pc, .. } => {
+                let proto = self.heap.proto(*proto);
                 let pc = if index + 1 == depth { self.pc } else { *pc };
                 Some((proto.chunk.to_vec(), proto.lines.get(pc.saturating_sub(1)).copied().unwrap_or(0)))
             }
@@ -73,7 +74,7 @@ impl Vm {
                 continue;
             };
             if at == level {
-                return Some((proto, if index + 1 == depth { self.pc } else { *pc }));
+                return Some((self.heap.proto(*proto), if index + 1 == depth { self.pc } else { *pc }));
             }
             // Each call that was given up for another one has a level, and nothing to say.
             at += 1 + tail_calls;
@@ -88,7 +89,7 @@ impl Vm {
     fn running_op(&self) -> Option<Op> {
         match self.frames.last() {
             Some(Frame { kind: Kind::Lua { .. }, .. }) => {
-                self.proto.code.get(self.pc.checked_sub(1)?).copied()
+                self.code().code.get(self.pc.checked_sub(1)?).copied()
             }
             _ => None,
         }
@@ -99,7 +100,7 @@ impl Vm {
     #[cold]
     pub(super) fn type_error(&mut self, what: &str, value: Value, register: Option<u8>) -> Stop {
         let name = register
-            .and_then(|register| name_of(&self.heap, &self.proto, self.pc.saturating_sub(1), register));
+            .and_then(|register| name_of(&self.heap, self.code(), self.pc.saturating_sub(1), register));
         self.named_type_error(what, value, name)
     }
 
@@ -147,7 +148,7 @@ impl Vm {
             Some(Op::Call { function: register, .. } | Op::TailCall { function: register, .. })
                 if self.base + usize::from(register) == function =>
             {
-                name_of(&self.heap, &self.proto, self.pc - 1, register)
+                name_of(&self.heap, self.code(), self.pc - 1, register)
             }
             _ => None,
         };
@@ -176,7 +177,7 @@ impl Vm {
     fn called_as(&self) -> Option<Name> {
         match self.running_op() {
             Some(Op::Call { function, .. } | Op::TailCall { function, .. }) => {
-                name_of(&self.heap, &self.proto, self.pc - 1, function)
+                name_of(&self.heap, self.code(), self.pc - 1, function)
             }
             _ => None,
         }

@@ -9,19 +9,20 @@ mod coroutine;
 mod execute;
 mod index;
 mod messages;
+mod simple;
 #[cfg(test)]
 mod tests;
 
 use std::fmt;
-use std::rc::Rc;
 
 pub(in crate::scripting) use call::Arguments;
 pub use call::{Continue, Flow, Native, NativeResult};
+use simple::WINDOW;
 
 use super::code::Proto;
 use super::heap::{Function, HEAP_MAX, Heap, Marker};
 use super::thread::{Frame, Kind, Status, Thread, mark_stack};
-use super::value::{FunctionRef, Result, Stop, StrRef, TableRef, ThreadRef, Value};
+use super::value::{FunctionRef, ProtoRef, Result, Stop, StrRef, TableRef, ThreadRef, Value};
 use crate::memory::{MemoryUsage, vec_usage};
 use crate::scripting::host::{Host, Tick};
 
@@ -99,7 +100,7 @@ pub struct Vm {
     /// Results on top of the stack for the innermost library function.
     delivered: usize,
     /// Of the innermost frame, if it is one of the language.
-    proto: Rc<Proto>,
+    proto: ProtoRef,
     closure: FunctionRef,
     base: usize,
     pc: usize,
@@ -124,6 +125,8 @@ impl Vm {
     pub fn new() -> Self {
         let mut heap = Heap::new();
         let events = Events::new(&mut heap);
+        // What stands for code while none runs.
+        let proto = heap.add_proto(Proto::default());
         let globals = heap.new_table(0, 64);
         let main = heap.add_thread(Thread { status: Status::Running, ..Thread::default() });
         Self {
@@ -141,7 +144,7 @@ impl Vm {
             top: 0,
             nested: 0,
             delivered: 0,
-            proto: Rc::default(),
+            proto,
             closure: FunctionRef(0),
             base: 0,
             pc: 0,
@@ -381,16 +384,24 @@ impl Vm {
         let Self { heap, stack, frames, registry, .. } = self;
         let (globals, events, top) = (self.globals, self.events, self.top);
         let threads = [self.main, self.current].map(Value::Thread);
-        let (string_metatable, thrown, closure) = (self.string_metatable, self.thrown, self.closure);
+        let (string_metatable, thrown) = (self.string_metatable, self.thrown);
+        let (proto, closure) = (self.proto, self.closure);
         heap.collect(|marker: &mut Marker<'_>| {
             marker.mark(Value::Table(globals));
             marker.mark_all(events.all());
             marker.mark_all(threads);
             marker.mark_all(string_metatable.map(Value::Table));
             marker.mark_all([thrown, Value::Function(closure)]);
+            marker.mark_code(proto);
             marker.mark_all(registry.iter().copied());
             mark_stack(stack, top, frames, marker);
         });
+    }
+
+    /// The code that runs.
+    #[inline]
+    fn code(&self) -> &Proto {
+        self.heap.proto(self.proto)
     }
 
     /// Writes the instruction pointer back to its frame.
