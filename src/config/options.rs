@@ -323,6 +323,9 @@ options! {
     client_default_resp: u32 = 2, "client-default-resp", int(2, 3), IMMUTABLE | HIDDEN | INERT;
     /// Lets scripts use functions that were withdrawn as unsafe.
     lua_enable_insecure_api: bool = false, "lua-enable-insecure-api" | "lua-enable-deprecated-api", yes_no(), HIDDEN | PROTECTED;
+    /// Runs scripts and functions. With `no` EVAL, SCRIPT, FUNCTION, FCALL and their kin are refused; libraries that come
+    /// with the data are kept, and saved again, without being run. Only a restart turns them on again.
+    scripting: bool = true, "scripting", yes_no();
     /// Lets an import tool keep expired keys alive.
     import_mode: bool = false, "import-mode", yes_no();
 

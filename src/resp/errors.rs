@@ -370,6 +370,7 @@ command_errors! {
         DefaultUserRemoved = "ERR The 'default' user cannot be removed",
         NoAclFile = "ERR This instance is not configured to use an ACL file. You may want to specify users via the ACL SETUSER command and then issue a CONFIG REWRITE (assuming you have a configuration file set) in order to store users in the configuration.",
         AclSave = "ERR There was an error trying to save the ACLs. Please check the server logs for more information",
+        ScriptingOff = "ERR Scripts and functions are turned off in this server's configuration ('scripting no').",
         NoScript = "NOSCRIPT No matching script.",
         NotBusy = "NOTBUSY No scripts in execution right now.",
         Unkillable = "UNKILLABLE Sorry the script already executed write commands against the dataset. You can either wait the script termination or kill the server in a hard way using the SHUTDOWN NOSAVE command.",

@@ -25,6 +25,9 @@ pub fn apply_config(
         Reports { new_keys: server.wants_new_keys(), misses: wanted.has(EventClasses::KEY_MISS) };
     log::configure(&server.config);
     server.scripting.set_insecure(server.config.lua_enable_insecure_api);
+    if !server.config.scripting {
+        server.scripting.turn_off();
+    }
     if changed.contains(&"appendonly") {
         server.apply_appendonly(keyspace).map_err(|reason| ("appendonly", reason))?;
     }
@@ -66,6 +69,9 @@ fn apply(server: &mut Server, name: &str) -> Result<(), String> {
         "repl-backlog-size" => server.resize_stream(),
         "min-replicas-to-write" | "min-replicas-max-lag" => server.refresh_good_replicas(),
         "aof-disable-auto-gc" => server.clean_aof_history(),
+        "scripting" if server.config.scripting && server.scripting.is_off() => {
+            return Err("Scripts and functions can only be turned on by a restart".to_owned());
+        }
         "jemalloc-bg-thread" => memory::set_background_purge(server.config.jemalloc_bg_thread),
         name if name.starts_with("active-defrag-") => server.defrag.options_changed(),
         name if name.starts_with("cluster-announce") || name == "cluster-require-full-coverage" => {

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::keyspace::Entry;
 use crate::memory::{MemoryUsage, usable_size, vec_usage};
+use crate::server::scripting::Discarded;
 use crate::structures::hash_table::HashTable;
 use crate::sys::barrier::{HelperThreads, JobQueue, Worker};
 
@@ -37,15 +38,22 @@ struct Waiting {
     entries: VecDeque<Entry>,
     tables: VecDeque<HashTable<Entry>>,
     buffers: Vec<Vec<u8>>,
-    /// The helper has the job of emptying both.
+    scripts: VecDeque<Discarded>,
+    /// The helper has the job of emptying all of them.
     in_progress: bool,
 }
 
 impl Waiting {
-    /// Takes out what is to be dropped next, or drops it; gives the objects, `None` when nothing is left.
+    /// Takes out what is to be dropped next, or drops a piece of it; gives the objects, `None` when nothing is left.
     fn take(&mut self, taken: &mut Vec<Entry>) -> Option<usize> {
         if self.buffers.pop().is_some() {
             return Some(1);
+        }
+        if let Some(scripts) = self.scripts.front_mut() {
+            if !scripts.free_some(ENTRIES_AT_ONCE) {
+                self.scripts.pop_front();
+            }
+            return Some(0);
         }
         self.take_entries(taken).then_some(taken.len())
     }
@@ -114,6 +122,13 @@ impl Background {
         }
     }
 
+    /// Frees what a flush of scripts or functions left: on the helper if `lazily`, else here.
+    pub fn free_scripts(&self, scripts: Discarded, lazily: bool) {
+        if lazily {
+            self.free_waiting(0, |waiting| waiting.scripts.push_back(scripts));
+        }
+    }
+
     /// Puts something with so many objects to what waits, and makes sure that the helper will come to it.
     fn free_waiting(&self, objects: usize, put: impl FnOnce(&mut Waiting)) {
         self.counts.pending_objects.fetch_add(objects, Ordering::Relaxed);
@@ -138,7 +153,8 @@ impl Background {
         let Ok(waiting) = self.waiting.try_lock() else { return 0 };
         let lists = usable_size(waiting.entries.capacity() * size_of::<Entry>())
             + usable_size(waiting.tables.capacity() * size_of::<HashTable<Entry>>())
-            + vec_usage(&waiting.buffers);
+            + vec_usage(&waiting.buffers)
+            + usable_size(waiting.scripts.capacity() * size_of::<Discarded>());
         let entries: usize = waiting.entries.iter().map(Entry::weight).sum();
         let tables: usize = waiting
             .tables
@@ -146,7 +162,8 @@ impl Background {
             .map(|table| table.memory_usage() + table.iter().map(|entry| entry.weight()).sum::<usize>())
             .sum();
         let buffers: usize = waiting.buffers.iter().map(vec_usage).sum();
-        lists + entries + tables + buffers
+        let scripts: usize = waiting.scripts.iter().map(Discarded::usage).sum();
+        lists + entries + tables + buffers + scripts
     }
 
     /// Objects freed since start or CONFIG RESETSTAT (INFO `lazyfreed_objects`).

@@ -161,6 +161,7 @@ impl Engine {
             self.server.begin_slot(slot);
         }
         if command.group == Group::Scripting {
+            self.server.scripting.check_command(entry, obeyed)?;
             self.server.read_libraries(&mut self.keyspace);
         }
         let flags = self.script_flags(command, args) | self.queued_flags(client, command);

@@ -304,7 +304,7 @@ fn load(cx: &mut Context<'_>, flush: bool, merge: bool) -> Outcome {
 /// Function libraries are data here, which FLUSHALL leaves alone.
 fn forget_libraries(cx: &mut Context<'_>) {
     cx.keys.keyspace.set_libraries(Vec::new());
-    cx.server.scripting.functions.flush();
+    drop(cx.server.scripting.functions.flush());
 }
 
 /// Loads the append-only file anew. The event loop turns meanwhile, except inside of a transaction, and on a replica, whose

@@ -5,11 +5,10 @@ use super::eval::{EVAL, EVAL_RO, KEYS_AND_ARGUMENTS};
 use crate::algorithms::glob;
 use crate::algorithms::numbers::parse_i64;
 use crate::commands::arguments::is_word;
-use crate::commands::help::container_help;
 use crate::rdb::functions::{self, FunctionsError};
 use crate::resp::CommandError;
 use crate::server::Context;
-use crate::server::command::{Arg, Args, Command, Outcome, category, flag};
+use crate::server::command::{Arg, Args, Command, Outcome, flag};
 use crate::server::scripting::{Callable, LOAD_MS, RestorePolicy};
 
 const OF_FUNCTION: &[Arg] =
@@ -75,8 +74,7 @@ pub(super) const FUNCTION: Command = Command {
     ..SCRIPTING
 };
 
-const SUBCOMMAND: Command =
-    Command { flags: flag::NOSCRIPT, categories: category::SCRIPTING, since: "7.0.0", ..SCRIPTING };
+const SUBCOMMAND: Command = Command { since: "7.0.0", ..super::SUBCOMMAND };
 
 const ALL_SHARDS: &[&str] = &["request_policy:all_shards", "response_policy:all_succeeded"];
 
@@ -124,9 +122,7 @@ const FLUSH: Command = Command {
     flags: flag::NOSCRIPT | flag::WRITE,
     complexity: "O(N), N being the functions",
     summary: "Deletes all libraries.",
-    arguments: &[
-        Arg::one_of("flush-type", &[Arg::flag("async", "ASYNC"), Arg::flag("sync", "SYNC")]).optional()
-    ],
+    arguments: &[super::FLUSH_TYPE],
     tips: ALL_SHARDS,
     handler: flush,
     ..SUBCOMMAND
@@ -140,32 +136,22 @@ fn flush(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     if args.len() > 3 {
         return Err(syntax_error(args));
     }
-    if args.get(2).is_some_and(|mode| !is_word(mode, "sync") && !is_word(mode, "async")) {
-        return Err(plain("FUNCTION FLUSH only supports SYNC|ASYNC option"));
-    }
-    cx.server.scripting.functions.flush();
+    let lazily = super::flushes_lazily(cx, args)
+        .ok_or_else(|| plain("FUNCTION FLUSH only supports SYNC|ASYNC option"))?;
+    let functions = cx.server.scripting.functions.flush();
+    cx.server.background.free_scripts(functions, lazily);
     write_libraries(cx);
     cx.reply.ok();
     Ok(())
 }
 
-const HELP: Command = Command {
-    name: "help",
-    arity: 2,
-    flags: flag::LOADING | flag::STALE,
-    summary: "Describes the subcommands.",
-    handler: container_help,
-    ..SUBCOMMAND
-};
+const HELP: Command = Command { since: "7.0.0", ..super::HELP };
 
 const KILL: Command = Command {
-    name: "kill",
-    arity: 2,
-    flags: flag::NOSCRIPT | flag::ALLOW_BUSY,
+    since: "7.0.0",
     summary: "Ends the function that runs, if it has not written.",
-    tips: &["request_policy:all_shards", "response_policy:one_succeeded"],
     handler: kill,
-    ..SUBCOMMAND
+    ..super::KILL
 };
 
 fn kill(cx: &mut Context<'_>, _: Args<'_>) -> Outcome {

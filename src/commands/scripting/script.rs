@@ -2,11 +2,10 @@
 
 use super::SCRIPTING;
 use crate::commands::arguments::is_word;
-use crate::commands::help::container_help;
 use crate::resp::CommandError;
 use crate::scripting::library::sha1_hex;
 use crate::server::Context;
-use crate::server::command::{Arg, Args, Command, Outcome, category, flag};
+use crate::server::command::{Arg, Args, Command, Outcome, flag};
 
 pub(super) const SCRIPT: Command = Command {
     name: "script",
@@ -18,8 +17,7 @@ pub(super) const SCRIPT: Command = Command {
     ..SCRIPTING
 };
 
-const SUBCOMMAND: Command =
-    Command { flags: flag::NOSCRIPT, categories: category::SCRIPTING, since: "2.6.0", ..SCRIPTING };
+const SUBCOMMAND: Command = Command { since: "2.6.0", ..super::SUBCOMMAND };
 
 const ALL_NODES: &[&str] = &["request_policy:all_nodes", "response_policy:all_succeeded"];
 
@@ -87,9 +85,7 @@ const FLUSH: Command = Command {
     flags: flag::NOSCRIPT | flag::STALE,
     complexity: "O(N), N being the cached scripts",
     summary: "Forgets all cached scripts.",
-    arguments: &[Arg::one_of("flush-type", &[Arg::flag("async", "ASYNC"), Arg::flag("sync", "SYNC")])
-        .since("6.2.0")
-        .optional()],
+    arguments: &[super::FLUSH_TYPE.since("6.2.0")],
     history: &[("6.2.0", "Takes `ASYNC` and `SYNC`.")],
     tips: ALL_NODES,
     handler: flush,
@@ -97,38 +93,20 @@ const FLUSH: Command = Command {
 };
 
 fn flush(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
-    let known = match args.len() {
-        2 => true,
-        3 => is_word(args.at(2), "sync") || is_word(args.at(2), "async"),
-        _ => false,
-    };
-    if !known {
-        return Err(CommandError::ScriptFlushOption);
-    }
-    // The interpreter's objects refer to each other by place: dropping them all walks none of them.
-    drop(cx.server.scripting.flush());
+    let lazily = super::flushes_lazily(cx, args).ok_or(CommandError::ScriptFlushOption)?;
+    let scripts = cx.server.scripting.flush();
+    cx.server.background.free_scripts(scripts, lazily);
     cx.reply.ok();
     Ok(())
 }
 
-const HELP: Command = Command {
-    name: "help",
-    arity: 2,
-    flags: flag::LOADING | flag::STALE,
-    since: "5.0.0",
-    summary: "Describes the subcommands.",
-    handler: container_help,
-    ..SUBCOMMAND
-};
+const HELP: Command = Command { since: "5.0.0", ..super::HELP };
 
 const KILL: Command = Command {
-    name: "kill",
-    arity: 2,
-    flags: flag::NOSCRIPT | flag::ALLOW_BUSY,
+    since: "2.6.0",
     summary: "Ends the script that runs, if it has not written.",
-    tips: &["request_policy:all_shards", "response_policy:one_succeeded"],
     handler: kill,
-    ..SUBCOMMAND
+    ..super::KILL
 };
 
 fn kill(cx: &mut Context<'_>, _: Args<'_>) -> Outcome {

@@ -143,9 +143,10 @@ impl Table {
     fn find(&self, key: Value, hasher: &impl KeyHasher) -> Option<usize> {
         match &self.index {
             None => match key {
-                Value::String(name) if hasher.is_unique(key) => self.entries.iter().position(
-                    |(candidate, _)| matches!(candidate, Value::String(known) if *known == name),
-                ),
+                Value::String(name) if hasher.is_unique(key) => self
+                    .entries
+                    .iter()
+                    .position(|(candidate, _)| matches!(candidate, Value::String(known) if *known == name)),
                 _ => self
                     .entries
                     .iter()

@@ -179,6 +179,8 @@ fn run(
     reply: &mut Reply,
 ) -> Result<Option<&'static TableEntry>, String> {
     let entry = server.commands.find(args).map_err(|error| error.to_string())?;
+    // To leave out what a script has done would be to lose data.
+    server.scripting.check_command(entry, true).map_err(|error| error.to_string())?;
     let Some(record) = server.clients.get_mut(client) else { return Ok(None) };
     if let Some(transaction) = &mut record.transaction
         && !matches!(entry.command.name, "exec" | "discard" | "multi")

@@ -22,7 +22,8 @@ impl Engine {
 
     fn forget_libraries(&mut self) {
         self.keyspace.set_libraries(Vec::new());
-        self.server.scripting.functions.flush();
+        let functions = self.server.scripting.functions.flush();
+        self.server.background.free_scripts(functions, true);
     }
 
     /// Turns the append-only file on again that a synchronization had turned off: with the file that the snapshot was

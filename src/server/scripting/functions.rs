@@ -7,6 +7,7 @@ use std::rc::Rc;
 
 use hashbrown::HashMap;
 
+use super::discarded::Discarded;
 use super::flags::ScriptFlags;
 use crate::algorithms::hash::FastHasher;
 use crate::config::VALKEY_VERSION;
@@ -66,6 +67,8 @@ pub struct Functions {
     names: HashMap<Vec<u8>, Vec<u8>, FastHasher>,
     /// They have the functions that were withdrawn as unsafe.
     pub(super) insecure: bool,
+    /// Libraries are kept and never run: no function of theirs is known.
+    sources_only: bool,
 }
 
 fn error(text: impl AsRef<[u8]>) -> CommandError {
@@ -239,7 +242,11 @@ impl Functions {
         if self.libraries.contains_key(name) && !replaces {
             return Err(error([b"Library '", name, b"' already exists"].concat()));
         }
-        let library = self.compile(source, starts, timeout_ms)?;
+        let library = if self.sources_only {
+            Library { code: source.into(), functions: Vec::new() }
+        } else {
+            self.compile(source, starts, timeout_ms)?
+        };
         let taken = library.functions.iter().find(|function| {
             let owner = self.names.get(&function.name.to_ascii_lowercase());
             owner.is_some_and(|owner| owner != name)
@@ -279,9 +286,27 @@ impl Functions {
         true
     }
 
-    /// Deletes all libraries and the interpreter.
-    pub fn flush(&mut self) {
-        *self = Self { insecure: self.insecure, ..Self::default() };
+    fn none_yet(&self) -> Self {
+        Self { insecure: self.insecure, sources_only: self.sources_only, ..Self::default() }
+    }
+
+    /// Deletes all libraries. Their interpreter is handed over, to be freed elsewhere.
+    #[must_use]
+    pub fn flush(&mut self) -> Discarded {
+        let empty = self.none_yet();
+        let vm = std::mem::replace(self, empty).vm;
+        Discarded::new(vm, HashMap::default(), 0)
+    }
+
+    /// Keeps the sources of libraries from here on, and nothing else of them.
+    pub(super) fn run_no_more(&mut self) {
+        self.sources_only = true;
+        self.vm = None;
+        self.tables = None;
+        self.names = HashMap::default();
+        for library in self.libraries.values_mut() {
+            library.functions = Vec::new();
+        }
     }
 
     /// Loads sources that were dumped; either all of them or none.
@@ -289,7 +314,7 @@ impl Functions {
     /// # Errors
     /// Those of loading, and a name that is taken.
     pub fn restore(&mut self, sources: &[Vec<u8>], policy: RestorePolicy) -> Result<(), CommandError> {
-        let mut restored = Self { insecure: self.insecure, ..Self::default() };
+        let mut restored = self.none_yet();
         for source in sources {
             restored.load(source, false, None)?;
         }
@@ -363,7 +388,7 @@ impl Server {
     #[inline]
     pub fn read_libraries(&mut self, keyspace: &mut Keyspace) {
         if let Some(sources) = keyspace.unread_libraries() {
-            self.scripting.functions.flush();
+            drop(self.scripting.functions.flush());
             self.scripting.functions.read(&sources);
             keyspace.set_libraries(self.scripting.functions.sources());
         }
@@ -397,6 +422,20 @@ mod tests {
         assert!(functions.restore(&sources, RestorePolicy::Append).is_err());
         functions.restore(&sources, RestorePolicy::Flush).unwrap();
         assert_eq!(functions.libraries().next().unwrap().0, b"one");
+    }
+
+    #[test]
+    fn libraries_that_may_not_run_are_kept() {
+        let mut functions = Functions::default();
+        functions.load(ONE, false, None).unwrap();
+        functions.run_no_more();
+        assert!(functions.find(b"f").is_none());
+        assert_eq!(functions.sources(), [ONE.into()]);
+        // Code that would fail if it ran is kept as it is.
+        let other = b"#!lua name=two\nerror('ran')";
+        functions.load(other, false, None).unwrap();
+        functions.restore(&[ONE.to_vec()], RestorePolicy::Replace).unwrap();
+        assert_eq!((functions.libraries().len(), functions.count(), functions.vm_usage()), (2, 0, 0));
     }
 
     #[test]

@@ -4,18 +4,20 @@
 //! work, so that the event loop serves who may be served meanwhile; all others are told that the server is busy. While
 //! it is aside, nothing else touches the data.
 
+mod discarded;
 mod flags;
 mod functions;
 mod host;
 mod run;
 
+pub use discarded::Discarded;
 pub use flags::ScriptFlags;
 pub use functions::{FunctionInfo, Functions, LOAD_MS, Library, RestorePolicy};
 pub use run::Callable;
 
 use hashbrown::HashMap;
 
-use super::command::{Args, Command, Request, TableEntry};
+use super::command::{Args, Command, Group, Request, TableEntry};
 use super::{ClientKey, REDIS_VERSION, Server};
 use crate::algorithms::hash::FastHasher;
 use crate::config::VALKEY_VERSION;
@@ -100,6 +102,7 @@ pub struct Scripting {
     aside: Option<Box<Running>>,
     /// The client of the script that was put aside has gone.
     orphaned: bool,
+    off: bool,
     /// A script's command runs.
     pub(super) calls: bool,
     /// When the running script began, Unix µs.
@@ -282,9 +285,37 @@ impl Scripting {
     }
 
     /// Forgets every cached script. What they were is handed over, to be freed elsewhere.
-    pub fn flush(&mut self) -> Option<Box<Vm>> {
-        self.scripts = HashMap::default();
-        self.eval.take()
+    #[must_use]
+    pub fn flush(&mut self) -> Discarded {
+        let bytes = self.cache_usage();
+        Discarded::new(self.eval.take(), std::mem::take(&mut self.scripts), bytes)
+    }
+
+    /// Turns scripts and functions off: what is cached goes, and libraries are kept without being run. They are not turned on
+    /// again while the server runs.
+    pub fn turn_off(&mut self) {
+        if !std::mem::replace(&mut self.off, true) {
+            drop(self.flush());
+            self.functions.run_no_more();
+        }
+    }
+
+    /// Whether scripts and functions are turned off (`scripting no`).
+    #[inline]
+    #[must_use]
+    pub fn is_off(&self) -> bool {
+        self.off
+    }
+
+    /// What forbids a client the commands of scripts and functions. Who is obeyed may go on changing libraries, which are
+    /// data: a primary, an append-only file.
+    ///
+    /// # Errors
+    /// They are turned off.
+    pub fn check_command(&self, entry: &TableEntry, obeyed: bool) -> Result<(), CommandError> {
+        let is_data = obeyed && entry.full_name.starts_with("function|");
+        let refused = self.off && entry.command.group == Group::Scripting && !is_data;
+        if refused { Err(CommandError::ScriptingOff) } else { Ok(()) }
     }
 
     /// Whether scripts have the functions that were withdrawn as unsafe (`lua-enable-insecure-api`). A change of it makes
