@@ -6,14 +6,14 @@
 //! size class stays, and with it every weight and alignment. Larger allocations have their pages to themselves and
 //! stay. Structures offer what they own through [`Relocate`].
 
-use std::ffi::{CStr, c_void};
+use std::ffi::c_void;
 use std::mem::{self, ManuallyDrop};
 use std::ptr::{self, NonNull};
 use std::rc::Rc;
 
 use tikv_jemalloc_sys as jemalloc;
 
-use super::statistics::{SlabUsage, slab_usage};
+use super::statistics::{SlabUsage, resolve, slab_usage};
 use super::{AllocatorStatistics, flush_thread_cache};
 
 /// Questions after which a step ends: a few microseconds, and some hundred where each allocation moves.
@@ -37,15 +37,6 @@ impl<T: Relocate> Relocate for Box<T> {
         }
         (**self).relocate(cursor, mover)
     }
-}
-
-/// The allocator's control of this name in the form that is quick to ask.
-fn resolve<const N: usize>(name: &CStr) -> Option<[usize; N]> {
-    let mut control = [0; N];
-    let mut len = N;
-    // SAFETY: the name ends in NUL, and `len` is the number of elements that may be written.
-    let status = unsafe { jemalloc::mallctlnametomib(name.as_ptr(), control.as_mut_ptr(), &raw mut len) };
-    (status == 0 && len == N).then_some(control)
 }
 
 /// What jemalloc replies to `experimental.utilization.batch_query` for one address.
@@ -78,8 +69,8 @@ struct Controls {
 impl Controls {
     fn resolve() -> Option<Self> {
         Some(Self {
-            slab: resolve(c"experimental.utilization.batch_query")?,
-            bin: resolve(c"experimental.utilization.query")?,
+            slab: resolve("experimental.utilization.batch_query")?,
+            bin: resolve("experimental.utilization.query")?,
         })
     }
 

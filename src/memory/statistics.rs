@@ -62,23 +62,49 @@ impl SlabUsage {
     pub(super) fn unused_bytes(&self) -> usize {
         (self.slabs * self.regions).saturating_sub(self.used) * self.size
     }
+}
 
-    fn of(bin: u32) -> Option<Self> {
-        let of_all = |figure| control::<usize>(&format!("stats.arenas.{ALL_ARENAS}.bins.{bin}.{figure}"));
+/// The controls that say how the slabs of the first small size are filled. Looking up each size's by name takes ten times
+/// as long as putting its number into these.
+struct SlabControls {
+    size: [usize; 4],
+    regions: [usize; 4],
+    slabs: [usize; 6],
+    nonfull: [usize; 6],
+    used: [usize; 6],
+}
+
+impl SlabControls {
+    fn resolve() -> Option<Self> {
+        let of_all = |figure| resolve(&format!("stats.arenas.{ALL_ARENAS}.bins.0.{figure}"));
         Some(Self {
-            size: control(&format!("arenas.bin.{bin}.size"))?,
-            regions: control::<u32>(&format!("arenas.bin.{bin}.nregs"))? as usize,
+            size: resolve("arenas.bin.0.size")?,
+            regions: resolve("arenas.bin.0.nregs")?,
             slabs: of_all("curslabs")?,
             nonfull: of_all("nonfull_slabs")?,
             used: of_all("curregs")?,
+        })
+    }
+
+    fn usage(&self, bin: usize) -> Option<SlabUsage> {
+        let of_size = |[arenas, bins, _, figure]: [usize; 4]| [arenas, bins, bin, figure];
+        let of_all =
+            |[stats, arenas, all, bins, _, figure]: [usize; 6]| [stats, arenas, all, bins, bin, figure];
+        Some(SlabUsage {
+            size: resolved(&of_size(self.size))?,
+            regions: resolved::<u32>(&of_size(self.regions))? as usize,
+            slabs: resolved(&of_all(self.slabs))?,
+            nonfull: resolved(&of_all(self.nonfull))?,
+            used: resolved(&of_all(self.used))?,
         })
     }
 }
 
 /// Every small size, in order.
 pub(super) fn slab_usage() -> impl Iterator<Item = SlabUsage> {
-    let bins = control::<u32>("arenas.nbins").unwrap_or(0);
-    (0..bins).filter_map(SlabUsage::of)
+    let bins = control::<u32>("arenas.nbins").unwrap_or(0) as usize;
+    let controls = SlabControls::resolve();
+    (0..bins).map_while(move |bin| controls.as_ref()?.usage(bin))
 }
 
 /// Types that controls read here have; each is what jemalloc documents for the names it is read with.
@@ -91,6 +117,19 @@ fn control<T: ControlValue>(name: &str) -> Option<T> {
     let name = format!("{name}\0");
     // SAFETY: the name ends in NUL, and jemalloc refuses a read whose size differs from that of the control.
     unsafe { raw::read(name.as_bytes()) }.ok()
+}
+
+/// The control of this name in the form that is quick to ask; `None` if it is not known or has another number of parts.
+pub(super) fn resolve<const N: usize>(name: &str) -> Option<[usize; N]> {
+    let mut control = [0; N];
+    let parts = name.split('.').count();
+    let known = parts == N && raw::name_to_mib(format!("{name}\0").as_bytes(), &mut control).is_ok();
+    known.then_some(control)
+}
+
+fn resolved<T: ControlValue>(control: &[usize]) -> Option<T> {
+    // SAFETY: jemalloc refuses a read whose size differs from that of the control.
+    unsafe { raw::read_mib(control) }.ok()
 }
 
 /// What one of the allocator's controls says, if it says a number of eight or four bytes or of one.
