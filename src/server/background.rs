@@ -43,10 +43,25 @@ struct Waiting {
     in_progress: bool,
 }
 
+/// What was taken out and is dropped next, outside of the lock: the engine must not wait for it.
+#[derive(Default)]
+struct Taken {
+    entries: Vec<Entry>,
+    buffer: Vec<u8>,
+}
+
+impl Taken {
+    fn drop_all(&mut self) {
+        self.entries.clear();
+        self.buffer = Vec::new();
+    }
+}
+
 impl Waiting {
-    /// Takes out what is to be dropped next, or drops a piece of it; gives the objects, `None` when nothing is left.
-    fn take(&mut self, taken: &mut Vec<Entry>) -> Option<usize> {
-        if self.buffers.pop().is_some() {
+    /// Takes out what is to be dropped next, or drops a small piece of it; gives the objects, `None` when nothing is left.
+    fn take(&mut self, taken: &mut Taken) -> Option<usize> {
+        if let Some(buffer) = self.buffers.pop() {
+            taken.buffer = buffer;
             return Some(1);
         }
         if let Some(scripts) = self.scripts.front_mut() {
@@ -55,7 +70,7 @@ impl Waiting {
             }
             return Some(0);
         }
-        self.take_entries(taken).then_some(taken.len())
+        self.take_entries(&mut taken.entries).then_some(taken.entries.len())
     }
 
     fn take_entries(&mut self, taken: &mut Vec<Entry>) -> bool {
@@ -185,7 +200,7 @@ impl Background {
 
 /// Drops what waits, piece by piece, and looks between the pieces whether a fork waits.
 fn free_all(waiting: &Mutex<Waiting>, counts: &Counts, worker: &Worker) {
-    let mut taken = Vec::new();
+    let mut taken = Taken::default();
     loop {
         let objects = {
             let mut waiting = lock(waiting);
@@ -195,7 +210,7 @@ fn free_all(waiting: &Mutex<Waiting>, counts: &Counts, worker: &Worker) {
             };
             objects
         };
-        taken.clear();
+        taken.drop_all();
         counts.freed(objects);
         // A fork may be waiting; nothing is half changed here.
         worker.in_system_call(|| ());
