@@ -278,3 +278,82 @@ fn a_replica_that_leaves_ends_the_child_that_works_for_it() {
     assert!(primary.log().contains("last replica dropped, killing fork child"));
     assert_eq!(replication(&primary, "connected_slaves"), "0");
 }
+
+/// Asks for a snapshot on a connection of its own, and reads up to its first byte.
+fn open_channel(primary: &Server) -> TcpStream {
+    let mut channel = attach(primary, "REPLCONF capa eof rdb-only 1 rdb-channel 1 version 9.1.0\r\n");
+    assert_eq!(read_line(&mut channel), "+OK");
+    channel.write_all(b"SYNC\r\n").unwrap();
+    let announced = std::iter::repeat_with(|| read_line(&mut channel)).find(|line| !line.is_empty()).unwrap();
+    assert!(announced.starts_with("$ENDOFF:"), "{announced}");
+    let mark = read_line(&mut channel);
+    assert!(mark.starts_with("$EOF:"), "{mark}");
+    channel
+}
+
+#[test]
+fn signs_of_life_do_not_come_between_a_snapshots_bytes() {
+    let primary =
+        Server::start(&["--dual-channel-replication-enabled", "yes", "--repl-diskless-sync-delay", "1"]);
+    DataSet::new(31).store(&mut Conversation::open(&primary), 500);
+    for _ in 0..4 {
+        let mut channel = open_channel(&primary);
+        let mut bytes = Vec::new();
+        channel.read_to_end(&mut bytes).unwrap();
+        assert!(bytes.starts_with(b"VALKEY080"), "{:?}", String::from_utf8_lossy(&bytes[..20]));
+        bytes.truncate(bytes.len() - 40);
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("dump.rdb"), bytes).unwrap();
+        let loaded = Server::start_in(directory, &[]);
+        assert_eq!(ask(&loaded, "DEBUG DIGEST"), ask(&primary, "DEBUG DIGEST"));
+    }
+}
+
+#[test]
+fn a_channel_that_is_killed_ends_the_child_that_writes_to_it() {
+    let primary = Server::start(&[
+        "--dual-channel-replication-enabled",
+        "yes",
+        "--repl-diskless-sync-delay",
+        "0",
+        "--rdb-key-save-delay",
+        "1000",
+    ]);
+    ask(&primary, "DEBUG POPULATE 1000000 key 16");
+    let mut channel = open_channel(&primary);
+    ask(&primary, "CLIENT KILL TYPE replica");
+    // The end comes though the child has the connection, too.
+    let mut rest = Vec::new();
+    let _ = channel.read_to_end(&mut rest);
+    primary.until("the child is gone", || {
+        field(&section(&mut Conversation::open(&primary), "persistence"), "rdb_bgsave_in_progress") == "0"
+    });
+    assert!(primary.log().contains("Background RDB transfer error"), "{}", primary.log());
+    assert_eq!(replication(&primary, "connected_slaves"), "0");
+}
+
+#[test]
+fn a_replica_that_asks_for_something_is_sent_away() {
+    let primary = Server::start(&["--repl-diskless-sync", "no"]);
+    for (request, name) in [("PING", "ping"), ("GET key", "get"), ("SLOWLOG GET", "slowlog|get")] {
+        let mut replica = attach(&primary, "SYNC\r\n");
+        read_snapshot(&mut replica);
+        replica.write_all(format!("{request}\r\n").as_bytes()).unwrap();
+        let mut rest = Vec::new();
+        let _ = replica.read_to_end(&mut rest);
+        let rest = String::from_utf8_lossy(&rest);
+        assert!(!rest.contains("+PONG") && !rest.contains('-'), "{rest}");
+        let line = format!("Replica generated a reply to command '{name}', disconnecting it: ");
+        assert!(primary.log().contains(&line), "{}", primary.log());
+    }
+    assert!(primary.log().contains("is sending an error to its replica: 'ERR Replica can't interact"));
+    // A killed replica counts as none at once.
+    let mut replica = attach(&primary, "SYNC\r\n");
+    read_snapshot(&mut replica);
+    let mut conversation = Conversation::open(&primary);
+    conversation.ask("MULTI");
+    conversation.ask("CLIENT KILL TYPE replica");
+    conversation.ask("INFO all");
+    let text = conversation.ask("EXEC");
+    assert!(text.contains("mem_clients_slaves:0") && text.contains("connected_slaves:0"), "{text}");
+}

@@ -521,3 +521,42 @@ fn a_transaction_that_is_cut_off_is_begun_again() {
     stream.get_mut().write_all(b"*1\r\n$4\r\nEXEC\r\n").unwrap();
     replica.until("it is executed", || Conversation::open(&replica).ask("GET x") == "\"y\"\n");
 }
+
+#[test]
+fn a_snapshot_by_way_of_the_disk_becomes_the_append_only_file() {
+    let Some(primary) = valkey() else { return };
+    let mut above = Conversation::open(&primary);
+    // Nothing of it expires: what is loaded has to be the same to the last byte.
+    let mut write = |round: usize| {
+        for number in 0..100 {
+            above.ask(&format!("SET round{round}:{number} {number}"));
+            above.ask(&format!("RPUSH list:{} {round}:{number}", number % 7));
+            above.ask(&format!("ZADD sorted {number} {round}:{number}"));
+        }
+    };
+    write(0);
+    let options = ["--appendonly", "yes", "--appendfsync", "always", "--save", ""];
+    let mut replica = Server::start(&options);
+    Conversation::open(&replica).ask("SET old data");
+    for round in 1..4 {
+        follow(&replica, &primary);
+        settle(&primary, &replica);
+        let line = "Reused RDB file from primary sync as AOF base file: appendonly.aof.";
+        replica.until("it is reused", || replica.log().matches(line).count() == round);
+        write(round);
+        assert_same(&primary, &replica);
+        assert_eq!(Conversation::open(&replica).ask("REPLICAOF NO ONE"), "OK\n");
+        replica.restart();
+        let directory = replica.directory.path().join("appendonlydir");
+        let files = std::fs::read_dir(directory).unwrap();
+        let mut files: Vec<_> = files.map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
+        files.sort();
+        // The base, its increment and the manifest: what was there before is gone.
+        assert_eq!(files.len(), 3, "{files:?}");
+        assert!(files[0].ends_with(".base.rdb") && files[1].ends_with(".incr.aof"), "{files:?}");
+        assert_eq!(digest(&replica), digest(&primary), "{}", replica.log());
+        assert_eq!(Conversation::open(&replica).ask("EXISTS old"), "(integer) 0\n");
+        // The next round begins with another snapshot.
+        Conversation::open(&primary).ask("DEBUG CHANGE-REPL-ID");
+    }
+}

@@ -502,20 +502,26 @@ impl Engine {
             return;
         }
         if bytes.starts_with(b"-") {
-            self.server.note_error_to(client, ["replica", "primary"], bytes);
+            self.server.note_error_to(client, ["replica", "primary"], prepared.command, bytes);
         }
         reply.truncate(start);
     }
 
     /// A replica's connection carries the stream: a request that was replied to has no business there, and ends it.
     #[cold]
-    fn refuse_reply_to_replica(&mut self, client: ClientKey, start: usize, reply: &mut Reply) {
+    fn refuse_reply_to_replica(
+        &mut self,
+        client: ClientKey,
+        prepared: Prepared<'_>,
+        start: usize,
+        reply: &mut Reply,
+    ) {
         let bytes = reply.as_slice().get(start..).unwrap_or_default();
         if bytes.starts_with(b"-") {
-            self.server.note_error_to(client, ["primary", "replica"], bytes);
+            self.server.note_error_to(client, ["primary", "replica"], prepared.command, bytes);
         }
         reply.truncate(start);
-        self.server.disconnect_talking_replica(client);
+        self.server.disconnect_talking_replica(client, prepared.command);
     }
 
     /// Drops the reply of a client that wants none (CLIENT REPLY), unless it is one of pushes.
@@ -536,7 +542,7 @@ impl Engine {
         if record.is_replica() && reply.len() > start {
             // What begins a synchronization is told by its request's reply.
             if !prepared.command.is_some_and(|entry| matches!(entry.command.name, "sync" | "psync")) {
-                self.refuse_reply_to_replica(client, start, reply);
+                self.refuse_reply_to_replica(client, prepared, start, reply);
             }
             return;
         }

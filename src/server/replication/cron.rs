@@ -30,11 +30,11 @@ impl Server {
             self.feed_ping();
         }
         self.replication.cron_turns += 1;
-        self.nudge_waiting_replicas();
         self.drop_silent_replicas();
         self.drop_overdue_psyncs();
         self.free_unused_stream();
         self.start_replica_snapshot(keyspace, false);
+        self.nudge_waiting_replicas();
         self.remove_file_for_replicas();
         self.refresh_good_replicas();
     }

@@ -14,6 +14,7 @@ use crate::keyspace::Keyspace;
 use crate::persistence::{EndedSnapshot, History, Receiver, Streams, TransferPlan};
 use crate::rdb::format;
 use crate::replication::{Capabilities, Replica, ReplicaState, ReplicationId, SnapshotFile, SnapshotFilter};
+use crate::resp::Reply;
 use crate::sys::{signals, streams};
 
 /// The snapshot format of replicas that do not say their version (7.2 and before).
@@ -399,8 +400,10 @@ impl Server {
         let database = self.propagation.replicas.database().map_or(-1, |database| database as i64);
         let mut receivers = Vec::with_capacity(members.len());
         for key in members {
-            let Some(client) = self.clients.get(*key) else { continue };
+            let Some(client) = self.clients.get_mut(*key) else { continue };
             let Ok(socket) = streams::duplicate(client.descriptor) else { continue };
+            // Signs of life that were not sent yet would come in the middle of what the child writes.
+            client.output = Reply::new(client.output.protocol());
             tracing::info!(
                 "Dual channel replication: Sending to replica {} RDB end offset {offset} and client-id {}",
                 replica_name(client),
