@@ -97,9 +97,16 @@ fn a_taken_port_is_refused() {
 
 #[test]
 fn lines_that_would_open_the_server_to_more_than_meant_are_not_left_out() {
-    let output = run_to_its_end(&["--user", "alice", "on", ">secret"]);
-    assert_eq!(output.status.code(), Some(1));
-    assert!(String::from_utf8(output.stderr).unwrap().contains("FATAL CONFIG FILE ERROR"));
+    for (line, reason) in [
+        (["--rename-command", "NOTHING", ""], "No such command in rename-command"),
+        (["--user", "alice", "on nopass +nothing %X~all"], "Error in user declaration"),
+        (["--loadmodule", "a.so", "b"], "Modules are not supported"),
+    ] {
+        let output = run_to_its_end(&line);
+        assert_eq!(output.status.code(), Some(1));
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert!(told.contains("FATAL CONFIG FILE ERROR") && told.contains(reason), "{told}");
+    }
 }
 
 #[test]

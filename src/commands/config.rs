@@ -108,7 +108,8 @@ fn rewrite(cx: &mut Context<'_>, _: Args<'_>) -> Outcome {
     if path.is_empty() {
         return Err(CommandError::NoConfigFile);
     }
-    if let Err(error) = cx.server.config.rewrite(Path::new(path), None) {
+    let users = cx.server.acl.lines();
+    if let Err(error) = cx.server.config.rewrite(Path::new(path), Some(&users)) {
         let reason = os_reason(&error);
         tracing::warn!("CONFIG REWRITE failed: {reason}");
         return Err(CommandError::ConfigRewrite(reason.into()));

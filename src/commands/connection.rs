@@ -1,16 +1,12 @@
 //! Commands of the connection itself: PING, ECHO, SELECT, QUIT, AUTH, HELLO, RESET.
-//!
-//! There is one user, `default`; its password is the option `requirepass`.
-
-use sha2::{Digest, Sha256};
-use subtle::ConstantTimeEq;
 
 use crate::algorithms::numbers::parse_i64;
 use crate::config::VALKEY_VERSION;
 use crate::resp::{CommandError, Protocol};
-use crate::server::client::{DEFAULT_USER, ReplyMode, is_plain_word};
+use crate::server::acl::DEFAULT_USER;
+use crate::server::client::{ReplyMode, is_plain_word};
 use crate::server::command::{Arg, Args, Command, Group, Outcome, category, flag};
-use crate::server::{Context, REDIS_VERSION, Server};
+use crate::server::{Context, REDIS_VERSION};
 
 /// The family.
 pub(super) const COMMANDS: &[Command] = &[PING, ECHO, SELECT, QUIT, AUTH, HELLO, RESET, READONLY, READWRITE];
@@ -129,33 +125,25 @@ const AUTH: Command = Command {
 
 fn auth(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let (user, password) = match args.len() {
-        2 if cx.server.config.requirepass.is_empty() => return Err(CommandError::AuthWithoutPassword),
+        2 if !cx.server.acl.asks_for_password() => return Err(CommandError::AuthWithoutPassword),
         2 => (DEFAULT_USER, args.at(1)),
         3 => (args.at(1), args.at(2)),
         _ => return Err(CommandError::Syntax),
     };
-    authenticate(cx, user, password)?;
+    authenticate(cx, args.at(0), user, password)?;
     cx.reply.ok();
     Ok(())
 }
 
-/// Lets the client in, or counts that it was refused.
-fn authenticate(cx: &mut Context<'_>, user: &[u8], password: &[u8]) -> Outcome {
-    if !is_password(cx.server, user, password) {
-        cx.server.stats.denied_authentications += 1;
+/// Lets the client in, or notes that it was refused.
+fn authenticate(cx: &mut Context<'_>, command: &[u8], user: &[u8], password: &[u8]) -> Outcome {
+    if !cx.server.acl.accepts(user, password) {
+        cx.server.note_failed_login(cx.client, user, command);
         return Err(CommandError::WrongPass);
     }
-    if let Some(client) = cx.client_mut() {
-        client.set_authenticated(true);
-    }
+    let login = cx.server.acl.login(user);
+    cx.server.log_in(cx.client, login, true);
     Ok(())
-}
-
-/// Whether the password is right, in a time that says nothing of it or its length.
-fn is_password(server: &Server, user: &[u8], password: &[u8]) -> bool {
-    let expected = server.config.requirepass.as_bytes();
-    let same = Sha256::digest(expected).ct_eq(&Sha256::digest(password));
-    user == DEFAULT_USER && (expected.is_empty() || bool::from(same))
 }
 
 const HELLO: Command = Command {
@@ -227,7 +215,7 @@ impl<'a> Greeting<'a> {
 fn hello(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let greeting = Greeting::parse(args)?;
     if let Some((user, password)) = greeting.credentials {
-        authenticate(cx, user, password)?;
+        authenticate(cx, args.at(0), user, password)?;
     }
     if !cx.client().is_some_and(|client| client.authenticated) {
         return Err(CommandError::HelloNoAuth);
@@ -288,15 +276,14 @@ const RESET: Command = Command {
 
 fn reset(cx: &mut Context<'_>, _: Args<'_>) -> Outcome {
     let Context { server, client, reply, .. } = cx;
-    let open = server.config.requirepass.is_empty();
     server.watched.unwatch(&mut server.clients, *client);
     server.monitors.remove(*client);
     server.end_subscriptions(*client);
     server.stop_tracking(*client);
+    server.log_out(*client);
     if let Some(client) = server.clients.get_mut(*client) {
         client.discard_transaction();
         client.database = 0;
-        client.set_authenticated(open);
         client.name = Vec::new();
         client.readonly = false;
         client.monitor = false;

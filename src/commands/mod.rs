@@ -2,6 +2,7 @@
 //!
 //! To add a command: write its constant and handler in its family's file and list it in the family's slice.
 
+mod acl;
 mod arguments;
 mod bitmap;
 mod client;
@@ -43,6 +44,7 @@ use crate::server::command::{Command, CommandTable};
 pub fn table() -> CommandTable {
     const FAMILIES: &[&[Command]] = &[
         // One a line.
+        acl::COMMANDS,
         bitmap::COMMANDS,
         client::COMMANDS,
         cluster::COMMANDS,

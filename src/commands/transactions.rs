@@ -3,6 +3,7 @@
 use crate::resp::CommandError;
 use crate::server::Context;
 use crate::server::command::{Arg, Args, Command, Group, KeySpec, Outcome, category, flag, key_flag};
+use crate::server::transaction::Transaction;
 
 /// The family.
 pub(super) const COMMANDS: &[Command] = &[MULTI, EXEC, DISCARD, WATCH, UNWATCH];
@@ -21,7 +22,7 @@ const MULTI: Command = Command {
 
 fn multi(cx: &mut Context<'_>, _: Args<'_>) -> Outcome {
     if let Some(client) = cx.client_mut() {
-        client.transaction = Some(Box::default());
+        client.transaction = Some(Box::new(Transaction::begin(client.database)));
     }
     cx.reply.ok();
     Ok(())

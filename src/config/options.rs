@@ -174,11 +174,11 @@ options! {
     /// Password of the default user.
     requirepass: Text = Text::default(), "requirepass", optional(), SENSITIVE;
     /// File of users and their rights.
-    aclfile: Text = Text::default(), "aclfile", string(), IMMUTABLE | INERT;
+    aclfile: Text = Text::default(), "aclfile", string(), IMMUTABLE;
     /// Most entries of the log of refused commands.
-    acllog_max_len: u64 = 128, "acllog-max-len", int(0, LONG_MAX), INERT;
+    acllog_max_len: u64 = 128, "acllog-max-len", int(0, LONG_MAX);
     /// Channels a new user may use.
-    acl_pubsub_default: AclPubsubDefault = AclPubsubDefault::ResetChannels, "acl-pubsub-default", Kind::Enum(AclPubsubDefault::WORDS), INERT;
+    acl_pubsub_default: AclPubsubDefault = AclPubsubDefault::ResetChannels, "acl-pubsub-default", Kind::Enum(AclPubsubDefault::WORDS);
     /// Who may change protected options.
     enable_protected_configs: ProtectedAction = ProtectedAction::No, "enable-protected-configs", Kind::Enum(ProtectedAction::WORDS), IMMUTABLE;
     /// Who may use DEBUG.

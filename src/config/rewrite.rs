@@ -149,7 +149,10 @@ impl Lines {
 }
 
 /// Writes a new file beside the old one, forces it to disk and renames it over the old one.
-fn replace_file(path: &Path, content: &[u8]) -> io::Result<()> {
+///
+/// # Errors
+/// The system's; the old file is then as it was.
+pub fn replace_file(path: &Path, content: &[u8]) -> io::Result<()> {
     let (mut file, temporary) = create_beside(path)?;
     let replaced = file
         .write_all(content)

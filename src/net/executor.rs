@@ -170,7 +170,7 @@ impl Batch {
         }
         let database = client.database;
         let limits = Limits {
-            authenticated: client.authenticated,
+            authenticated: client.authenticated || engine.server.acl.is_open(),
             max_bulk_len: usize::try_from(engine.server.config.proto_max_bulk_len).unwrap_or(usize::MAX),
             from_primary: client.primary.is_some(),
         };

@@ -173,15 +173,16 @@ fn welcome(shared: &Rc<Shared>, halves: (Reader, Writer), arrival: Arrival, unix
         let _ = writer.try_write(reply.as_slice());
         return;
     }
-    let authenticated = server.config.requirepass.is_empty();
     let now_ms = server.now_ms;
     let registry_before = server.clients.registry_usage();
-    let key = server.clients.add(|key, id| {
-        let mut client =
-            Client { address, local_address, descriptor, unix_socket, ..Client::new(key, id, now_ms) };
-        client.set_authenticated(authenticated);
-        client
+    let key = server.clients.add(|key, id| Client {
+        address,
+        local_address,
+        descriptor,
+        unix_socket,
+        ..Client::new(key, id, now_ms)
     });
+    server.log_out(key);
     drop(engine);
     let connection = Connection::new(key, halves, shared.arrivals.waker(key));
     shared.register(&connection);
@@ -207,6 +208,6 @@ fn refusal(server: &Server, foreign: bool) -> Option<CommandError> {
     if server.clients.len() >= server.config.maxclients as usize {
         return Some(CommandError::MaxClients);
     }
-    let open = server.config.requirepass.is_empty();
+    let open = !server.acl.asks_for_password();
     (server.config.protected_mode && open && foreign).then_some(CommandError::Denied)
 }

@@ -66,6 +66,10 @@ fn apply(server: &mut Server, name: &str) -> Result<(), String> {
         "maxmemory-clients" => server.apply_maxmemory_clients(),
         "maxmemory" => server.apply_maxmemory(),
         "proc-title-template" => process_title::show(server),
+        "requirepass" => {
+            server.acl.set_default_password(server.config.requirepass.as_bytes());
+            server.users_changed();
+        }
         "repl-backlog-size" => server.resize_stream(),
         "min-replicas-to-write" | "min-replicas-max-lag" => server.refresh_good_replicas(),
         "aof-disable-auto-gc" => server.clean_aof_history(),

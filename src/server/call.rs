@@ -1,5 +1,6 @@
 //! One run of a handler: it is given its surroundings, timed and counted, and told to who listens.
 
+use super::acl::Place;
 use super::blocking::BlockRequest;
 use super::client::ClientKey;
 use super::cluster::SlotStatistics;
@@ -8,7 +9,7 @@ use super::command_log::{CommandCost, CommandLog};
 use super::propagation::OwnRequest;
 use super::{Context, Server};
 use crate::keyspace::{KeyHash, Keys, Keyspace};
-use crate::resp::Reply;
+use crate::resp::{CommandError, Reply};
 use crate::sys::clock;
 
 /// What is run, and for whom.
@@ -41,6 +42,25 @@ impl Call<'_> {
             server.monitors.feed(&mut server.clients, client, place, entry, args, reply);
         }
         block
+    }
+
+    /// Runs a request that EXEC had been queued with, if the client may still run it. What is denied is shown with `exec`.
+    pub(super) fn run_queued(
+        self,
+        keyspace: &mut Keyspace,
+        server: &mut Server,
+        args: Args<'_>,
+        reply: &mut Reply,
+        exec: &'static TableEntry,
+    ) {
+        if let Some(denied) = server.denied(self.client, self.entry, args) {
+            server.deny(self.client, denied, (self.entry, args), Place::Multi, exec);
+            let error = CommandError::NoPermExec(denied.reason_in_exec().into());
+            server.stats.count_error(&error.code());
+            return error.write(reply);
+        }
+        // Inside a transaction nothing waits, so there is no wish to block.
+        let _ = self.run(keyspace, server, args, reply);
     }
 
     /// The same without the monitors: a blocked client's request that is tried again.

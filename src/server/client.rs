@@ -7,6 +7,7 @@ use crate::memory::{MemoryUsage, box_usage, vec_usage};
 use crate::replication::{PrimaryStream, Replica};
 use crate::resp::{Protocol, Reply};
 
+use super::acl::Login;
 use super::blocking::Blocked;
 use super::client_eviction::Weighed;
 use super::command::TableEntry;
@@ -51,9 +52,6 @@ impl ClientClass {
     }
 }
 
-/// The one user there is.
-pub const DEFAULT_USER: &[u8] = b"default";
-
 /// Whether a name consists of visible ASCII characters only, so that it cannot break the lines of CLIENT LIST.
 #[must_use]
 pub fn is_plain_word(word: &[u8]) -> bool {
@@ -97,6 +95,10 @@ pub struct Client {
     pub library_version: Vec<u8>,
     /// The selected database.
     pub database: usize,
+    /// Whom it acts as.
+    pub login: Login,
+    /// That user has not every right there is: what it asks for has to be checked.
+    pub restricted: bool,
     /// May run commands that need authentication.
     pub authenticated: bool,
     /// Has been authenticated before, if it is not now: what limits strangers does not limit it.
@@ -119,6 +121,8 @@ pub struct Client {
     pub close_after_reply: bool,
     /// Close at once.
     pub close_now: bool,
+    /// `DEBUG PROTECT-CLIENT`: the server does not close it.
+    pub protected: bool,
     /// In the list of those whose connections have to look at their records.
     pub attention: bool,
     /// Since when its output has been over the soft limit, Unix ms.
@@ -199,6 +203,8 @@ impl Client {
             library_name: Vec::new(),
             library_version: Vec::new(),
             database: 0,
+            login: Login::Default,
+            restricted: false,
             authenticated: false,
             ever_authenticated: false,
             no_evict: false,
@@ -210,6 +216,7 @@ impl Client {
             readonly: false,
             close_after_reply: false,
             close_now: false,
+            protected: false,
             attention: false,
             over_soft_limit_since_ms: None,
             created_ms: now_ms,
@@ -418,7 +425,7 @@ impl Clients {
 
     /// Closes a client at once, or after its output when it is the one whose request is running.
     pub fn close(&mut self, key: ClientKey, running: Option<ClientKey>) {
-        if let Some(client) = self.get_mut(key) {
+        if let Some(client) = self.get_mut(key).filter(|client| !client.protected) {
             if running == Some(key) {
                 client.close_after_reply = true;
             } else {

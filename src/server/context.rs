@@ -143,11 +143,10 @@ impl Context<'_> {
         self.keys.database = own;
     }
 
-    /// Runs another request of the same client in this one's place: a command of a transaction.
+    /// Runs another request of the same client in this one's place: a command of a transaction, if it may still be run.
     pub fn run(&mut self, command: &'static TableEntry, args: Args<'_>) {
-        // Inside a transaction nothing waits, so there is no wish to block.
         let call = Call { client: self.client, entry: command, hint: None, in_transaction: true };
-        let _ = call.run(self.keys.keyspace, self.server, args, self.reply);
+        call.run_queued(self.keys.keyspace, self.server, args, self.reply, self.command);
     }
 
     /// Counts `count` more changes since the last save.

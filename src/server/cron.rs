@@ -195,7 +195,7 @@ impl Server {
         }
         let limit = output_limit(&self.config, client.class());
         let most = if self.debug.large_replies { 0 } else { STRANGERS_OUTPUT_MAX as u64 };
-        let stranger = !client.ever_authenticated && bytes > most;
+        let stranger = bytes > most && !client.ever_authenticated && !self.acl.is_open();
         if !stranger && !is_over(client, bytes, limit, self.now_ms) {
             return false;
         }

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use super::client::{Client, ClientClass, DEFAULT_USER};
+use super::client::{Client, ClientClass};
 use super::pubsub::Kind;
 use crate::memory::MemoryUsage;
 use crate::resp::Protocol;
@@ -66,11 +66,15 @@ impl Client {
         line
     }
 
+    fn user_name(&self) -> &[u8] {
+        self.login.name().unwrap_or(b"(superuser)")
+    }
+
     /// Who the client is and nothing else, for the log.
     #[must_use]
     pub fn short_description(&self, hide_user_data: bool) -> String {
         let (name, user) =
-            if hide_user_data { (HIDDEN, HIDDEN) } else { (self.name.as_slice(), DEFAULT_USER) };
+            if hide_user_data { (HIDDEN, HIDDEN) } else { (self.name.as_slice(), self.user_name()) };
         let Self { id, address, local_address, descriptor, .. } = self;
         let text = |bytes| String::from_utf8_lossy(bytes);
         format!(
@@ -120,7 +124,7 @@ impl Client {
     fn write_session(&self, line: &mut Vec<u8>, hide_user_data: bool) -> std::io::Result<()> {
         let command = self.last_command.map_or("NULL", |entry| entry.full_name.as_str());
         write!(line, " cmd={command} user=")?;
-        line.write_all(if hide_user_data { HIDDEN } else { DEFAULT_USER })?;
+        line.write_all(if hide_user_data { HIDDEN } else { self.user_name() })?;
         let version = match self.output.protocol() {
             Protocol::Resp2 => 2,
             Protocol::Resp3 => 3,

@@ -88,7 +88,8 @@ impl Engine {
                     let named = self.server.commands.named(args);
                     // A stranger learns nothing about commands but those that anybody may give.
                     let open = named.is_some_and(|entry| entry.command.has(flag::NO_AUTH));
-                    let known = self.server.clients.get(client).is_some_and(|record| record.authenticated);
+                    let known = self.server.clients.get(client).is_some_and(|record| record.authenticated)
+                        || self.server.acl.is_open();
                     let error = if known || open { error } else { CommandError::NoAuth };
                     self.refuse(client, named, &error, reply);
                     return Executed::Done;
@@ -143,19 +144,25 @@ impl Engine {
     fn check(
         &mut self,
         client: ClientKey,
-        entry: &TableEntry,
+        entry: &'static TableEntry,
         args: Args<'_>,
         protocol: Protocol,
     ) -> Result<(), CommandError> {
         let command = entry.command;
         let record = self.server.clients.get(client);
-        if !record.is_some_and(|record| record.authenticated) && !command.has(flag::NO_AUTH) {
+        if !record.is_some_and(|record| record.authenticated)
+            && !command.has(flag::NO_AUTH)
+            && !self.server.acl.is_open()
+        {
             return Err(CommandError::NoAuth);
         }
         if command.has(flag::NO_MULTI) && record.is_some_and(|record| record.transaction.is_some()) {
             return Err(CommandError::NotInTransaction(entry.full_name.as_str().into()));
         }
         let obeyed = record.is_some_and(Client::is_obeyed);
+        if record.is_some_and(|record| record.restricted) {
+            self.server.check_rights(client, entry, args)?;
+        }
         if self.server.cluster.is_some() && !obeyed {
             let slot = self.server.check_slot(client, entry, args)?;
             self.server.begin_slot(slot);
@@ -354,6 +361,9 @@ impl Engine {
         // What cannot be run any more need not be kept.
         if !transaction.aborted && !record.watch_broken {
             transaction.push(entry, args.to_request());
+            if entry.command.name == "select" {
+                transaction.select(args.at(1), self.server.config.database_count());
+            }
         }
         reply.simple("QUEUED");
         true
@@ -443,7 +453,14 @@ impl Engine {
             }
         }
         let Some(blocked) = self.server.blocked.unblock(&mut self.server.clients, client) else { return };
+        let rights = self.server.check_rights(client, blocked.command, blocked.request.args());
         let Some(record) = self.server.clients.get_mut(client) else { return };
+        if let Err(error) = rights {
+            error.write(&mut record.output);
+            self.server.stats.commands[blocked.command.id].rejected += 1;
+            self.server.stats.count_error(&error.code());
+            return self.server.clients.needs_attention(client);
+        }
         let mut reply = std::mem::take(&mut record.output);
         self.server.ticks = clock::ticks();
         // Monitors saw the request when it began to wait.

@@ -1,5 +1,6 @@
 //! Process state and sessions: clients, statistics, blocked clients, transactions. No command behaviour.
 
+pub mod acl;
 pub mod aof;
 mod apply;
 pub mod background;
@@ -43,6 +44,7 @@ pub mod transaction;
 pub mod waiter;
 mod weighing;
 
+pub use acl::Acl;
 pub use aof::Aof;
 pub use apply::apply_config;
 pub use background::Background;
@@ -186,6 +188,8 @@ pub struct Server {
     pub limits: Limits,
     /// The commands.
     pub commands: &'static CommandTable,
+    /// Users and their rights.
+    pub acl: Acl,
     /// Who is connected.
     pub clients: Clients,
     /// What the clients hold together, while that is limited.

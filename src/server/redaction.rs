@@ -6,10 +6,12 @@ use crate::config::{Flags, find_option};
 /// What stands for a secret.
 pub(super) const REDACTED: &[u8] = b"(redacted)";
 
-/// Whether the argument at `index` is a secret: passwords of AUTH, HELLO and MIGRATE, values of sensitive options.
+/// Whether the argument at `index` is a secret: passwords of AUTH, HELLO and MIGRATE, users and their
+/// rules, values of sensitive options.
 pub(super) fn is_redacted(entry: &TableEntry, args: Args<'_>, index: usize) -> bool {
     match entry.full_name.as_str() {
         "auth" => index >= 1,
+        "acl|setuser" | "acl|deluser" | "acl|getuser" => index >= 2,
         "hello" => {
             let follows = |back: usize| {
                 index.checked_sub(back).is_some_and(|at| at >= 2 && args.at(at).eq_ignore_ascii_case(b"auth"))

@@ -21,6 +21,21 @@ const ERROR_CODES_MAX: usize = 128;
 /// What is counted in place of a code too many.
 const ERROR_CODES_OVERFLOW: &str = "ERRORSTATS_OVERFLOW";
 
+/// What users were denied.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Denials {
+    /// To log in.
+    pub logins: u64,
+    /// A command.
+    pub commands: u64,
+    /// A key.
+    pub keys: u64,
+    /// A channel.
+    pub channels: u64,
+    /// A database.
+    pub databases: u64,
+}
+
 /// The server's counters.
 #[derive(Debug, Default)]
 pub struct Stats {
@@ -59,7 +74,7 @@ pub struct Stats {
     /// Connections closed for `maxmemory-clients`.
     pub evicted_clients: u64,
     /// Requests with a wrong password or user.
-    pub denied_authentications: u64,
+    pub denied: Denials,
     /// Duration of the last fork in microseconds.
     pub last_fork_microseconds: u64,
     /// Forks since start.

@@ -7,6 +7,7 @@ use hashbrown::HashMap;
 use super::Clients;
 use super::client::ClientKey;
 use super::command::{Request, TableEntry};
+use crate::algorithms::numbers::parse_i64;
 use crate::memory::{MemoryUsage, box_usage, vec_usage};
 
 /// What a client has queued since MULTI.
@@ -14,6 +15,8 @@ use crate::memory::{MemoryUsage, box_usage, vec_usage};
 pub struct Transaction {
     /// The commands in order.
     pub queue: Vec<(&'static TableEntry, Request)>,
+    /// The database that will be selected once all of them have run.
+    pub database: usize,
     /// Bytes of the queued requests.
     request_bytes: usize,
     /// A command was refused while queueing: EXEC fails.
@@ -25,6 +28,22 @@ impl Transaction {
     pub fn push(&mut self, command: &'static TableEntry, request: Request) {
         self.request_bytes += request.memory_usage();
         self.queue.push((command, request));
+    }
+}
+
+impl Transaction {
+    /// Begins to collect, in this database.
+    #[must_use]
+    pub fn begin(database: usize) -> Self {
+        Self { database, ..Self::default() }
+    }
+
+    /// A SELECT was queued: what follows it runs in that database, if it is one of so many.
+    pub fn select(&mut self, index: &[u8], databases: usize) {
+        let index = parse_i64(index).and_then(|index| usize::try_from(index).ok());
+        if let Some(database) = index.filter(|index| *index < databases) {
+            self.database = database;
+        }
     }
 }
 

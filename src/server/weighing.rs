@@ -58,9 +58,9 @@ impl Server {
             watch_block: bytes(self.waiting_usage()),
             logs: bytes(self.observation_usage()),
             tracking: bytes(self.tracking.memory_usage()),
+            acl_config: bytes(self.acl.memory_usage()),
             cluster: bytes(self.cluster.as_ref().map_or(0, |c| c.memory_usage()) + keyspace.slots_usage()),
             profiler: bytes(self.persistence.memory_usage()),
-            ..Figures::default()
         }
     }
 

@@ -20,6 +20,7 @@ use crate::commands;
 use crate::config::{CommandLine, Config, Directives, LoadError, Loaded, Sources};
 use crate::log;
 use crate::persistence;
+use crate::server::acl::{RuleContext, RuleError, UserLine, UserLineError};
 use crate::server::command::CommandTable;
 use crate::sys::{clock, fork};
 
@@ -75,7 +76,11 @@ pub fn run(call: &Call) -> StartError {
         Err(reason) => return StartError::Configuration(reason),
     };
     let identity = process::identity(call, &config, supervised, background);
-    match serve::run(config, identity, commands) {
+    let users = match configured_users(&loaded.directives, &config, &commands) {
+        Ok(users) => users,
+        Err(reason) => return StartError::Configuration(reason),
+    };
+    match serve::run(config, identity, commands, &users) {
         Ok(never) => match never {},
         Err(serve::Stopped) => StartError::Logged,
     }
@@ -134,11 +139,31 @@ fn renamed_commands(directives: &Directives) -> Result<CommandTable, LoadError> 
     Ok(commands)
 }
 
-/// Lines that ask for what this server does not have and cannot leave out silently: users keep clients from doing
-/// things, modules bring commands.
+/// The users that the configuration defines.
+fn configured_users(
+    directives: &Directives,
+    config: &Config,
+    commands: &CommandTable,
+) -> Result<Vec<UserLine>, LoadError> {
+    let context = RuleContext { commands, channels: config.acl_pubsub_default };
+    let mut users: Vec<UserLine> = Vec::new();
+    for line in &directives.users {
+        let error = |fault: UserLineError| {
+            let word = String::from_utf8_lossy(&fault.word);
+            line.error(format!("Error in user declaration '{word}': {}", fault.reason))
+        };
+        let user = UserLine::parse(&line.arguments, context).map_err(error)?;
+        if users.iter().any(|known| known.name == user.name) {
+            return Err(error(UserLineError { word: user.name, reason: RuleError::DuplicateUser.text() }));
+        }
+        users.push(user);
+    }
+    Ok(users)
+}
+
+/// Lines that ask for what this server does not have and cannot leave out silently: modules bring commands.
 fn refused_directives(directives: &Directives) -> Option<LoadError> {
     let refused = [
-        (&directives.users, "ACL users are not supported by Weighbridge: use requirepass"),
         (&directives.modules, "Modules are not supported by Weighbridge"),
         (&directives.module_options, "Modules are not supported by Weighbridge"),
     ];

@@ -17,6 +17,7 @@ use crate::log;
 use crate::memory;
 use crate::net::{self, Listeners, Shared};
 use crate::persistence;
+use crate::server::acl::UserLine;
 use crate::server::command::CommandTable;
 use crate::server::stats::Stats;
 use crate::server::{
@@ -38,6 +39,7 @@ pub(super) fn run(
     mut config: Config,
     identity: Identity,
     commands: CommandTable,
+    users: &[UserLine],
 ) -> Result<Infallible, Stopped> {
     open_files::adjust(&mut config).map_err(stop_for)?;
     let log = log::descriptor().map_err(stop_for)?;
@@ -51,12 +53,35 @@ pub(super) fn run(
         .build()
         .map_err(stop_for)?;
     let (tasks, requests) = mpsc::unbounded_channel();
-    let engine = build(config, identity, commands, tasks).map_err(stop_for)?;
+    let mut engine = build(config, identity, commands, tasks).map_err(stop_for)?;
+    define_users(&mut engine.server, users)?;
     process_title::show(&engine.server);
     banner::logo(&engine.server.config);
     system_checks::warn_of_backlog(&engine.server.config);
     memory::set_background_purge(engine.server.config.jemalloc_bg_thread);
     LocalSet::new().block_on(&runtime, serve(Shared::new(engine), requests))
+}
+
+/// Users come from the configuration or from a file of their own.
+fn define_users(server: &mut Server, users: &[UserLine]) -> Result<(), Stopped> {
+    let title = server.title().name();
+    let has_file = !server.config.aclfile.as_str().is_empty();
+    if has_file && !users.is_empty() {
+        return Err(stop_for(format!(
+            "Configuring {title} with users defined in valkey.conf and at the same setting an ACL file path is invalid. \
+             This setup is very likely to lead to configuration errors and security holes, please define either an ACL \
+             file or declare users directly in your valkey.conf, but not both."
+        )));
+    }
+    server.define_users(users).map_err(|reason| {
+        tracing::warn!("{reason}");
+        stop_for("Critical error while loading ACLs. Exiting.")
+    })?;
+    if has_file && let Err(faults) = server.load_users(None) {
+        let faults = String::from_utf8_lossy(&faults);
+        return Err(stop_for(format!("Aborting {title} startup because of ACL errors: {faults}")));
+    }
+    Ok(())
 }
 
 fn stop_for(reason: impl std::fmt::Display) -> Stopped {
@@ -83,6 +108,7 @@ pub fn build(
         aof: server::Aof::new(&config, &mut background.threads)?,
         config,
         commands,
+        acl: Default::default(),
         clients: Default::default(),
         client_memory: Default::default(),
         connection_lists_bytes: 0,
@@ -120,6 +146,7 @@ pub fn build(
         oom_score: OomScore::default(),
         tasks,
     };
+    server.acl.set_default_password(server.config.requirepass.as_bytes());
     server.follow_configured();
     if let Err((option, reason)) = server::apply_config(&mut keyspace, &mut server, &[]) {
         tracing::warn!("{option}: {reason}");

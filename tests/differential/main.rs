@@ -114,7 +114,7 @@ impl Pair {
 }
 
 /// Differences in notifications that random sessions have found; those in replies are kept as transcripts.
-const KEPT: [&str; 12] = [
+const KEPT: [&str; 14] = [
     "XAUTOCLAIM nothing g1 c1 no-number -",
     "SADD set 3 20;SET str:3 text;SORT set BY str:*",
     "SET brief text PX 1;PAUSE;SINTERSTORE brief nothing",
@@ -127,6 +127,8 @@ const KEPT: [&str; 12] = [
     "ASIDE BLPOP list:1 0;MULTI;SADD list:1 a;SORT list:1 ALPHA STORE list:1;EXEC;COPY list:1 x;COPY x list:1 REPLACE",
     // A reader of several streams looks them up again only when there is an entry.
     "XADD s 1-1 a 1;ASIDE XREAD BLOCK 0 STREAMS s nothing t $ $ $;XDEL s 1-1;XTRIM s MAXLEN 0;XGROUP CREATE s g 0;XADD s 2-1 b 2",
+    "HSET h a 1 b 2;HGETEX h PX 1 FIELDS 1 a;PAUSE;COPY h copied;DUMP copied;HLEN copied;HLEN h",
+    "HSETEX h PXAT 1500000000 FIELDS 1 a 1;HSET h b 1",
     // Watched keys whose time is over, on either side of a swap.
     "SET brief text PX 1;PAUSE;WATCH brief;SWAPDB 0 1;MULTI;PING;EXEC;WATCH brief;SWAPDB 0 1;MULTI;PING;EXEC;DBSIZE",
     "SET brief text PX 1;PAUSE;SELECT 1;SET brief live;WATCH brief;SWAPDB 0 1;MULTI;PING;EXEC;SWAPDB 0 1;GET brief",

@@ -7,7 +7,7 @@ use std::mem::discriminant;
 use crate::algorithms::numbers::parse_i64;
 use crate::commands::arguments::{is_word, small_integer};
 use crate::resp::CommandError;
-use crate::server::client::{ClientClass, DEFAULT_USER};
+use crate::server::client::ClientClass;
 use crate::server::command::Args;
 use crate::server::{Client, ClientKey, Context};
 
@@ -23,8 +23,7 @@ enum Property<'a> {
     Class(ClientClass),
     Address(&'a [u8]),
     LocalAddress(&'a [u8]),
-    /// There is one user, whom every client has.
-    User,
+    User(&'a [u8]),
     Flags(&'a [u8]),
     Name(&'a [u8]),
     LibraryName(&'a [u8]),
@@ -132,7 +131,7 @@ fn property<'a>(
         }
         b"addr" => Property::Address(value),
         b"laddr" => Property::LocalAddress(value),
-        b"user" if value == DEFAULT_USER => Property::User,
+        b"user" if cx.server.acl.user(value).is_some() => Property::User(value),
         b"user" => return Err(CommandError::NoSuchUser(value.into())),
         b"flags" => Property::Flags(letters(value, FLAG_LETTERS, "flags", "FLAGS", wanted)?),
         b"capa" => Property::Capabilities(letters(value, CAPABILITY_LETTERS, "capa", "CAPA", wanted)?),
@@ -203,7 +202,7 @@ impl Property<'_> {
             Self::Class(class) => client.class() == *class,
             Self::Address(address) => client.address.as_bytes() == *address,
             Self::LocalAddress(address) => client.local_address.as_bytes() == *address,
-            Self::User => true,
+            Self::User(name) => client.login.name() == Some(*name),
             Self::Flags(letters) => {
                 let flags = client.flags();
                 letters.iter().all(|letter| flags.as_bytes().contains(letter))

@@ -283,7 +283,7 @@ fn keys_in_slot(keys: &Keys<'_>, slot: u16, most: usize) -> Vec<Vec<u8>> {
 pub(super) const FLUSHSLOT: Command = Command {
     name: "flushslot",
     arity: -3,
-    flags: flag::ADMIN | flag::NO_ASYNC_LOADING | flag::WRITE,
+    flags: flag::ADMIN | flag::NO_ASYNC_LOADING | flag::WRITE | flag::ALL_DBS,
     categories: category::KEYSPACE,
     since: "9.0.0",
     complexity: "O(N), N keys of the databases.",

@@ -63,6 +63,8 @@ const HELP: &[&str] = &[
     "    Reply with the number that a control of the allocator reads.",
     "OBJECT <key> [fast]",
     "    Describe a value: encoding, length when saved, access clock.",
+    "PROTECT-CLIENT <id>",
+    "    Never close a client.",
     "POPULATE <count> [<prefix>] [<size>]",
     "    Create <count> strings named <prefix>:<number> (prefix 'key' if none is given).",
     "PAUSE-AFTER-FORK <0|1>",
@@ -127,6 +129,7 @@ fn debug(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
                 parse_i64(args.at(2)).and_then(|us| us.try_into().ok()).unwrap_or(0);
             cx.reply.ok();
         }
+        (b"protect-client", 3) => return protect_client(cx, args.at(2)),
         (b"change-repl-id", 2) => replication::change_id(cx),
         (b"replicate", 3..) => replication::replicate(cx, args),
         (b"delay-rdb-client-free-seconds", 3) => return replication::set_psync_grace(cx, args.at(2)),
@@ -405,6 +408,16 @@ fn set_reply_buffers(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
 
 fn is_on(arg: &[u8]) -> bool {
     parse_i64(arg).is_some_and(|value| value != 0)
+}
+
+/// Has a client stay connected whatever the server would close it for.
+fn protect_client(cx: &mut Context<'_>, id: &[u8]) -> Outcome {
+    let id = parse_i64(id).and_then(|id| u64::try_from(id).ok());
+    let id = id.ok_or_else(|| CommandError::custom("ERR Invalid client id"))?;
+    let client = cx.server.clients.iter_mut().find(|client| client.id == id);
+    client.ok_or_else(|| CommandError::custom("ERR No such client"))?.protected = true;
+    cx.reply.ok();
+    Ok(())
 }
 
 /// Turns a switch; `false` when there is none of this name.

@@ -4,8 +4,8 @@
 use super::super::arguments::{database, integer, is_word};
 use super::super::expiry::{deletion, is_over};
 use crate::config::{EventClasses, RdbVersionCheck};
-use crate::keyspace::Entry;
 use crate::keyspace::access::{clock_of_frequency, clock_of_idle};
+use crate::keyspace::{Entry, Keys};
 use crate::persistence::dump_payload;
 use crate::rdb::dump::verify;
 use crate::rdb::format::{FOREIGN_VERSION_MAX, FOREIGN_VERSION_MIN, VersionCheck};
@@ -14,7 +14,7 @@ use crate::server::Context;
 use crate::server::command::{
     Arg, ArgKind, Args, Command, Group, KeySpec, Outcome, category, flag, key_flag,
 };
-use crate::types::Value;
+use crate::types::{Hash, Value, ValueType};
 
 /// The first type byte that means different things to Valkey and to Redis.
 const FIRST_FOREIGN_TYPE: u8 = 22;
@@ -41,6 +41,21 @@ pub(super) const COPY: Command = Command {
     handler: copy,
     ..Command::DEFAULT
 };
+
+/// Fields whose time is over are not copied. (Where no others are, Valkey leaves an empty hash; here they go with the
+/// key.)
+fn leave_out_expired(keys: &mut Keys<'_>, copied: &[u8]) -> Outcome {
+    let at_ms = keys.fields_at_ms();
+    let is_hash = keys.peek(copied).is_some_and(|entry| entry.value_type() == ValueType::Hash);
+    if is_hash
+        && let Some(mut hash) = keys.write_as::<Hash>(copied)?
+        && hash.has_volatile_fields()
+        && hash.live_len(at_ms) > 0
+    {
+        hash.take_expired(at_ms, usize::MAX);
+    }
+    Ok(())
+}
 
 fn copy(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let (key, copied) = (args.at(1), args.at(2));
@@ -73,7 +88,10 @@ fn copy(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
         cx.reply.int(0);
         return Ok(());
     };
-    cx.keys.within(target, |keys| keys.insert(duplicate));
+    cx.keys.within(target, |keys| {
+        keys.insert(duplicate);
+        leave_out_expired(keys, copied)
+    })?;
     cx.touched_in(target, EventClasses::GENERIC, "copy_to", copied);
     cx.count_changes(1);
     cx.free_replaced(replaced);

@@ -78,7 +78,7 @@ fn flushdb(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
 pub(super) const FLUSHALL: Command = Command {
     name: "flushall",
     arity: -1,
-    flags: flag::WRITE,
+    flags: flag::WRITE | flag::ALL_DBS,
     categories: category::DANGEROUS | category::KEYSPACE,
     group: Group::Server,
     since: "1.0.0",

@@ -109,11 +109,6 @@ fn migrate(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let options = Options::parse(args)?;
     let timeout_ms = integer(args.at(5))?;
     let target_database = integer(args.at(4))?;
-    if cx.in_transaction {
-        return Err(CommandError::custom(
-            "ERR MIGRATE is not supported inside of transactions and scripts by Weighbridge: it would hold up everybody",
-        ));
-    }
     let order = Order {
         host: String::from_utf8_lossy(args.at(1)).into_owned(),
         // There is no connecting to a port that is none.
@@ -137,6 +132,11 @@ fn migrate(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
         cx.reply.simple("NOKEY");
         return Ok(());
     };
+    if cx.in_transaction {
+        return Err(CommandError::custom(
+            "ERR MIGRATE is not supported inside of transactions and scripts by Weighbridge: it would hold up everybody",
+        ));
+    }
     let mut migration = Box::new(migration);
     let waits = cx.block(BlockRequest {
         keys: Vec::new(),

@@ -83,6 +83,16 @@ impl<'a> Plan<'a> {
         Ok(())
     }
 
+    /// Patterns stand for any key, so that the user has to have the right to read them all.
+    fn check_rights(&self, cx: &Context<'_>, args: Args<'_>) -> Result<(), CommandError> {
+        let sorts_by_keys = self.by.is_some_and(|pattern| pattern.contains(&b'*'));
+        if !sorts_by_keys && self.get.is_empty() || cx.server.may_read_every_key(cx.client, cx.command, args)
+        {
+            return Ok(());
+        }
+        Err(if sorts_by_keys { CommandError::SortByDenied } else { CommandError::SortGetDenied })
+    }
+
     /// Which of `len` elements LIMIT leaves.
     fn window(&self, len: usize) -> std::ops::Range<usize> {
         let start = usize::try_from(self.limit.0.max(0)).unwrap_or(len).min(len);
@@ -174,6 +184,7 @@ fn sort_key(cx: &mut Context<'_>, args: Args<'_>, may_store: bool) -> Outcome {
     if cx.server.cluster.is_some() {
         plan.check_slot(args.at(1))?;
     }
+    plan.check_rights(cx, args)?;
     let (mut elements, is_set) = elements(&mut cx.keys, args.at(1))?;
     // BY a pattern without a star asks for no order. A set has none of its own, and what is stored must not depend
     // on chance.

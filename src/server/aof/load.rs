@@ -11,6 +11,7 @@ use crate::persistence::LoadOptions;
 use crate::persistence::aof::{AofLoader, Step};
 use crate::resp::{CommandError, Protocol, Reply};
 use crate::server::Server;
+use crate::server::acl::Login;
 use crate::server::call::Call;
 use crate::server::client::{Client, ClientKey};
 use crate::server::command::{Args, TableEntry};
@@ -238,6 +239,7 @@ impl Server {
 impl Client {
     /// The client that loading an append-only file runs its requests for.
     pub(in crate::server) fn of_aof(key: ClientKey, now_ms: i64) -> Self {
-        Self { hidden: true, authenticated: true, ..Self::new(key, u64::MAX, now_ms) }
+        let login = Login::Superuser;
+        Self { hidden: true, authenticated: true, login, ..Self::new(key, u64::MAX, now_ms) }
     }
 }

@@ -27,6 +27,8 @@ pub struct CommandTable {
     entries: HashMap<&'static [u8], TableEntry, FastHasher>,
     /// Those that are called by another name, by that name in lower case.
     renamed: HashMap<Vec<u8>, TableEntry, FastHasher>,
+    /// Those that cannot be called at all.
+    withdrawn: Vec<TableEntry>,
     count: usize,
 }
 
@@ -80,7 +82,9 @@ impl CommandTable {
         if self.get(&other).is_some() {
             return Err("Target command name already exists");
         }
-        if !other.is_empty() {
+        if other.is_empty() {
+            self.withdrawn.push(entry);
+        } else {
             self.renamed.insert(other, entry);
         }
         Ok(())
@@ -136,6 +140,32 @@ impl CommandTable {
             None => self.get(name),
             Some(bar) => self.get(&name[..bar])?.subcommand(&name[bar + 1..]),
         }
+    }
+
+    /// Every command that there is, whatever it is called by and whether it can be.
+    fn own(&self) -> impl Iterator<Item = &TableEntry> {
+        self.iter().chain(&self.withdrawn)
+    }
+
+    /// Commands and subcommands by their own full name in any case of letters, whatever they are called by: users' rights
+    /// are about these.
+    #[must_use]
+    pub fn by_own_name(&self, name: &[u8]) -> Option<&TableEntry> {
+        let (command, subcommand) = match memchr::memchr(b'|', name) {
+            None => (name, None),
+            Some(bar) => (&name[..bar], Some(&name[bar + 1..])),
+        };
+        let is_command = |entry: &&TableEntry| entry.full_name.as_bytes().eq_ignore_ascii_case(command);
+        let entry = self.get(command).filter(is_command).or_else(|| self.own().find(is_command))?;
+        match subcommand {
+            None => Some(entry),
+            Some(subcommand) => entry.subcommand(subcommand),
+        }
+    }
+
+    /// Commands and subcommands that there are, whatever they are called by, in no order.
+    pub fn every_own(&self) -> impl Iterator<Item = &TableEntry> {
+        self.own().flat_map(|entry| std::iter::once(entry).chain(entry.subcommands.values()))
     }
 
     /// The command or subcommand that a request names, whatever its number of arguments.

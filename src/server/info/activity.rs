@@ -91,14 +91,12 @@ fn more_stats(fields: &mut Fields, server: &Server) {
         ("eventloop_duration_cmd_sum", &(commands_ns / 1000)),
         ("instantaneous_eventloop_cycles_per_sec", &stats.rates.cycles()),
         ("instantaneous_eventloop_duration_usec", &stats.rates.cycle_us()),
-        ("acl_access_denied_auth", &stats.denied_authentications),
-    ]);
-    fields.zeros(&[
-        "acl_access_denied_cmd",
-        "acl_access_denied_key",
-        "acl_access_denied_channel",
-        "acl_access_denied_tls_cert",
-        "acl_access_denied_db",
+        ("acl_access_denied_auth", &stats.denied.logins),
+        ("acl_access_denied_cmd", &stats.denied.commands),
+        ("acl_access_denied_key", &stats.denied.keys),
+        ("acl_access_denied_channel", &stats.denied.channels),
+        ("acl_access_denied_tls_cert", &0),
+        ("acl_access_denied_db", &stats.denied.databases),
     ]);
 }
 

@@ -8,6 +8,7 @@
 mod data;
 mod role;
 
+use super::acl::Login;
 use super::client::{Client, ClientKey};
 use super::command::{TableEntry, flag};
 use super::{Server, Task};
@@ -187,13 +188,13 @@ impl Server {
         record.primary = Some(Box::new(stream));
         record.database = database;
         record.reply_mode = super::client::ReplyMode::Off;
-        record.set_authenticated(true);
         record.last_interaction_ms = now_ms;
         let link = &mut self.primary_link;
         link.cached = None;
         link.client = Some(client);
         link.state = LinkState::Connected;
         link.down_since_ms = 0;
+        self.log_in(client, Login::Superuser, true);
     }
 
     /// A partial synchronization was granted: gives the stream to go on with. `new_id` is the primary's history, if it

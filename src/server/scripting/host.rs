@@ -5,6 +5,7 @@ use crate::keyspace::Keyspace;
 use crate::resp::{CommandError, Protocol, Reply};
 use crate::scripting::host::{CommandRequest, Host, Tick};
 use crate::server::Server;
+use crate::server::acl::Place;
 use crate::server::call::Call;
 use crate::server::command::{Args, TableEntry, flag};
 use crate::sys::clock;
@@ -84,6 +85,17 @@ impl ScriptHost<'_> {
         }
     }
 
+    /// The user who runs the script has to have the right to call the command.
+    fn check_rights(&mut self, entry: &TableEntry) -> Result<(), CommandError> {
+        let args = Args::new(&self.request.buffer, &self.request.ranges);
+        let (client, running) = (self.running.client, self.running.entry);
+        let Some(denied) = self.server.denied(client, entry, args) else { return Ok(()) };
+        let error = self.server.deny(client, denied, (entry, args), Place::Script, running);
+        let text = error.text();
+        let reason = text.strip_prefix(b"NOPERM ").unwrap_or(&text);
+        Err(CommandError::Script([b"ERR ACL failure in script: ", reason].concat().into()))
+    }
+
     /// What forbids a script to call a command.
     fn check(&mut self, entry: &TableEntry) -> Result<(), CommandError> {
         let command = entry.command;
@@ -91,6 +103,7 @@ impl ScriptHost<'_> {
         if command.has(flag::NOSCRIPT) && !self.server.debug.allow_denied_in_scripts {
             return Err(text("ERR This Valkey command is not allowed from script"));
         }
+        self.check_rights(entry)?;
         let (server, running) = (&*self.server, &mut *self.running);
         let obeyed = server.clients.get(running.client).is_some_and(crate::server::Client::is_obeyed);
         if command.has(flag::DENYOOM)
@@ -204,8 +217,8 @@ impl Host for ScriptHost<'_> {
 
     fn may_run(&mut self) -> Option<bool> {
         let args = Args::new(&self.request.buffer, &self.request.ranges);
-        // There is one user, who may do everything.
-        self.server.commands.find(args).ok().map(|_| true)
+        let entry = self.server.commands.find(args).ok()?;
+        Some(self.server.denied(self.running.client, entry, args).is_none())
     }
 
     fn set_replication(&mut self, targets: u8) {

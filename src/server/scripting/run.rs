@@ -301,7 +301,8 @@ impl Engine {
     ) {
         while let Some((entry, request)) = rest.next() {
             let call = Call { client, entry, hint: None, in_transaction: true };
-            let _ = call.run(&mut self.keyspace, &mut self.server, request.args(), reply);
+            let exec = self.server.commands.by_own_name(b"exec").unwrap_or(entry);
+            call.run_queued(&mut self.keyspace, &mut self.server, request.args(), reply, exec);
             if self.server.scripting.is_busy() {
                 return self.server.scripting.suspend_transaction(rest);
             }
