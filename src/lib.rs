@@ -28,6 +28,8 @@ pub mod profile;
 pub mod persistence;
 /// Histories, the stream that replicas are fed with, and what is known of each replica.
 pub mod replication;
+/// What nodes of a cluster say to each other, as bytes.
+pub mod bus;
 /// Scripts: their language and its libraries, and what they may ask of a server.
 pub mod scripting;
 /// Process state and sessions: clients, statistics, blocked clients. No command behaviour.

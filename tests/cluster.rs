@@ -1,4 +1,4 @@
-//! This server as the only node of a cluster.
+//! This server as a node of a cluster: alone, and among others of its kind and of Valkey's.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, missing_docs)]
 
 mod support;
@@ -15,7 +15,13 @@ fn start() -> (Server, Conversation) {
     let mut client = Conversation::open(&server);
     assert!(client.ask("SET key value").contains("CLUSTERDOWN Hash slot not served"));
     assert_eq!(client.ask("CLUSTER ADDSLOTSRANGE 0 16383"), "OK\n");
+    // A node that has just started serves nothing for two seconds.
+    server.until("it serves keys", || is_ok(&mut client));
     (server, client)
+}
+
+fn is_ok(client: &mut Conversation) -> bool {
+    client.ask("CLUSTER INFO").contains("cluster_state:ok")
 }
 
 fn count(client: &mut Conversation, slot: u16) -> String {
@@ -86,6 +92,10 @@ fn the_node_is_the_same_after_a_restart() {
     };
     let before = ask(&mut client);
     assert!(before[3].contains(" myself,master - 0 0 5 connected 0-100 200-300"), "{}", before[3]);
+    // A helper thread writes the file.
+    let file = server.directory.path().join("nodes.conf");
+    let written = || std::fs::read_to_string(&file).unwrap().contains(" 5 connected 0-100 200-300");
+    server.until("the node file is written", written);
     server.restart();
     let mut client = Conversation::open(&server);
     assert_eq!(ask(&mut client), before);
@@ -132,4 +142,171 @@ fn a_cluster_scan_finds_every_key() {
         }
     }
     assert_eq!(found, expected);
+}
+
+const NODE_OPTIONS: &[&str] = &["--cluster-enabled", "yes", "--cluster-node-timeout", "2000"];
+
+/// A node of several, and a connection to it.
+struct Node {
+    server: Server,
+    client: Conversation,
+    id: String,
+}
+
+impl Node {
+    fn of(server: Server) -> Self {
+        let mut client = Conversation::open(&server);
+        let id = client.ask("CLUSTER MYID").trim_matches(['"', '\n']).to_owned();
+        Self { server, client, id }
+    }
+
+    fn ours() -> Self {
+        Self::of(Server::start(NODE_OPTIONS))
+    }
+
+    fn valkeys() -> Option<Self> {
+        Server::start_valkey(NODE_OPTIONS).map(Self::of)
+    }
+
+    fn ok(&mut self, request: &str) {
+        assert_eq!(self.client.ask(request), "OK\n", "{request}");
+    }
+
+    fn is_primary(&mut self) -> bool {
+        self.client.ask("CLUSTER NODES").contains("myself,master")
+    }
+}
+
+fn all(nodes: &mut [Node], what: &str, mut holds: impl FnMut(&mut Node) -> bool) {
+    for node in nodes {
+        let Node { server, .. } = &*node;
+        let port = server.port;
+        let begun = std::time::Instant::now();
+        while !holds(node) {
+            let patience = std::time::Duration::from_secs(60);
+            assert!(begun.elapsed() < patience, "never at {port}: {what}\n{}", node.server.log());
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+    }
+}
+
+/// All meet, the first three share the slots, and of the others the first follows the first and so on.
+fn form(nodes: &mut [Node]) {
+    for (index, slots) in ["0 5460", "5461 10922", "10923 16383"].iter().enumerate() {
+        nodes[index].ok(&format!("CLUSTER ADDSLOTSRANGE {slots}"));
+        nodes[index].ok(&format!("CLUSTER SET-CONFIG-EPOCH {}", index + 1));
+    }
+    for index in 1..nodes.len() {
+        let port = nodes[index].server.port;
+        nodes[0].ok(&format!("CLUSTER MEET 127.0.0.1 {port}"));
+    }
+    let known = format!("cluster_known_nodes:{}", nodes.len());
+    all(nodes, "it knows all", |node| {
+        let info = node.client.ask("CLUSTER INFO");
+        info.contains(&known) && info.contains("cluster_state:ok")
+    });
+    for index in 3..nodes.len() {
+        let id = nodes[index - 3].id.clone();
+        // It may not have heard yet that this one is a primary.
+        all(&mut nodes[index..=index], "it replicates", |node| {
+            node.client.ask(&format!("CLUSTER REPLICATE {id}")) == "OK\n"
+        });
+    }
+    let count = nodes.len() - 3;
+    all(nodes, "it knows who is whose replica", |node| {
+        let text = node.client.ask("CLUSTER NODES");
+        text.matches("slave ").count() == count && !text.contains("slave - ")
+    });
+    all(&mut nodes[3..], "it is synchronized", |node| {
+        node.client.ask("INFO replication").contains("master_link_status:up")
+    });
+}
+
+/// Writes a key wherever it belongs.
+fn set(nodes: &mut [Node], key: &str) {
+    let begun = std::time::Instant::now();
+    while begun.elapsed().as_secs() < 60 {
+        if nodes.iter_mut().any(|node| node.client.ask(&format!("SET {key} {key}")) == "OK\n") {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    panic!("nobody takes {key}");
+}
+
+/// What was written is at the replicas of whoever has one.
+fn await_replicas(nodes: &mut [Node]) {
+    for node in nodes.iter_mut() {
+        if node.is_primary() {
+            node.client.ask("WAIT 1 2000");
+        }
+    }
+}
+
+/// Our nodes and Valkey's are one cluster: each follows and votes for the other, and takes a failed one's place.
+#[test]
+fn our_nodes_and_valkeys_fail_over_to_each_other() {
+    let Some(third) = Node::valkeys() else { return };
+    let Some(fourth) = Node::valkeys() else { return };
+    // Valkey replicates our first node, and we replicate Valkey's.
+    let mut nodes = vec![Node::ours(), Node::ours(), third, fourth, Node::ours(), Node::ours()];
+    form(&mut nodes);
+    for number in 0..30 {
+        set(&mut nodes, &format!("key:{number}"));
+    }
+    await_replicas(&mut nodes);
+    // Valkey's primary fails: ours takes its place, by the votes of our other two.
+    let mut failed = nodes.remove(2);
+    failed.server.kill();
+    all(&mut nodes[4..], "it takes Valkey's place", Node::is_primary);
+    set(&mut nodes, "after:1");
+    await_replicas(&mut nodes);
+    // Our primary fails: Valkey's replica takes its place, by our votes.
+    let mut failed = nodes.remove(0);
+    failed.server.kill();
+    all(&mut nodes[1..2], "Valkey takes our place", Node::is_primary);
+    all(&mut nodes, "it is up again", |node| is_ok(&mut node.client));
+    set(&mut nodes, "after:2");
+    let keys: usize = nodes
+        .iter_mut()
+        .filter_map(|node| node.is_primary().then(|| node.client.ask("DBSIZE")))
+        .map(|size| size.trim_start_matches("(integer) ").trim().parse::<usize>().unwrap())
+        .sum();
+    assert_eq!(keys, 32, "nothing is lost");
+}
+
+/// A slot goes from one of our nodes to Valkey's and back, with its keys.
+#[test]
+fn slots_move_between_our_nodes_and_valkeys() {
+    let Some(valkey) = Node::valkeys() else { return };
+    let mut nodes = vec![Node::ours(), valkey, Node::ours()];
+    form(&mut nodes);
+    // Of slot 866, the first node's.
+    set(&mut nodes, "key:0{866}");
+    let slot = nodes[0].client.ask("CLUSTER KEYSLOT {866}");
+    let slot: u16 = slot.trim_start_matches("(integer) ").trim().parse().unwrap();
+    let owner = usize::from(slot > 5460) + usize::from(slot > 10922);
+    let (from, to) = (owner, (owner + 1) % 3);
+    for (from, to) in [(from, to), (to, from)] {
+        let (source, target) = (nodes[from].id.clone(), nodes[to].id.clone());
+        let port = nodes[to].server.port;
+        nodes[to].ok(&format!("CLUSTER SETSLOT {slot} IMPORTING {source}"));
+        nodes[from].ok(&format!("CLUSTER SETSLOT {slot} MIGRATING {target}"));
+        let absent = nodes[from].client.ask("GET absent{866}");
+        assert!(absent.contains(&format!("ASK {slot} 127.0.0.1:{port}")), "{absent}");
+        let moved = nodes[to].client.ask("GET absent{866}");
+        assert!(moved.contains(&format!("MOVED {slot} 127.0.0.1:")), "{moved}");
+        nodes[to].ok("ASKING");
+        assert_eq!(nodes[to].client.ask("GET absent{866}"), "(nil)\n");
+        let several = nodes[from].client.ask("MGET key:0{866} absent{866}");
+        assert!(several.contains("TRYAGAIN"), "{several}");
+        nodes[from].ok(&format!("MIGRATE 127.0.0.1 {port} key:0{{866}} 0 5000"));
+        nodes[to].ok(&format!("CLUSTER SETSLOT {slot} NODE {target}"));
+        nodes[from].ok(&format!("CLUSTER SETSLOT {slot} NODE {target}"));
+        assert_eq!(nodes[to].client.ask("GET key:0{866}"), "\"key:0{866}\"\n");
+        all(&mut nodes, "it knows the new owner", |node| {
+            let reply = node.client.ask("GET key:0{866}");
+            node.id == target || reply.contains(&format!("MOVED {slot} 127.0.0.1:{port}"))
+        });
+    }
 }

@@ -286,6 +286,7 @@ fn reset(cx: &mut Context<'_>, _: Args<'_>) -> Outcome {
         client.database = 0;
         client.name = Vec::new();
         client.readonly = false;
+        client.asking = false;
         client.monitor = false;
         client.reply_mode = ReplyMode::On;
         client.no_touch = false;

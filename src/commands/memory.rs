@@ -119,7 +119,7 @@ fn holders(figures: &MemoryFigures) -> [(&'static str, usize); 13] {
         ("replicas.repl.buffer", figures.unread),
         ("clients.slaves", figures.replicas),
         ("clients.normal", figures.clients),
-        ("cluster.links", 0),
+        ("cluster.links", figures.cluster_links),
         ("cluster.slot_import", 0),
         ("cluster.slot_export", 0),
         ("aof.buffer", figures.aof_buffer),

@@ -174,10 +174,16 @@ const PUBLICATION: Command = Command {
 };
 
 fn publish_to(cx: &mut Context<'_>, args: Args<'_>, kind: Kind) -> Outcome {
-    cx.force_propagation(Targets::REPLICAS);
+    let is_node = cx.server.cluster.is_some();
+    if !is_node {
+        cx.force_propagation(Targets::REPLICAS);
+    }
     cx.settle();
     let running = Some((cx.client, cx.reply.protocol()));
     let receivers = cx.server.publish(running, kind, args.at(1), args.at(2));
+    if is_node {
+        cx.server.publish_in_cluster(kind, args.at(1), args.at(2));
+    }
     cx.reply.int(receivers as i64);
     Ok(())
 }

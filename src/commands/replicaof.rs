@@ -37,6 +37,9 @@ const ARGUMENTS: &[Arg] = &[Arg::one_of(
 )];
 
 fn replicaof(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
+    if cx.server.cluster.is_some() {
+        return Err(CommandError::custom("ERR REPLICAOF not allowed in cluster mode."));
+    }
     if cx.server.replication.failover.is_some() {
         return Err(CommandError::ReplicaofFailover);
     }

@@ -418,27 +418,27 @@ options! {
     /// File in which the node keeps what it knows of the cluster.
     cluster_config_file: Text = Text::new("nodes.conf"), "cluster-config-file", checked(check::cluster_config_file), IMMUTABLE;
     /// What happens when that file cannot be saved.
-    cluster_config_save_behavior: ClusterConfigSaveBehavior = ClusterConfigSaveBehavior::Sync, "cluster-config-save-behavior", Kind::Enum(ClusterConfigSaveBehavior::WORDS), INERT;
+    cluster_config_save_behavior: ClusterConfigSaveBehavior = ClusterConfigSaveBehavior::Sync, "cluster-config-save-behavior", Kind::Enum(ClusterConfigSaveBehavior::WORDS);
     /// Number of databases in a cluster.
     cluster_databases: u32 = 1, "cluster-databases", int(1, INT_MAX), IMMUTABLE;
     /// Milliseconds without an answer after which a node counts as down.
-    cluster_node_timeout: i64 = 15000, "cluster-node-timeout", int(0, LONG_MAX), INERT;
+    cluster_node_timeout: i64 = 15000, "cluster-node-timeout", int(0, LONG_MAX);
     /// Port of the cluster bus; 0 is the client port + 10000.
     cluster_port: u16 = 0, "cluster-port", int(0, 65535), IMMUTABLE;
     /// Milliseconds between pings; for tests, 0 derives it from the timeout.
-    cluster_ping_interval: i64 = 0, "cluster-ping-interval", int(0, LONG_MAX), HIDDEN | INERT;
+    cluster_ping_interval: i64 = 0, "cluster-ping-interval", int(0, LONG_MAX), HIDDEN;
     /// Percentage of the nodes that a message tells about.
-    cluster_message_gossip_perc: u32 = 10, "cluster-message-gossip-perc", int(1, 100), HIDDEN | INERT;
+    cluster_message_gossip_perc: u32 = 10, "cluster-message-gossip-perc", int(1, 100), HIDDEN;
     /// Replicas a primary keeps before one may move to another primary.
-    cluster_migration_barrier: u32 = 1, "cluster-migration-barrier", int(0, INT_MAX), INERT;
+    cluster_migration_barrier: u32 = 1, "cluster-migration-barrier", int(0, INT_MAX);
     /// Lets replicas move to primaries that have none.
-    cluster_allow_replica_migration: bool = true, "cluster-allow-replica-migration", yes_no(), INERT;
+    cluster_allow_replica_migration: bool = true, "cluster-allow-replica-migration", yes_no();
     /// Age of a replica's data, in timeouts, from which it is not promoted; 0 no limit.
-    cluster_replica_validity_factor: u32 = 10, "cluster-replica-validity-factor" | "cluster-slave-validity-factor", int(0, INT_MAX), INERT;
+    cluster_replica_validity_factor: u32 = 10, "cluster-replica-validity-factor" | "cluster-slave-validity-factor", int(0, INT_MAX);
     /// Never promotes this replica by itself.
     cluster_replica_no_failover: bool = false, "cluster-replica-no-failover" | "cluster-slave-no-failover", yes_no();
     /// Milliseconds a failover by hand may take.
-    cluster_manual_failover_timeout: i64 = 5000, "cluster-manual-failover-timeout", int(1, INT_MAX), INERT;
+    cluster_manual_failover_timeout: i64 = 5000, "cluster-manual-failover-timeout", int(1, INT_MAX);
     /// Refuses everything while a slot has no node.
     cluster_require_full_coverage: bool = true, "cluster-require-full-coverage", yes_no();
     /// Serves reads while the cluster is down.
@@ -446,13 +446,13 @@ options! {
     /// Serves sharded channels while the cluster is down.
     cluster_allow_pubsubshard_when_down: bool = true, "cluster-allow-pubsubshard-when-down", yes_no();
     /// Most bytes queued on a link between nodes; 0 no limit.
-    cluster_link_sendbuf_limit: u64 = 0, "cluster-link-sendbuf-limit", memory(0, u64::MAX), INERT;
+    cluster_link_sendbuf_limit: u64 = 0, "cluster-link-sendbuf-limit", memory(0, u64::MAX);
     /// Address told to other nodes.
     cluster_announce_ip: Text = Text::default(), "cluster-announce-ip", optional_checked(check::announced_ip);
     /// Client port told to other nodes; 0 its own.
     cluster_announce_port: u16 = 0, "cluster-announce-port", int(0, 65535);
     /// TLS port told to other nodes; 0 its own.
-    cluster_announce_tls_port: u16 = 0, "cluster-announce-tls-port", int(0, 65535), INERT;
+    cluster_announce_tls_port: u16 = 0, "cluster-announce-tls-port", int(0, 65535);
     /// Bus port told to other nodes; 0 its own.
     cluster_announce_bus_port: u16 = 0, "cluster-announce-bus-port", int(0, 65535);
     /// Host name told to other nodes.
@@ -466,11 +466,11 @@ options! {
     /// Port told to clients; 0 its own.
     cluster_announce_client_port: u16 = 0, "cluster-announce-client-port", int(0, 65535);
     /// TLS port told to clients; 0 its own.
-    cluster_announce_client_tls_port: u16 = 0, "cluster-announce-client-tls-port", int(0, 65535), INERT;
+    cluster_announce_client_tls_port: u16 = 0, "cluster-announce-client-tls-port", int(0, 65535);
     /// What clients are told to connect to.
     cluster_preferred_endpoint_type: ClusterPreferredEndpointType = ClusterPreferredEndpointType::Ip, "cluster-preferred-endpoint-type", Kind::Enum(ClusterPreferredEndpointType::WORDS);
     /// Seconds a forgotten node may not come back.
-    cluster_blacklist_ttl: u64 = 60, "cluster-blacklist-ttl", int(0, u64::MAX), INERT;
+    cluster_blacklist_ttl: u64 = 60, "cluster-blacklist-ttl", int(0, u64::MAX);
     /// Most entries of the log of slot migrations.
     cluster_slot_migration_log_max_len: u64 = 1000, "cluster-slot-migration-log-max-len", int(0, LONG_MAX), INERT;
     /// Counts use by slot.

@@ -104,13 +104,20 @@ impl Database {
         self.slots.as_ref().map_or(0, |slots| crate::memory::usable_size(size_of_val::<[u32]>(slots)))
     }
 
+    /// An empty database that counts what this one counts.
+    #[must_use]
+    pub fn empty_like(&self) -> Self {
+        let mut empty = Self::default();
+        if self.slots.is_some() {
+            empty.count_slots();
+        }
+        empty
+    }
+
     /// Takes everything out and leaves an empty database.
     #[must_use]
     pub fn take(&mut self) -> HashTable<Entry> {
-        let mut emptied = Self::default();
-        if self.slots.is_some() {
-            emptied.count_slots();
-        }
-        std::mem::replace(self, emptied).table
+        let empty = self.empty_like();
+        std::mem::replace(self, empty).table
     }
 }

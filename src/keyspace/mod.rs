@@ -165,6 +165,15 @@ impl Keyspace {
         })
     }
 
+    /// Whether a database holds this key and its time has not come.
+    #[must_use]
+    pub fn holds_live(&self, database: usize, key: &[u8], now_ms: i64) -> bool {
+        self.databases.get(database).is_some_and(|database| {
+            let table = database.table();
+            table.find(hash(key), key).is_some_and(|position| !table.get(position).is_expired(now_ms))
+        })
+    }
+
     /// Exchanges the contents of two databases. Both must exist.
     pub fn swap_databases(&mut self, first: usize, second: usize) {
         self.databases.swap(first, second);

@@ -113,6 +113,7 @@ pub async fn run(shared: Rc<Shared>) {
         engine.server.broadcast_invalidations();
         engine.server.flush_aof(false);
         attend(&shared, &mut engine);
+        engine.settle_cluster();
         engine.server.evict_clients();
         attend(&shared, &mut engine);
         let stats = &mut engine.server.stats;

@@ -4,6 +4,7 @@
 //! after every socket that was ready, reads them all, and treats all their requests as one batch.
 
 mod arrivals;
+mod bus;
 mod connection;
 mod cron;
 mod executor;
@@ -13,6 +14,7 @@ mod primary_link;
 mod replicas;
 mod stream;
 
+pub use bus::{accept_bus, connect_bus};
 pub use cron::{defragments, run_cron, run_defragmentation};
 pub use executor::run as run_executor;
 pub use listener::Listeners;

@@ -175,6 +175,7 @@ command_errors! {
         NegativeKeys = "ERR Number of keys can't be negative",
         TransientMemory = "ERR Insufficient memory, failed allocating transient memory, too many args.",
         CrossSlot = "CROSSSLOT Keys in request don't hash to the same slot",
+        TryAgain = "TRYAGAIN Multiple keys request during rehashing of slot",
         SlotNotServed = "CLUSTERDOWN Hash slot not served",
         ClusterDown = "CLUSTERDOWN The cluster is down",
         ClusterDownReads = "CLUSTERDOWN The cluster is down and only accepts read commands",
@@ -404,6 +405,8 @@ command_errors! {
         NoInputKeys(Box<str>),
         /// The primary (`host:port`) that the client has to go to.
         Redirect(Box<str>),
+        /// Another node of the cluster serves the slot: `MOVED slot address`, or `ASK slot address`.
+        Moved(Box<str>),
         /// A command of this full name may not be queued.
         NotInTransaction(Box<str>),
         /// A command of this full name may not run while the client is subscribed in RESP2.
@@ -517,6 +520,8 @@ impl CommandError {
         matches!(
             self,
             Self::Redirect(_)
+                | Self::Moved(_)
+                | Self::TryAgain
                 | Self::CrossSlot
                 | Self::SlotNotServed
                 | Self::ClusterDown
@@ -598,6 +603,7 @@ impl CommandError {
             Self::NotInTransaction(name) => {
                 around("ERR Command '", name.as_bytes(), "' not allowed inside a transaction")
             }
+            Self::Moved(text) => around("", text.as_bytes(), ""),
             Self::Redirect(address) => around("REDIRECT ", address.as_bytes(), ""),
             Self::NotWhileSubscribed(name) => around(
                 "ERR Can't execute '",

@@ -78,8 +78,13 @@ fn apply(server: &mut Server, name: &str) -> Result<(), String> {
         }
         "jemalloc-bg-thread" => memory::set_background_purge(server.config.jemalloc_bg_thread),
         name if name.starts_with("active-defrag-") => server.defrag.options_changed(),
-        name if name.starts_with("cluster-announce") || name == "cluster-require-full-coverage" => {
-            server.cluster_changed();
+        name if name.starts_with("cluster-announce")
+            || matches!(
+                name,
+                "availability-zone" | "cluster-require-full-coverage" | "cluster-replica-no-failover"
+            ) =>
+        {
+            server.cluster_options_changed();
         }
         _ => {}
     }

@@ -29,6 +29,8 @@ pub enum TimeoutReply {
     Shutdown,
     /// `:n`, or two of them: what was reached until then (WAIT, WAITAOF).
     Replicas(ReplicaWait),
+    /// NOREPLICAS, or `OK` if the replicas have done what CLUSTER SETSLOT asks for.
+    SetSlot(ReplicaWait),
 }
 
 impl TimeoutReply {
@@ -36,7 +38,7 @@ impl TimeoutReply {
     #[must_use]
     pub fn replica_wait(self) -> Option<ReplicaWait> {
         match self {
-            Self::Replicas(wait) => Some(wait),
+            Self::Replicas(wait) | Self::SetSlot(wait) => Some(wait),
             _ => None,
         }
     }

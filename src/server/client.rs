@@ -117,6 +117,8 @@ pub struct Client {
     pub reply_mode: ReplyMode,
     /// `READONLY` was called.
     pub readonly: bool,
+    /// `ASKING` was called for the next request.
+    pub asking: bool,
     /// Close once the output is flushed.
     pub close_after_reply: bool,
     /// Close at once.
@@ -214,6 +216,7 @@ impl Client {
             monitor: false,
             reply_mode: ReplyMode::On,
             readonly: false,
+            asking: false,
             close_after_reply: false,
             close_now: false,
             protected: false,

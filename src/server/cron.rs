@@ -16,6 +16,9 @@ const REPORT_MS: i64 = 5000;
 /// The interval of what concerns the link to the primary, in milliseconds.
 const PRIMARY_MS: i64 = 1000;
 
+/// The interval of what a node of a cluster does, in milliseconds.
+const CLUSTER_MS: i64 = 100;
+
 /// The share of its time that active expiry may take at the least effort.
 const EXPIRY_PERCENT: u64 = 25;
 /// Output that a client without authentication may leave unread (Valkey: `REPLY_BUFFER_SIZE_UNAUTHENTICATED_CLIENT`);
@@ -36,6 +39,7 @@ pub struct Cron {
     rates_ms: i64,
     report_ms: i64,
     primary_ms: i64,
+    cluster_ms: i64,
     /// Turns since the start.
     pub turns: u64,
 }
@@ -91,6 +95,9 @@ impl Engine {
         self.server.watch_fragmentation();
         self.server.publish_events(None);
         self.server.run_replication_cron(&mut self.keyspace);
+        if is_due(&mut self.server.cron.cluster_ms, now_ms, CLUSTER_MS) {
+            self.run_cluster_cron();
+        }
         self.server.rewrite_aof_when_due(&mut self.keyspace);
         self.server.save_when_due(&mut self.keyspace);
     }

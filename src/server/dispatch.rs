@@ -164,8 +164,9 @@ impl Engine {
             self.server.check_rights(client, entry, args)?;
         }
         if self.server.cluster.is_some() && !obeyed {
-            let slot = self.server.check_slot(client, entry, args)?;
-            self.server.begin_slot(slot);
+            let slot = self.server.check_slot(&self.keyspace, client, entry, args);
+            self.server.end_asking(client, command.name);
+            self.server.begin_slot(slot?);
         }
         if command.group == Group::Scripting {
             self.server.scripting.check_command(entry, obeyed)?;

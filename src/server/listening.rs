@@ -28,17 +28,28 @@ impl Listening {
         if config.port == 0 {
             return Some(Vec::new());
         }
+        let opened = Self::open(config, config.port)?;
+        self.tcp = opened.iter().filter_map(|socket| socket.try_clone().ok()).collect();
+        Some(opened)
+    }
+
+    /// Opens the sockets of a cluster's bus at the same addresses. `None` when one of them cannot be had; the log says why.
+    #[must_use]
+    pub fn open_bus(config: &Config, port: u16) -> Option<Vec<Socket>> {
+        Self::open(config, port)
+    }
+
+    fn open(config: &Config, port: u16) -> Option<Vec<Socket>> {
         let mut opened = Vec::new();
         for address in &config.bind.0 {
             let address = address.as_str();
             let (address, optional) =
                 address.strip_prefix('-').map_or((&*address, false), |rest| (rest, true));
-            match listen::tcp(address, config.port, config.tcp_backlog, config.mptcp) {
+            match listen::tcp(address, port, config.tcp_backlog, config.mptcp) {
                 Ok(socket) => opened.push(socket),
                 Err(error) => {
                     tracing::warn!(
-                        "Warning: Could not create server TCP listening socket {address}:{}: {error}",
-                        config.port
+                        "Warning: Could not create server TCP listening socket {address}:{port}: {error}"
                     );
                     if !(optional && error.is_missing_address() || error.is_missing_protocol()) {
                         return None;
@@ -46,7 +57,6 @@ impl Listening {
                 }
             }
         }
-        self.tcp = opened.iter().filter_map(|socket| socket.try_clone().ok()).collect();
         Some(opened)
     }
 

@@ -34,6 +34,8 @@ pub struct MemoryFigures {
     pub scripts: usize,
     /// Bytes of function libraries and of their interpreter.
     pub functions: usize,
+    /// Connections to other nodes of the cluster.
+    pub cluster_links: usize,
     /// Not yet written to the append-only file.
     pub aof_buffer: usize,
     /// All that is not data.
@@ -75,7 +77,9 @@ impl MemoryFigures {
         let own = startup.saturating_sub(server.identity.startup_rows);
         let scripts = server.scripting.scripts_usage();
         let functions = server.scripting.functions.vm_usage() + server.scripting.functions.libraries_usage();
+        let cluster_links = server.cluster.as_ref().map_or(0, |cluster| cluster.links_usage());
         let overhead = own
+            + cluster_links
             + clients
             + replicas
             + tables
@@ -100,6 +104,7 @@ impl MemoryFigures {
             tables,
             scripts,
             functions,
+            cluster_links,
             aof_buffer: server.aof.buffer_usage(),
             overhead,
             dataset: used.saturating_sub(overhead),

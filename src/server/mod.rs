@@ -104,6 +104,8 @@ pub enum Task {
     FollowPrimary,
     /// Pass what comes from this pipe, a snapshot, on to the replicas that wait for it.
     SendSnapshot(std::os::fd::OwnedFd),
+    /// Connect to another node of the cluster, for this link: its address and the port of its bus.
+    ConnectBus(cluster::LinkId, String, u16),
     /// Send these keys to another server.
     Migrate(Box<migration::Migration>),
     /// Load the append-only file anew, while the event loop turns.
@@ -340,6 +342,7 @@ impl Server {
     pub fn end_wait(&mut self, client: ClientKey, end: WaitEnd) -> bool {
         let Some(blocked) = self.blocked.unblock(&mut self.clients, client) else { return false };
         self.count(client, blocked.command, 0, false);
+        let set_slot = self.cluster.as_mut().and_then(|cluster| cluster.take_pending_set_slot(client));
         let reached = blocked.timeout_reply.replica_wait().map(|wait| (wait, self.reached(wait)));
         if let Some(record) = self.clients.get_mut(client) {
             match (end, blocked.timeout_reply) {
@@ -349,6 +352,16 @@ impl Server {
                 (WaitEnd::Timeout, TimeoutReply::Null) => record.output.null(),
                 (WaitEnd::Timeout, TimeoutReply::Shutdown) => {
                     CommandError::ShutdownErrors.write(&mut record.output);
+                }
+                (WaitEnd::Timeout, TimeoutReply::SetSlot(_)) => {
+                    let is_over = reached.is_some_and(|(wait, reached)| wait.is_over(reached));
+                    match (set_slot.filter(|_| is_over), &mut self.cluster) {
+                        (Some(set), Some(cluster)) => {
+                            cluster.todo.set_slots.push(set);
+                            record.output.ok();
+                        }
+                        _ => CommandError::NoReplicas.write(&mut record.output),
+                    }
                 }
                 (WaitEnd::Timeout, TimeoutReply::Replicas(_)) => {
                     if let Some((wait, reached)) = reached {

@@ -18,6 +18,8 @@ pub enum Hold {
     Shutdown,
     /// A failover is under way.
     Failover,
+    /// A replica of the cluster takes over on request: until then, Unix ms.
+    ClusterFailover(i64),
 }
 
 /// All pauses that are in force.
@@ -27,6 +29,8 @@ pub struct Pauses {
     command: Option<Pause>,
     shutdown: bool,
     failover: bool,
+    /// Until when a failover of the cluster holds writers back, Unix ms.
+    cluster_failover: Option<i64>,
 }
 
 impl Pauses {
@@ -34,15 +38,17 @@ impl Pauses {
     #[inline]
     #[must_use]
     pub fn any(&self) -> bool {
-        self.command.is_some() | self.shutdown | self.failover
+        self.command.is_some() | self.shutdown | self.failover | self.cluster_failover.is_some()
     }
 
     /// What is held back at `now_ms`: the widest and longest of all.
     #[must_use]
     pub fn in_force(&self, now_ms: i64) -> Option<Pause> {
         let command = self.command.filter(|pause| pause.until_ms > now_ms);
-        let hold =
-            (self.shutdown || self.failover).then_some(Pause { until_ms: i64::MAX, writes_only: true });
+        let held = self.shutdown || self.failover;
+        let cluster = self.cluster_failover.filter(|until_ms| *until_ms > now_ms);
+        let until_ms = if held { Some(i64::MAX) } else { cluster };
+        let hold = until_ms.map(|until_ms| Pause { until_ms, writes_only: true });
         match (command, hold) {
             // What holds back all commands ends before what holds back writes.
             (Some(command), Some(_)) if !command.writes_only => Some(command),
@@ -55,6 +61,7 @@ impl Pauses {
     pub fn reason(&self, now_ms: i64) -> &'static str {
         match self.in_force(now_ms) {
             None => "none",
+            Some(pause) if Some(pause.until_ms) == self.cluster_failover => "failover_in_progress",
             Some(pause) if pause.until_ms < i64::MAX => "client_pause",
             Some(_) if self.shutdown => "shutdown_in_progress",
             Some(_) => "failover_in_progress",
@@ -75,6 +82,7 @@ impl Pauses {
         match hold {
             Hold::Shutdown => self.shutdown = true,
             Hold::Failover => self.failover = true,
+            Hold::ClusterFailover(until_ms) => self.cluster_failover = Some(until_ms),
         }
     }
 }
@@ -99,6 +107,7 @@ impl Server {
         match hold {
             Hold::Shutdown => self.pauses.shutdown = false,
             Hold::Failover => self.pauses.failover = false,
+            Hold::ClusterFailover(_) => self.pauses.cluster_failover = None,
         }
         self.retry_held();
     }
@@ -107,6 +116,9 @@ impl Server {
     pub(super) fn end_pause_when_over(&mut self) {
         if self.pauses.command.is_some_and(|pause| pause.until_ms <= self.now_ms) {
             self.end_pause();
+        }
+        if self.pauses.cluster_failover.is_some_and(|until_ms| until_ms <= self.now_ms) {
+            self.release(Hold::ClusterFailover(0));
         }
     }
 

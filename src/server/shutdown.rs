@@ -127,6 +127,7 @@ fn finish(keyspace: &mut Keyspace, server: &mut Server, options: ShutdownOptions
         cancel(server);
         return;
     }
+    server.leave_cluster();
     remove_files(server);
     server.flush_replicas();
     tracing::warn!("Valkey is now ready to exit, bye bye...");

@@ -1,6 +1,7 @@
-//! Becoming a node of a cluster at start, and taking over the slots of the keys that were loaded.
+//! Becoming a node of a cluster at start.
 
 use crate::config::os_reason;
+use crate::memory;
 use crate::server::Engine;
 use crate::server::cluster::file::{self, FileError};
 use crate::server::cluster::{BUS_PORT_OFFSET, Cluster};
@@ -20,20 +21,24 @@ pub(super) fn open(engine: &mut Engine) -> Result<(), String> {
         return Err(text.to_owned());
     }
     let path = config.cluster_config_file.as_path();
-    let cluster = match file::load(path) {
+    let name = path.display().to_string();
+    let lock = file::lock(path).map_err(|error| describe(&error, &name))?;
+    let cluster = match file::load(path, server.now_ms) {
         Ok(Some(cluster)) => {
-            tracing::info!("Node configuration loaded, I'm {}", cluster.id);
+            tracing::info!("Node configuration loaded, I'm {}", cluster.me().id);
             cluster
         }
         Ok(None) => {
-            let cluster = Cluster::default();
-            tracing::info!("No cluster configuration found, I'm {}", cluster.id);
+            let cluster = Cluster::new(server.now_ms);
+            tracing::info!("No cluster configuration found, I'm {}", cluster.me().id);
             cluster
         }
-        Err(error) => return Err(describe(&error, &path.display().to_string())),
+        Err(error) => return Err(describe(&error, &name)),
     };
     keyspace.count_slots();
-    server.cluster = Some(Box::new(cluster));
+    let queue = server.background.threads.spawn("cluster", memory::register_thread);
+    let queue = queue.map_err(|error| os_reason(&error))?;
+    server.enter_cluster(cluster, queue, lock);
     server
         .save_cluster()
         .map_err(|error| format!("Could not write the cluster config file: {}", os_reason(&error)))
@@ -47,19 +52,12 @@ fn describe(error: &FileError, path: &str) -> String {
         FileError::Corrupt(line) => {
             format!("Unrecoverable error: corrupted cluster config file \"{line}\".")
         }
-        FileError::OtherNodes(id) => format!(
-            "The cluster config file {path} knows of node {id}: clusters of several nodes are not supported by \
-             Weighbridge."
+        FileError::Unlockable(error) => {
+            format!("Can't open {path} in order to acquire a lock: {}", os_reason(error))
+        }
+        FileError::InUse => format!(
+            "Sorry, the cluster configuration file {path} is already used by a different Cluster node. Please make sure \
+             that different nodes use different cluster configuration files."
         ),
-    }
-}
-
-/// After loading: keys whose slots nobody serves are this node's.
-pub(super) fn take_slots(engine: &mut Engine) {
-    let Engine { keyspace, server } = engine;
-    if let Some(cluster) = &mut server.cluster
-        && cluster.take_slots_of_keys(keyspace)
-    {
-        server.cluster_changed();
     }
 }

@@ -18,6 +18,7 @@ use crate::memory;
 use crate::net::{self, Listeners, Shared};
 use crate::persistence;
 use crate::server::acl::UserLine;
+use crate::server::cluster::BUS_PORT_OFFSET;
 use crate::server::command::CommandTable;
 use crate::server::stats::Stats;
 use crate::server::{
@@ -163,6 +164,7 @@ async fn serve(
 ) -> Result<Infallible, Stopped> {
     cluster::open(&mut shared.engine.borrow_mut()).map_err(stop_for)?;
     let mut listeners = open_listeners(&shared)?;
+    open_bus(&shared)?;
     let mut interrupts = signal(SignalKind::interrupt()).map_err(stop_for)?;
     let mut terminations = signal(SignalKind::terminate()).map_err(stop_for)?;
     let _executor = tokio::task::spawn_local(net::run_executor(Rc::clone(&shared)));
@@ -184,7 +186,7 @@ async fn serve(
             result = &mut load, if !is_loaded => {
                 result.map_err(|_| Stopped)?;
                 is_loaded = true;
-                cluster::take_slots(&mut shared.engine.borrow_mut());
+                shared.engine.borrow_mut().verify_cluster_data();
                 say_ready(&shared);
             }
             Some(task) = requests.recv() => perform(&shared, &mut listeners, task),
@@ -243,6 +245,24 @@ fn open_listeners(shared: &Rc<Shared>) -> Result<Listeners, Stopped> {
     Ok(listeners)
 }
 
+/// A node of a cluster hears other nodes on a port of its own.
+fn open_bus(shared: &Rc<Shared>) -> Result<(), Stopped> {
+    let (sockets, port) = {
+        let server = &shared.engine.borrow().server;
+        if server.cluster.is_none() {
+            return Ok(());
+        }
+        let port = match server.config.cluster_port {
+            0 => server.config.port.wrapping_add(BUS_PORT_OFFSET),
+            port => port,
+        };
+        (Listening::open_bus(&server.config, port), port)
+    };
+    let sockets = sockets
+        .ok_or_else(|| stop_for(format_args!("Failed listening on port {port} (cluster), aborting.")))?;
+    net::accept_bus(shared, sockets).map_err(stop_for)
+}
+
 fn say_ready(shared: &Shared) {
     let server = &mut shared.engine.borrow_mut().server;
     server.begin_following();
@@ -271,6 +291,9 @@ fn perform(shared: &Rc<Shared>, listeners: &mut Listeners, task: Task) {
             if let Err(error) = listeners.accept_tcp(shared, sockets) {
                 tracing::warn!("Accepting client connections: {error}");
             }
+        }
+        Task::ConnectBus(link, ip, port) => {
+            tokio::task::spawn_local(net::connect_bus(Rc::clone(shared), link, ip, port));
         }
         Task::WatchChild => saving::watch_child(shared),
         Task::Migrate(migration) => {

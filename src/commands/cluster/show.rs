@@ -4,16 +4,12 @@ use super::{CLUSTER_COMMAND, SHOW_COMMAND, enabled};
 use crate::config::{ClusterPreferredEndpointType, Config};
 use crate::resp::Reply;
 use crate::server::Context;
-use crate::server::cluster::{Cluster, Endpoint};
+use crate::server::cluster::{Link, Node, NodeKey, Reader, node_flag, reader_of};
 use crate::server::command::{Args, Command, Outcome, flag};
 
-/// What the client is told of where this node is.
-fn endpoint(cx: &Context<'_>) -> Endpoint {
-    // An IPv6 address is the one with colons in it.
-    let over_ipv6 = cx.client().is_some_and(|client| {
-        !client.unix_socket && client.address.bytes().filter(|byte| *byte == b':').count() > 1
-    });
-    Endpoint::for_client(&cx.server.config, over_ipv6)
+/// What the client is told of addresses.
+fn reader(cx: &Context<'_>) -> Reader {
+    cx.client().map_or(Reader::Client(false), reader_of)
 }
 
 pub(super) const INFO: Command = Command {
@@ -26,9 +22,7 @@ pub(super) const INFO: Command = Command {
 };
 
 fn info(cx: &mut Context<'_>, _: Args<'_>) -> Outcome {
-    enabled(cx)?;
-    let fields =
-        cx.server.cluster.as_deref().map(|cluster| cluster.info(&cx.server.config)).unwrap_or_default();
+    let fields = enabled(cx)?.info();
     let text: String = fields.iter().map(|(name, value)| format!("{name}:{value}\r\n")).collect();
     cx.reply.verbatim(b"txt", text.as_bytes());
     Ok(())
@@ -45,10 +39,9 @@ pub(super) const NODES: Command = Command {
 };
 
 fn nodes(cx: &mut Context<'_>, _: Args<'_>) -> Outcome {
-    let endpoint = endpoint(cx);
-    let config = cx.server.config.clone();
-    let line = enabled(cx)?.node_line(&config, &endpoint);
-    cx.reply.verbatim(b"txt", format!("{line}\n").as_bytes());
+    let reader = reader(cx);
+    let lines = enabled(cx)?.lines(reader);
+    cx.reply.verbatim(b"txt", lines.as_bytes());
     Ok(())
 }
 
@@ -56,7 +49,7 @@ pub(super) const MYID: Command =
     Command { name: "myid", arity: 2, summary: "Gives the id of this node.", handler: myid, ..SHOW_COMMAND };
 
 fn myid(cx: &mut Context<'_>, _: Args<'_>) -> Outcome {
-    let id = enabled(cx)?.id.clone();
+    let id = enabled(cx)?.me().id;
     cx.reply.bulk(id.as_bytes());
     Ok(())
 }
@@ -72,7 +65,7 @@ pub(super) const MYSHARDID: Command = Command {
 };
 
 fn myshardid(cx: &mut Context<'_>, _: Args<'_>) -> Outcome {
-    let id = enabled(cx)?.shard_id.clone();
+    let id = enabled(cx)?.me().shard;
     cx.reply.bulk(id.as_bytes());
     Ok(())
 }
@@ -91,7 +84,28 @@ pub(super) const LINKS: Command = Command {
 
 fn links(cx: &mut Context<'_>, _: Args<'_>) -> Outcome {
     enabled(cx)?;
-    cx.reply.array(0);
+    let Context { server, reply, .. } = cx;
+    let Some(cluster) = server.cluster.as_deref() else { return Ok(()) };
+    let ids = cluster.nodes.iter().flat_map(|(_, node)| [(node, node.link), (node, node.inbound)]);
+    let links: Vec<(&Node, &Link)> =
+        ids.filter_map(|(node, id)| Some((node, cluster.links.get(id?)?))).collect();
+    reply.array(links.len());
+    for (node, link) in links {
+        let bytes = link.queued_bytes() as i64;
+        reply.map(6);
+        reply.bulk(b"direction");
+        reply.bulk(if link.inbound { b"from" } else { b"to" });
+        reply.bulk(b"node");
+        reply.bulk(node.id.as_bytes());
+        reply.bulk(b"create-time");
+        reply.int(link.created_ms);
+        reply.bulk(b"events");
+        reply.bulk(if link.stuck { b"rw" } else { b"r" });
+        reply.bulk(b"send-buffer-allocated");
+        reply.int(bytes);
+        reply.bulk(b"send-buffer-used");
+        reply.int(bytes);
+    }
     Ok(())
 }
 
@@ -112,31 +126,37 @@ pub(super) const SLOTS_REPLY: Command = Command {
 
 fn slots(cx: &mut Context<'_>, _: Args<'_>) -> Outcome {
     enabled(cx)?;
-    let endpoint = endpoint(cx);
+    let reader = reader(cx);
     let Context { server, reply, .. } = cx;
     let Some(cluster) = server.cluster.as_deref() else { return Ok(()) };
-    let ranges = cluster.ranges();
-    reply.array(ranges.len());
-    for (start, end) in ranges {
-        reply.array(3);
+    let rows = cluster.rows();
+    reply.array(rows.len());
+    for (start, end, owner) in rows {
+        // A replica without data serves nothing.
+        let serves =
+            |key: &NodeKey| !cluster.nodes[*key].is(node_flag::FAIL) && server.offset_of(cluster, *key) != 0;
+        let replicas: Vec<NodeKey> = cluster.replicas_of(owner).into_iter().filter(serves).collect();
+        reply.array(3 + replicas.len());
         reply.int(start.into());
         reply.int(end.into());
-        reply_node(reply, cluster, &server.config, &endpoint);
+        for key in std::iter::once(owner).chain(replicas) {
+            reply_node(reply, &cluster.nodes[key], &server.config, reader);
+        }
     }
     Ok(())
 }
 
 /// A node in CLUSTER SLOTS: what to connect to, its port and id, and what else is known of where it is.
-fn reply_node(reply: &mut Reply, cluster: &Cluster, config: &Config, endpoint: &Endpoint) {
-    let hostname = config.cluster_announce_hostname.as_bytes();
-    let zone = config.availability_zone.as_bytes();
+fn reply_node(reply: &mut Reply, node: &Node, config: &Config, reader: Reader) {
+    let hostname = node.announced.hostname.as_bytes();
+    let zone = node.announced.zone.as_bytes();
     let preferred = config.cluster_preferred_endpoint_type;
     reply.array(4);
-    reply_preferred(reply, config, endpoint);
-    reply.int(endpoint.port.into());
-    reply.bulk(cluster.id.as_bytes());
+    reply_preferred(reply, config, node, reader);
+    reply.int(node.port_for(reader).into());
+    reply.bulk(node.id.as_bytes());
     let more = [
-        ("ip", endpoint.ip.as_bytes(), preferred != ClusterPreferredEndpointType::Ip),
+        ("ip", node.ip_for(reader).as_bytes(), preferred != ClusterPreferredEndpointType::Ip),
         ("hostname", hostname, preferred != ClusterPreferredEndpointType::Hostname && !hostname.is_empty()),
         ("availability-zone", zone, !zone.is_empty()),
     ];
@@ -148,13 +168,12 @@ fn reply_node(reply: &mut Reply, cluster: &Cluster, config: &Config, endpoint: &
 }
 
 /// What clients are to connect to.
-fn reply_preferred(reply: &mut Reply, config: &Config, endpoint: &Endpoint) {
+fn reply_preferred(reply: &mut Reply, config: &Config, node: &Node, reader: Reader) {
+    let hostname = &node.announced.hostname;
     match config.cluster_preferred_endpoint_type {
-        ClusterPreferredEndpointType::Ip => reply.bulk(endpoint.ip.as_bytes()),
-        ClusterPreferredEndpointType::Hostname if config.cluster_announce_hostname.is_empty() => {
-            reply.bulk(b"?")
-        }
-        ClusterPreferredEndpointType::Hostname => reply.bulk(config.cluster_announce_hostname.as_bytes()),
+        ClusterPreferredEndpointType::Ip => reply.bulk(node.ip_for(reader).as_bytes()),
+        ClusterPreferredEndpointType::Hostname if hostname.is_empty() => reply.bulk(b"?"),
+        ClusterPreferredEndpointType::Hostname => reply.bulk(hostname.as_bytes()),
         ClusterPreferredEndpointType::UnknownEndpoint => reply.null(),
     }
 }
@@ -173,53 +192,68 @@ pub(super) const SHARDS: Command = Command {
 
 fn shards(cx: &mut Context<'_>, _: Args<'_>) -> Outcome {
     enabled(cx)?;
-    let endpoint = endpoint(cx);
+    let reader = reader(cx);
     let Context { server, reply, .. } = cx;
     let Some(cluster) = server.cluster.as_deref() else { return Ok(()) };
-    let ranges = cluster.ranges();
-    reply.array(1);
-    reply.map(3);
-    reply.bulk(b"slots");
-    reply.array(2 * ranges.len());
-    for (start, end) in ranges {
-        reply.int(start.into());
-        reply.int(end.into());
+    let shards = cluster.shards();
+    reply.array(shards.len());
+    for (id, nodes) in shards {
+        reply.map(3);
+        reply.bulk(b"slots");
+        let owner = nodes.iter().find(|key| cluster.nodes[**key].slot_count > 0);
+        let ranges = owner.map(|key| cluster.nodes[*key].slots.ranges()).unwrap_or_default();
+        reply.array(2 * ranges.len());
+        for (start, end) in ranges {
+            reply.int(start.into());
+            reply.int(end.into());
+        }
+        reply.bulk(b"nodes");
+        reply.array(nodes.len());
+        for key in nodes {
+            let offset = server.offset_of(cluster, key);
+            reply_shard_node(reply, &cluster.nodes[key], &server.config, reader, offset);
+        }
+        reply.bulk(b"id");
+        reply.bulk(id.as_bytes());
     }
-    reply.bulk(b"nodes");
-    reply.array(1);
-    let offset = server.replication.offset();
-    reply_shard_node(reply, cluster, &server.config, &endpoint, offset);
-    reply.bulk(b"id");
-    reply.bulk(cluster.shard_id.as_bytes());
     Ok(())
 }
 
-fn reply_shard_node(reply: &mut Reply, cluster: &Cluster, config: &Config, endpoint: &Endpoint, offset: i64) {
-    let hostname = config.cluster_announce_hostname.as_bytes();
-    let zone = config.availability_zone.as_bytes();
-    reply.map(7 + usize::from(!hostname.is_empty()) + usize::from(!zone.is_empty()));
+fn reply_shard_node(reply: &mut Reply, node: &Node, config: &Config, reader: Reader, offset: i64) {
+    let hostname = node.announced.hostname.as_bytes();
+    let zone = node.announced.zone.as_bytes();
+    let ports = [("port", node.port_for(reader)), ("tls-port", node.address.tls_port)];
+    let ports = ports.iter().filter(|(_, port)| *port != 0);
+    reply.map(6 + ports.clone().count() + usize::from(!hostname.is_empty()) + usize::from(!zone.is_empty()));
     reply.bulk(b"id");
-    reply.bulk(cluster.id.as_bytes());
-    reply.bulk(b"port");
-    reply.int(endpoint.port.into());
+    reply.bulk(node.id.as_bytes());
+    for (name, port) in ports {
+        reply.bulk(name.as_bytes());
+        reply.int((*port).into());
+    }
     reply.bulk(b"ip");
-    reply.bulk(endpoint.ip.as_bytes());
+    reply.bulk(node.ip_for(reader).as_bytes());
     reply.bulk(b"endpoint");
     match config.cluster_preferred_endpoint_type {
-        // Here a word stands for what is not known.
+        // Here an empty text stands for what is not known.
         ClusterPreferredEndpointType::UnknownEndpoint => reply.bulk(b""),
-        _ => reply_preferred(reply, config, endpoint),
+        _ => reply_preferred(reply, config, node, reader),
     }
     if !hostname.is_empty() {
         reply.bulk(b"hostname");
         reply.bulk(hostname);
     }
+    let is_replica = node.is_replica();
     reply.bulk(b"role");
-    reply.bulk(b"master");
+    reply.bulk(if is_replica { b"replica" } else { b"master" });
     reply.bulk(b"replication-offset");
     reply.int(offset);
     reply.bulk(b"health");
-    reply.bulk(b"online");
+    reply.bulk(match offset {
+        _ if node.is(node_flag::FAIL) => b"fail".as_slice(),
+        0 if is_replica => b"loading",
+        _ => b"online",
+    });
     if !zone.is_empty() {
         reply.bulk(b"availability-zone");
         reply.bulk(zone);

@@ -1,6 +1,6 @@
 //! What gives slots to this node and takes them away, and what looks at their keys.
 
-use super::{ADMIN_COMMAND, CLUSTER_COMMAND, enabled, expect_own_id, slot, subcommand_syntax};
+use super::{ADMIN_COMMAND, CLUSTER_COMMAND, enabled, slot, subcommand_syntax, unknown_node};
 use crate::algorithms::slot::{SLOTS, slot_of};
 use crate::commands::arguments::{integer, is_word};
 use crate::commands::timeout::deadline_of_ms;
@@ -8,7 +8,14 @@ use crate::config::EventClasses;
 use crate::keyspace::Keys;
 use crate::resp::CommandError;
 use crate::server::Context;
+use crate::server::blocking::{BlockRequest, TimeoutReply};
+use crate::server::cluster::{SetSlot, SlotAction};
 use crate::server::command::{Arg, Args, Command, Outcome, category, flag};
+use crate::server::propagation::Targets;
+use crate::server::replication::ReplicaWait;
+
+/// How long SETSLOT waits for replicas when nothing else is asked for, in milliseconds.
+const SETSLOT_TIMEOUT_MS: i64 = 2000;
 
 /// What happens to the slots of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,8 +104,8 @@ fn apply(
         let (start, end) = range?;
         for slot in start..=end {
             let refusal = match change {
-                Change::Unassign if !cluster.serves(slot) => Some("is already unassigned"),
-                Change::Assign if cluster.serves(slot) => Some("is already busy"),
+                Change::Unassign if cluster.owner(slot).is_none() => Some("is already unassigned"),
+                Change::Assign if cluster.owner(slot).is_some() => Some("is already busy"),
                 _ => named
                     .get_mut(usize::from(slot))
                     .is_some_and(|named| std::mem::replace(named, true))
@@ -110,12 +117,13 @@ fn apply(
         }
     }
     for slot in (0..SLOTS as u16).filter(|slot| named.get(usize::from(*slot)) == Some(&true)) {
+        cluster.close_slot_import(slot);
         match change {
-            Change::Assign => cluster.assign(slot),
-            Change::Unassign => cluster.unassign(slot),
-        }
+            Change::Assign => cluster.give_slot(cluster.myself, slot),
+            Change::Unassign => cluster.release_slot(slot),
+        };
     }
-    cx.server.cluster_changed();
+    (cluster.todo.save, cluster.todo.update_state) = (true, true);
     cx.reply.ok();
     Ok(())
 }
@@ -134,8 +142,8 @@ fn flushslots(cx: &mut Context<'_>, _: Args<'_>) -> Outcome {
         return Err(CommandError::custom("ERR DB must be empty to perform CLUSTER FLUSHSLOTS."));
     }
     let cluster = enabled(cx)?;
-    (0..SLOTS as u16).for_each(|slot| cluster.unassign(slot));
-    cx.server.cluster_changed();
+    cluster.release_slots_of(cluster.myself);
+    (cluster.todo.save, cluster.todo.update_state) = (true, true);
     cx.reply.ok();
     Ok(())
 }
@@ -163,45 +171,98 @@ pub(super) const SETSLOT: Command = Command {
 };
 
 fn setslot(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
-    enabled(cx)?;
-    let (slot, action, node) = (slot(args.at(2))?, args.at(3), args.get(4));
-    let serves = enabled(cx)?.serves(slot);
-    let options_at = match node {
-        _ if is_word(action, "stable") => 4,
-        Some(id) if is_word(action, "node") => {
-            expect_own_id(cx, id)?;
-            5
-        }
-        Some(id) if is_word(action, "migrating") || is_word(action, "importing") => {
-            let owned = is_word(action, "importing");
-            if serves == owned {
-                let what = if owned { "I'm already the owner" } else { "I'm not the owner" };
-                return Err(CommandError::custom(format!("ERR {what} of hash slot {slot}")));
-            }
-            if enabled(cx)?.id.as_bytes() == id {
-                return Err(CommandError::custom("ERR Target node is myself"));
-            }
-            return Err(CommandError::custom([b"ERR I don't know about node ".as_slice(), id].concat()));
-        }
-        _ => {
-            let text = "ERR Invalid CLUSTER SETSLOT action or number of arguments. Try CLUSTER HELP";
-            return Err(CommandError::custom(text));
-        }
-    };
+    let is_obeyed = cx.is_obeyed();
+    if !is_obeyed && enabled(cx)?.me().is_replica() {
+        return Err(CommandError::custom("ERR Please use SETSLOT only with masters."));
+    }
+    let (set, options_at) = parse_setslot(cx, args)?;
+    let mut deadline_ms = Some(cx.now_ms() + SETSLOT_TIMEOUT_MS);
     let options = args.from(options_at);
     for (index, word) in options.iter().enumerate() {
         if is_word(word, "timeout") {
             let value =
                 options.get(index + 1).ok_or_else(|| CommandError::custom("ERR Missing timeout value"))?;
-            deadline_of_ms(value, cx.now_ms())?;
+            deadline_ms = deadline_of_ms(value, cx.now_ms())?;
         }
     }
-    if options_at == 5 {
-        enabled(cx)?.assign(slot);
+    let has_replicas = enabled(cx)?.me().is_primary() && {
+        let cluster = enabled(cx)?;
+        !cluster.replicas_of(cluster.myself).is_empty()
+    };
+    let replicas = if has_replicas && !is_obeyed { cx.server.replicas_that_set_slots() } else { 0 };
+    if replicas > 0 {
+        // They do it first: what this node does then is not lost with it.
+        cx.force_propagation(Targets::REPLICAS);
+        let wait = ReplicaWait { offset: cx.server.replication.offset() + 1, replicas, on_disk: None };
+        let request = BlockRequest {
+            keys: Vec::new(),
+            deadline_ms,
+            timeout_reply: TimeoutReply::SetSlot(wait),
+            wants_deletion: false,
+            request: None,
+        };
+        let client = cx.client;
+        if cx.block(request) {
+            enabled(cx)?.set_slot_later(client, set);
+            cx.server.wait_for_replicas(client);
+            return Ok(());
+        }
     }
-    cx.server.cluster_changed();
+    cx.server.set_slot(cx.keys.keyspace, set);
     cx.reply.ok();
     Ok(())
+}
+
+/// What is asked for, and where the options begin.
+fn parse_setslot(cx: &mut Context<'_>, args: Args<'_>) -> Result<(SetSlot, usize), CommandError> {
+    let error = |text: String| Err(CommandError::custom(format!("ERR {text}")));
+    let (slot, action, id) = (slot(args.at(2))?, args.at(3), args.get(4));
+    let has_keys = cx.keys.keyspace.keys_in_slot(slot) > 0;
+    let cluster = enabled(cx)?;
+    let serves = cluster.serves(slot);
+    let (action, id) = match id {
+        _ if is_word(action, "stable") => {
+            return Ok((SetSlot { slot, action: SlotAction::Stable, node: None }, 4));
+        }
+        Some(id) if is_word(action, "migrating") => {
+            if cluster.me().is_primary() && !serves {
+                return error(format!("I'm not the owner of hash slot {slot}"));
+            }
+            (SlotAction::Migrating, id)
+        }
+        Some(id) if is_word(action, "importing") => {
+            if serves {
+                return error(format!("I'm already the owner of hash slot {slot}"));
+            }
+            (SlotAction::Importing, id)
+        }
+        Some(id) if is_word(action, "node") => (SlotAction::Assign, id),
+        _ => {
+            return error(
+                "Invalid CLUSTER SETSLOT action or number of arguments. Try CLUSTER HELP".to_owned(),
+            );
+        }
+    };
+    let Some(node) = cluster.find(id) else {
+        return if action == SlotAction::Assign {
+            Err(unknown_node(id))
+        } else {
+            Err(CommandError::custom([b"ERR I don't know about node ".as_slice(), id].concat()))
+        };
+    };
+    let is_own = node == cluster.myself;
+    if is_own && action != SlotAction::Assign {
+        return error("Target node is myself".to_owned());
+    }
+    if cluster.nodes[node].is_replica() {
+        return error("Target node is not a master".to_owned());
+    }
+    if action == SlotAction::Assign && serves && !is_own && has_keys {
+        return error(format!(
+            "Can't assign hashslot {slot} to a different node while I still hold keys for this hash slot."
+        ));
+    }
+    Ok((SetSlot { slot, action, node: Some(node) }, 5))
 }
 
 pub(super) const KEYSLOT: Command = Command {

@@ -44,7 +44,8 @@ fn slot_stats(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
             let text = format!("ERR Start slot number {start} is greater than end slot number {end}");
             return Err(CommandError::custom(text));
         }
-        let slots: Vec<u16> = enabled(cx)?.slots().filter(|slot| (start..=end).contains(slot)).collect();
+        let slots: Vec<u16> =
+            enabled(cx)?.shard_slots().iter().filter(|slot| (start..=end).contains(slot)).collect();
         reply_slots(cx, &slots);
         return Ok(());
     }
@@ -53,7 +54,7 @@ fn slot_stats(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     }
     let metric = metric(args.at(3), cx.server.config.cluster_slot_stats_enabled)?;
     let (limit, ascending) = parse_filters(args.from(4))?;
-    let mut slots: Vec<u16> = enabled(cx)?.slots().collect();
+    let mut slots: Vec<u16> = enabled(cx)?.shard_slots().iter().collect();
     if ascending {
         slots.sort_by_key(|slot| (figure(cx, *slot, metric), *slot));
     } else {

@@ -1,5 +1,6 @@
 //! DEBUG: what tests and maintainers ask of a server's insides. Refused unless `enable-debug-command` allows it.
 
+mod cluster;
 mod digest;
 mod inspect;
 mod replication;
@@ -41,12 +42,22 @@ const HELP: &[&str] = &[
     "DEBUG <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
     "AOF-FLUSH-SLEEP <microsec>",
     "    Wait before each write to the append-only file.",
+    "CLOSE-CLUSTER-LINK-ON-PACKET-DROP <0|1>",
+    "    Whether a link is closed when a message that came by it is dropped.",
+    "CLUSTERLINK KILL <to|from|all> <node-id>",
+    "    End the connections to a node, from it, or both.",
     "CONFIG-REWRITE-FORCE-ALL",
     "    Write every option into the configuration file, those at their defaults too.",
     "DIGEST",
     "    Reply with a signature of the whole data set, in hexadecimal digits.",
     "DIGEST-VALUE <key> [<key> ...]",
     "    Reply with a signature of the value of each key.",
+    "DISABLE-CLUSTER-RANDOM-PING <0|1>",
+    "    Whether no node is pinged by chance.",
+    "DISABLE-CLUSTER-RECONNECTION <0|1>",
+    "    Whether no connection to another node is made.",
+    "DROP-CLUSTER-PACKET-FILTER <type>",
+    "    Drop what arrives of this type: a number, -2 for all, -1 for none.",
     "ERROR <string>",
     "    Reply with an error of this text.",
     "HTSTATS <dbid>",
@@ -133,6 +144,9 @@ fn debug(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
         (b"change-repl-id", 2) => replication::change_id(cx),
         (b"replicate", 3..) => replication::replicate(cx, args),
         (b"delay-rdb-client-free-seconds", 3) => return replication::set_psync_grace(cx, args.at(2)),
+        (b"drop-cluster-packet-filter", 3) => return cluster::set_drop_filter(cx, args.at(2)),
+        (b"clusterlink", 5) if is_word(args.at(2), "kill") => return cluster::kill_links(cx, args),
+        (_, 3) if cluster::set_switch(cx, &name, args.at(2)) => cx.reply.ok(),
         (b"stringmatch-test", 2) => {
             try_patterns();
             cx.reply.simple("Apparently Valkey did not crash: test passed");

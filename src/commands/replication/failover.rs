@@ -66,6 +66,11 @@ impl Wish {
 }
 
 fn failover(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
+    if cx.server.cluster.is_some() {
+        return Err(CommandError::custom(
+            "ERR FAILOVER not allowed in cluster mode. Use CLUSTER FAILOVER command instead.",
+        ));
+    }
     if args.len() == 2 && is_word(args.at(1), "abort") {
         if cx.server.replication.failover.is_none() {
             return Err(CommandError::FailoverNone);

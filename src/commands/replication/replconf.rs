@@ -64,6 +64,12 @@ fn set(cx: &mut Context<'_>, option: &[u8], value: &[u8]) -> Result<(), CommandE
             return Err(CommandError::ReplconfClient(id));
         }
     }
+    if is_word(option, "set-cluster-node-id") {
+        let cluster = cx.server.cluster.as_ref().ok_or(CommandError::ClusterDisabled)?;
+        if cluster.find(value).is_none() {
+            return Err(CommandError::custom([b"ERR Unknown node ".as_slice(), value].concat()));
+        }
+    }
     let Some(client) = cx.client_mut() else { return Ok(()) };
     let replica = client.replica.get_or_insert_default();
     match option.to_ascii_lowercase().as_slice() {
@@ -85,7 +91,7 @@ fn set(cx: &mut Context<'_>, option: &[u8], value: &[u8]) -> Result<(), CommandE
         }
         b"rdb-channel" => replica.filter.own_channel = switch(value)?,
         b"set-rdb-client-id" => replica.snapshot_client = integer(value)?.cast_unsigned(),
-        b"set-cluster-node-id" => return Err(CommandError::ClusterDisabled),
+        b"set-cluster-node-id" => {}
         _ => return Err(CommandError::ReplconfOption(option.into())),
     }
     Ok(())

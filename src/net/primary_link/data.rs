@@ -46,9 +46,8 @@ impl Link {
         let mode =
             if target == Target::Aside && same_history { LoadingMode::Aside } else { LoadingMode::Exclusive };
         if target == Target::Aside {
-            let count = engine.keyspace.databases().len();
-            let aside = std::iter::repeat_with(Database::default).take(count).collect();
-            engine.server.primary_link.aside = aside;
+            let databases = engine.keyspace.databases().iter();
+            engine.server.primary_link.aside = databases.map(Database::empty_like).collect();
         }
         engine.server.persistence.begin_receiving(total_bytes, mode, clock::unix_ms());
         if mode == LoadingMode::Exclusive {

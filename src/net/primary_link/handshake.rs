@@ -59,7 +59,14 @@ impl Link {
             capabilities.extend([b"capa".as_slice(), b"dual-channel"]);
         }
         self.tell(wire, "capa", &capabilities).await?;
-        self.tell(wire, "VERSION", &[b"version", VALKEY_VERSION.as_bytes()]).await
+        self.tell(wire, "VERSION", &[b"version", VALKEY_VERSION.as_bytes()]).await?;
+        let id = self.engine()?.server.cluster.as_ref().map(|cluster| cluster.me().id);
+        match id {
+            Some(id) => {
+                self.tell(wire, "SET-CLUSTER-NODE-ID", &[b"set-cluster-node-id", id.as_bytes()]).await
+            }
+            None => Ok(()),
+        }
     }
 
     /// The port and the address under which the primary shows this server; the address may be empty.

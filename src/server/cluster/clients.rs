@@ -2,23 +2,22 @@
 //! have ended, and clients that are blocked on keys get the error that asking anew would give them.
 
 use crate::algorithms::slot::slot_of;
+use crate::bus::SlotSet;
 use crate::resp::CommandError;
 use crate::server::Server;
 use crate::server::client::ClientKey;
+use crate::server::command::flag;
 use crate::server::pubsub::Kind;
 
 impl Server {
-    /// To be called when slots were taken away from this node or its cluster may have failed.
-    pub(super) fn leave_unserved(&mut self) {
-        self.end_unserved_channels();
-        self.end_unserved_waits();
-    }
-
-    fn end_unserved_channels(&mut self) {
+    /// Slots were taken from somebody: subscribers of their channels, unless the shard has them still, have to go.
+    pub(super) fn end_channels(&mut self, released: &SlotSet) {
         let Some(cluster) = &self.cluster else { return };
         let names = self.pubsub.names(Kind::Shard);
-        let unserved: Vec<Vec<u8>> =
-            names.filter(|name| !cluster.serves(slot_of(name))).map(<[u8]>::to_vec).collect();
+        let unserved: Vec<Vec<u8>> = names
+            .filter(|name| released.contains(slot_of(name)) && !cluster.shard_serves(slot_of(name)))
+            .map(<[u8]>::to_vec)
+            .collect();
         for name in unserved {
             for client in self.pubsub.subscribers_of(Kind::Shard, &name) {
                 self.pubsub.unsubscribe(&mut self.clients, client, Kind::Shard, &name);
@@ -33,18 +32,22 @@ impl Server {
         }
     }
 
-    fn end_unserved_waits(&mut self) {
+    /// The state or the owners of slots have changed: who waits for keys that are not served here is sent on.
+    pub(in crate::server) fn end_unserved_waits(&mut self) {
         let Some(cluster) = &self.cluster else { return };
-        let is_ok = cluster.is_ok(&self.config);
-        let refused = |key: &Vec<u8>| match (is_ok, cluster.serves(slot_of(key))) {
-            (false, _) => Some(CommandError::ClusterDown),
-            (true, false) => Some(CommandError::SlotNotServed),
-            (true, true) => None,
-        };
         let waits: Vec<(ClientKey, CommandError)> = self
             .clients
             .iter()
-            .filter_map(|client| Some((client.key, refused(client.blocked.as_ref()?.keys.first()?)?)))
+            .filter_map(|client| {
+                let blocked = client.blocked.as_ref()?;
+                let slot = slot_of(blocked.keys.first()?);
+                let reads = client.readonly && !blocked.command.command.has(flag::WRITE);
+                let error = match cluster.refuses_wait(slot, reads)? {
+                    Ok(redirection) => self.redirection_error(client.key, slot, redirection),
+                    Err(error) => error,
+                };
+                Some((client.key, error))
+            })
             .collect();
         for (client, error) in waits {
             let Some(blocked) = self.blocked.unblock(&mut self.clients, client) else { continue };

@@ -1,249 +1,359 @@
-//! A node of a cluster, as far as it knows itself: who it is, which hash slots it serves, and whether it may serve keys.
+//! A node of a cluster: what it knows of the others, which slots are whose, and what follows from what they say.
 //!
-//! There is no bus to other nodes yet, so the cluster has this one node: a slot is this node's or nobody's, nothing is
-//! ever moved elsewhere, and an epoch is what an administrator made it. What is known is kept in the node file
-//! (`file.rs`), which is Valkey's.
+//! [`Cluster`] is given messages, the time and what else a decision needs ([`View`]), and changes only itself: what is to
+//! be sent waits in its links, what is to happen elsewhere is noted ([`Effect`], [`Todo`]). [`crate::server::Engine`]
+//! brings that about when the message, command or turn of the cron is done (`settle.rs`). What is known is kept in the
+//! node file (`file.rs`), which is Valkey's.
 
 mod check;
+mod claims;
 mod clients;
+mod cron;
 mod describe;
+mod election;
+mod epochs;
 pub mod file;
+mod gossip;
+mod info;
+mod links;
+mod manual;
+mod node;
+mod open_slots;
+mod receive;
+mod replica_migration;
+mod saving;
+mod send;
+mod settle;
+mod shards;
+mod slots;
+mod state;
 mod statistics;
 #[cfg(test)]
 mod tests;
 
-pub use describe::Endpoint;
+pub use check::{Redirection, reader_of};
+pub use describe::Reader;
+pub use links::{Ends, Link, LinkId, Links};
+pub use manual::FailoverMode;
+pub use node::{Address, Announced, Node, NodeKey, Nodes, node_flag};
+pub use open_slots::{SetSlot, SlotAction};
 pub use statistics::{Metric, SlotStatistics};
 
-use std::io;
+use std::collections::BTreeMap;
 
-use super::Server;
 use crate::algorithms::slot::SLOTS;
+use crate::bus::{NodeId, SlotSet};
 use crate::config::Config;
-use crate::keyspace::Keyspace;
-use crate::memory::{MemoryUsage, box_usage, usable_size};
+use crate::memory::{MemoryUsage, box_usage, usable_size, vec_usage};
+use election::Election;
+use manual::ManualFailover;
+use saving::Saving;
+use state::State;
 use statistics::Statistics;
-
-/// Length of the ids of nodes and shards: hexadecimal digits.
-pub const ID_LENGTH: usize = 40;
 
 /// How far the port of the bus is from the client port when none is given.
 pub const BUS_PORT_OFFSET: u16 = 10_000;
 
-/// Why a node without slots serves no keys, in Valkey's words.
-const WITHOUT_SLOTS: &str = "I am part of a minority partition.";
+/// What a node goes by beside what it knows of the cluster.
+#[derive(Debug, Clone, Copy)]
+pub struct View<'a> {
+    /// The options.
+    pub config: &'a Config,
+    /// Unix ms.
+    pub now_ms: i64,
+    /// How far the own data is: what was written, or what of the primary's stream was applied.
+    pub offset: i64,
+    /// For how many milliseconds the primary has not been heard of.
+    pub data_age_ms: i64,
+}
 
-/// This node.
+/// What is to happen outside of the cluster's own state.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Connect to another node's bus.
+    Connect(LinkId, String, u16),
+    /// Become the replica of the server at this address and port.
+    Follow {
+        /// Its address.
+        host: String,
+        /// Its port.
+        port: u16,
+        /// What this server has is of no use there.
+        full_sync: bool,
+        /// Clients that wait for keys are sent away.
+        ends_waits: bool,
+    },
+    /// Become a primary.
+    Unfollow,
+    /// Give a message to the subscribers of this node.
+    Publish {
+        /// Of a shard's channel.
+        sharded: bool,
+        /// The channel.
+        channel: Vec<u8>,
+        /// The message.
+        message: Vec<u8>,
+    },
+    /// Hold writers back until then (Unix ms).
+    HoldWriters(i64),
+    /// Hold them back no longer.
+    ReleaseWriters,
+    /// Delete all data: it was another shard's.
+    Flush,
+}
+
+/// What is due once the running message, command or turn of the cron is done.
+#[derive(Debug, Default)]
+pub struct Todo {
+    /// The node file is out of date.
+    pub save: bool,
+    /// And what is sent from now on has to wait until it is on the disk.
+    pub sync: bool,
+    /// The state may be another one.
+    pub update_state: bool,
+    /// All nodes are to know at once.
+    pub broadcast: bool,
+    /// An election may go on.
+    pub failover: bool,
+    /// A manual failover may go on.
+    pub manual_failover: bool,
+    /// Slots that were taken from somebody: subscribers of their channels may have to go.
+    pub released: Option<Box<SlotSet>>,
+    /// Slots of which this node still has keys that are another shard's now.
+    pub dirty: Option<Box<SlotSet>>,
+    /// The keys that are there have to be held against the slots.
+    pub verify_data: bool,
+    /// Clients that wait for keys may wait in vain.
+    pub check_waits: bool,
+    /// What SETSLOT asked for and the replicas have done.
+    pub set_slots: Vec<SetSlot>,
+}
+
+impl Todo {
+    /// The node file is out of date, and has to be on the disk before anything is sent.
+    fn save_synced(&mut self) {
+        self.save = true;
+        self.sync = true;
+    }
+
+    /// The node file is out of date, and the state may be another one.
+    fn save_and_update(&mut self) {
+        self.save = true;
+        self.update_state = true;
+    }
+}
+
+/// What DEBUG switches of the bus.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct BusDebug {
+    /// Messages of this type are dropped: its number; -2 for every type, -1 for none.
+    pub drop_filter: Option<i64>,
+    /// And the links that they came by are closed.
+    pub closes_on_drop: bool,
+    /// No node is pinged just by chance.
+    pub no_random_ping: bool,
+    /// No connection is made.
+    pub no_reconnection: bool,
+}
+
+/// What went over the bus.
+#[derive(Debug, Default)]
+pub struct BusStatistics {
+    /// Messages sent, by type.
+    pub messages_sent: [u64; 11],
+    /// Messages received, by type.
+    pub messages_received: [u64; 11],
+    /// Bytes sent.
+    pub bytes_sent: u64,
+    /// Bytes received.
+    pub bytes_received: u64,
+    /// Bytes sent of messages to subscribers.
+    pub publish_bytes_sent: u64,
+    /// Bytes received of messages to subscribers.
+    pub publish_bytes_received: u64,
+    /// Bytes sent of modules' messages.
+    pub module_bytes_sent: u64,
+    /// Bytes received of modules' messages.
+    pub module_bytes_received: u64,
+    /// Links that were closed since too much waited on them.
+    pub links_over_limit: u64,
+}
+
+/// A node and all it knows.
 #[derive(Debug)]
 pub struct Cluster {
-    /// Its id.
-    pub id: String,
-    /// The id of its shard.
-    pub shard_id: String,
-    /// The epoch of its slots.
-    pub config_epoch: u64,
-    /// The highest epoch that it has seen.
+    /// All nodes.
+    pub nodes: Nodes,
+    /// This one among them.
+    pub myself: NodeKey,
+    /// Whose a slot is.
+    owners: Box<[Option<NodeKey>]>,
+    /// Slots that their owners claim no longer; nobody else has claimed them yet.
+    unclaimed: Box<SlotSet>,
+    /// Slots on their way to other nodes.
+    migrating: BTreeMap<u16, NodeKey>,
+    /// Slots on their way to this one.
+    importing: BTreeMap<u16, NodeKey>,
+    /// The highest epoch that is known.
     pub current_epoch: u64,
-    /// The epoch in which it voted last; kept for the file.
+    /// The epoch in which this node voted last.
     pub last_vote_epoch: u64,
-    /// Which slots it serves, one bit each.
-    slots: Box<[u64; SLOTS / 64]>,
-    assigned: usize,
+    /// Nodes that were forgotten and until when they stay so, Unix seconds.
+    forgotten: BTreeMap<NodeId, i64>,
+    /// Connections.
+    pub links: Links,
+    state: State,
+    election: Election,
+    manual: ManualFailover,
+    /// What went over the bus.
+    pub bus: BusStatistics,
+    /// What is due.
+    pub todo: Todo,
+    effects: Vec<Effect>,
+    saving: Saving,
     /// What the commands on each slot cost, while that is wanted.
     statistics: Statistics,
     /// The slot that the running request is for.
     pub running_slot: Option<u16>,
-    /// What the log said last of the state.
-    logged_ok: bool,
-    logged_reason: Option<&'static str>,
-}
-
-/// 40 random hexadecimal digits.
-fn random_id() -> String {
-    let mut random = [0_u8; ID_LENGTH / 2];
-    if getrandom::fill(&mut random).is_err() {
-        fastrand::fill(&mut random);
-    }
-    random.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-impl Default for Cluster {
-    /// A node that nobody has heard of, without slots.
-    fn default() -> Self {
-        Self {
-            id: random_id(),
-            shard_id: random_id(),
-            config_epoch: 0,
-            current_epoch: 0,
-            last_vote_epoch: 0,
-            slots: Box::new([0; SLOTS / 64]),
-            assigned: 0,
-            statistics: Statistics::default(),
-            running_slot: None,
-            logged_ok: false,
-            logged_reason: Some(WITHOUT_SLOTS),
-        }
-    }
+    /// What DEBUG has switched.
+    pub debug: BusDebug,
+    /// The address that was announced last; with another one the own is found out anew.
+    announced_ip: String,
+    cron_turns: u64,
+    failing: usize,
+    /// Slots to be given to nodes once their replicas know: who asked.
+    pending_setslots: Vec<open_slots::PendingSetSlot>,
 }
 
 impl Cluster {
-    /// Whether this node serves a slot.
+    /// A node that nobody has heard of, without slots.
     #[must_use]
-    pub fn serves(&self, slot: u16) -> bool {
-        let word = self.slots.get(usize::from(slot) / 64).copied().unwrap_or(0);
-        word >> (slot % 64) & 1 == 1
+    pub fn new(now_ms: i64) -> Self {
+        let mut cluster = Self::without_nodes();
+        let myself = Node::new(NodeId::random(), node_flag::MYSELF | node_flag::PRIMARY, now_ms);
+        if let Some(key) = cluster.nodes.add(myself) {
+            cluster.myself = key;
+        }
+        cluster
     }
 
-    /// Begins to serve a slot.
-    pub fn assign(&mut self, slot: u16) {
-        if !self.serves(slot)
-            && let Some(word) = self.slots.get_mut(usize::from(slot) / 64)
-        {
-            *word |= 1 << (slot % 64);
-            self.assigned += 1;
-            self.statistics.reset(slot);
+    /// Knows nothing, not even itself: to be filled before it is used.
+    fn without_nodes() -> Self {
+        Self {
+            nodes: Nodes::default(),
+            myself: NodeKey::FIRST,
+            owners: vec![None; SLOTS].into_boxed_slice(),
+            unclaimed: Box::default(),
+            migrating: BTreeMap::new(),
+            importing: BTreeMap::new(),
+            current_epoch: 0,
+            last_vote_epoch: 0,
+            forgotten: BTreeMap::new(),
+            links: Links::default(),
+            state: State::default(),
+            election: Election::default(),
+            manual: ManualFailover::default(),
+            bus: BusStatistics::default(),
+            todo: Todo::default(),
+            effects: Vec::new(),
+            saving: Saving::default(),
+            statistics: Statistics::default(),
+            running_slot: None,
+            debug: BusDebug::default(),
+            announced_ip: String::new(),
+            cron_turns: 0,
+            failing: 0,
+            pending_setslots: Vec::new(),
         }
     }
 
-    /// Ceases to serve a slot; what it cost is forgotten.
-    pub fn unassign(&mut self, slot: u16) {
-        if self.serves(slot)
-            && let Some(word) = self.slots.get_mut(usize::from(slot) / 64)
-        {
-            *word &= !(1 << (slot % 64));
-            self.assigned -= 1;
-            self.statistics.reset(slot);
-        }
-    }
-
-    /// How many slots it serves.
+    /// This node.
     #[must_use]
-    pub fn assigned(&self) -> usize {
-        self.assigned
+    pub fn me(&self) -> &Node {
+        &self.nodes[self.myself]
     }
 
-    /// The slots it serves, in order.
-    pub fn slots(&self) -> impl Iterator<Item = u16> + '_ {
-        (0..SLOTS as u16).filter(|slot| self.serves(*slot))
+    /// This node, to change.
+    pub fn me_mut(&mut self) -> &mut Node {
+        &mut self.nodes[self.myself]
     }
 
-    /// The slots it serves as ranges, both ends included.
+    /// The primary of this node's shard: itself, or whose replica it is if that is known.
     #[must_use]
-    pub fn ranges(&self) -> Vec<(u16, u16)> {
-        let mut ranges: Vec<(u16, u16)> = Vec::new();
-        for slot in self.slots() {
-            match ranges.last_mut() {
-                Some((_, end)) if *end + 1 == slot => *end = slot,
-                _ => ranges.push((slot, slot)),
-            }
-        }
-        ranges
+    pub fn own_primary(&self) -> Option<NodeKey> {
+        if self.me().is_replica() { self.me().primary } else { Some(self.myself) }
     }
 
-    /// Why keys are not served; `None` when they are. A cluster of one node is whole when the node serves every slot, or
-    /// any slot at all when `cluster-require-full-coverage` is off.
-    fn failure(&self, config: &Config) -> Option<&'static str> {
-        if self.assigned == 0 {
-            Some(WITHOUT_SLOTS)
-        } else if config.cluster_require_full_coverage && self.assigned < SLOTS {
-            Some(
-                "At least one hash slot is not served by any available node. Please check the \
-                 'cluster-require-full-coverage' configuration.",
-            )
-        } else {
-            None
-        }
-    }
-
-    /// Whether keys are served.
+    /// The node of this id, as clients give it.
     #[must_use]
-    pub fn is_ok(&self, config: &Config) -> bool {
-        self.failure(config).is_none()
+    pub fn find(&self, id: &[u8]) -> Option<NodeKey> {
+        self.nodes.find(NodeId::parse(id)?)
     }
 
-    /// Tells the log when the state, or the reason for it, has changed.
-    pub fn log_state(&mut self, config: &Config) {
-        let reason = self.failure(config);
-        if reason.is_none() != self.logged_ok {
-            match reason {
-                None => tracing::info!("Cluster state changed: ok"),
-                Some(_) => tracing::warn!("Cluster state changed: fail"),
-            }
-            self.logged_ok = reason.is_none();
+    /// Takes what the configuration says of this node into the table.
+    pub fn refresh_myself(&mut self, config: &Config) {
+        let or = |announced: u16, otherwise: u16| if announced == 0 { otherwise } else { announced };
+        let text = |text: &crate::config::Text| text.as_str().into_owned();
+        let bus_port = or(config.cluster_port, config.port.wrapping_add(BUS_PORT_OFFSET));
+        let announced = Announced {
+            hostname: text(&config.cluster_announce_hostname),
+            human_name: text(&config.cluster_announce_human_nodename),
+            zone: text(&config.availability_zone),
+            client_ipv4: text(&config.cluster_announce_client_ipv4),
+            client_ipv6: text(&config.cluster_announce_client_ipv6),
+            client_port: config.cluster_announce_client_port,
+            client_tls_port: config.cluster_announce_client_tls_port,
+        };
+        let ip = text(&config.cluster_announce_ip);
+        let ip_changed = ip != self.announced_ip;
+        let no_failover = config.cluster_replica_no_failover;
+        let me = self.me_mut();
+        let before = (me.announced.clone(), me.address.clone(), me.flags);
+        me.announced = announced;
+        me.address.port = or(config.cluster_announce_port, config.port);
+        me.address.tls_port = config.cluster_announce_tls_port;
+        me.address.bus_port = or(config.cluster_announce_bus_port, bus_port);
+        if ip_changed {
+            me.address.ip.clone_from(&ip);
         }
-        if let Some(reason) = reason.filter(|reason| self.logged_reason != Some(*reason)) {
-            tracing::warn!("Cluster is currently down: {reason}");
+        me.set(node_flag::EXTENSIONS | node_flag::LIGHT_PUBLISH | node_flag::MULTI_MEET);
+        me.copy_flags(if no_failover { node_flag::NOFAILOVER } else { 0 }, node_flag::NOFAILOVER);
+        let flags_changed = me.flags != before.2;
+        if flags_changed || (me.announced != before.0) || me.address != before.1 {
+            self.todo.save = true;
+            self.todo.update_state |= flags_changed;
         }
-        self.logged_reason = reason;
+        self.announced_ip = ip;
     }
 
-    /// Makes its epoch the highest; says whether it was not.
-    pub fn bump_epoch(&mut self) -> bool {
-        if self.config_epoch != 0 && self.config_epoch == self.current_epoch.max(self.config_epoch) {
-            return false;
-        }
-        self.current_epoch += 1;
-        self.config_epoch = self.current_epoch;
-        tracing::info!("New configEpoch set to {}", self.config_epoch);
-        true
+    /// Forgets what went over the bus, and what commands have cost (CONFIG RESETSTAT).
+    pub fn reset_statistics(&mut self) {
+        self.statistics.clear();
+        self.bus = BusStatistics::default();
     }
 
-    /// Serves no slot any more and belongs to a new shard; after a hard reset it is another node altogether.
-    pub fn reset(&mut self, hard: bool) {
-        for slot in 0..SLOTS as u16 {
-            self.unassign(slot);
-        }
-        if hard {
-            (self.config_epoch, self.current_epoch, self.last_vote_epoch) = (0, 0, 0);
-            tracing::info!("configEpoch set to 0 via CLUSTER RESET HARD");
-            self.id = random_id();
-            tracing::info!("Node hard reset, now I'm {}", self.id);
-        }
-        self.shard_id = random_id();
-        tracing::info!("Moving myself to a new shard {}.", self.shard_id);
-    }
-
-    /// Serves every slot that has keys, whatever the node file says; says whether that changed anything.
-    pub fn take_slots_of_keys(&mut self, keyspace: &Keyspace) -> bool {
-        let before = self.assigned;
-        for slot in 0..SLOTS as u16 {
-            if !self.serves(slot) && keyspace.keys_in_slot(slot) > 0 {
-                tracing::info!("I have keys for unassigned slot {slot}. Taking responsibility for it.");
-                self.assign(slot);
-            }
-        }
-        self.assigned != before
+    /// Bytes of the connections: buffers, and what waits to be sent.
+    #[must_use]
+    pub fn links_usage(&self) -> usize {
+        self.links.memory_usage()
     }
 }
 
 impl MemoryUsage for Cluster {
     fn memory_usage(&self) -> usize {
+        // A tree's nodes hold up to eleven entries; how full they are is not told.
+        let tree = |entries: usize, entry: usize| entries * usable_size(entry);
         box_usage::<Self>()
-            + usable_size(self.id.capacity())
-            + usable_size(self.shard_id.capacity())
-            + box_usage::<[u64; SLOTS / 64]>()
+            + self.nodes.memory_usage()
+            + usable_size(size_of_val::<[Option<NodeKey>]>(&self.owners))
+            + box_usage::<SlotSet>()
+            + tree(self.migrating.len() + self.importing.len(), size_of::<(u16, NodeKey)>())
+            + tree(self.forgotten.len(), size_of::<(NodeId, i64)>())
+            + self.links.memory_usage()
+            + vec_usage(&self.effects)
+            + vec_usage(&self.pending_setslots)
+            + usable_size(self.announced_ip.capacity())
+            + self.saving.memory_usage()
             + self.statistics.memory_usage()
-    }
-}
-
-impl Server {
-    /// Keeps what the cluster has become: in the node file, and in the log where its state has changed.
-    ///
-    /// # Errors
-    /// The system's, for the file.
-    pub fn save_cluster(&mut self) -> io::Result<()> {
-        let Some(cluster) = &mut self.cluster else { return Ok(()) };
-        cluster.log_state(&self.config);
-        let path = self.config.cluster_config_file.as_path();
-        file::save(path, &cluster.file_text(&self.config))
-    }
-
-    /// The same where nobody waits to be told: what goes wrong is in the log. Clients that wait for what is not served
-    /// any more are told too.
-    pub fn cluster_changed(&mut self) {
-        self.leave_unserved();
-        if let Err(error) = self.save_cluster() {
-            tracing::warn!("Could not save the cluster configuration: {error}");
-        }
     }
 }

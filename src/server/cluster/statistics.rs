@@ -122,9 +122,4 @@ impl super::Cluster {
             figures.bytes_out += cost.bytes_out;
         }
     }
-
-    /// Forgets what commands have cost (CONFIG RESETSTAT).
-    pub fn reset_statistics(&mut self) {
-        self.statistics.clear();
-    }
 }

@@ -49,7 +49,7 @@ const SECTIONS: &[Section] = &[
         fields.field("cluster_enabled", u8::from(server.cluster.is_some()));
     }),
     section("cluster_info", "Cluster Info", false, |fields, _, server| {
-        let info = server.cluster.as_ref().map(|cluster| cluster.info(&server.config)).unwrap_or_default();
+        let info = server.cluster.as_ref().map(|cluster| cluster.info()).unwrap_or_default();
         info.iter().for_each(|(name, value)| fields.field(name, value));
     }),
     section("scriptingengines", "Scripting Engines", false, activity::scripting_engines),

@@ -93,7 +93,10 @@ pub(super) fn clients(fields: &mut Fields, _: &Keyspace, server: &mut Server) {
             "connected_clients",
             &clients().filter(|client| !client.close_now && client.class() != ClientClass::Replica).count(),
         ),
-        ("cluster_connections", &0),
+        (
+            "cluster_connections",
+            &server.cluster.as_ref().map_or(0, |cluster| (cluster.nodes.count() - 1) * 2),
+        ),
         ("maxclients", &server.config.maxclients),
         ("client_recent_max_input_buffer", &clients().map(|c| c.query.pending).max().unwrap_or(0)),
         ("client_recent_max_output_buffer", &clients().map(|c| c.output.len()).max().unwrap_or(0)),
@@ -181,7 +184,8 @@ fn buffers(fields: &mut Fields, figures: &MemoryFigures, server: &Server) {
     fields.field("mem_replicas_repl_buffer", figures.unread);
     fields.field("mem_clients_slaves", figures.replicas);
     fields.field("mem_clients_normal", figures.clients);
-    fields.zeros(&["mem_cluster_links", "mem_cluster_slot_import", "mem_cluster_slot_export"]);
+    fields.field("mem_cluster_links", figures.cluster_links);
+    fields.zeros(&["mem_cluster_slot_import", "mem_cluster_slot_export"]);
     fields.field("mem_aof_buffer", server.aof.buffer_usage());
     fields.field("mem_allocator", ALLOCATOR);
     fields.zeros(&["mem_overhead_db_hashtable_rehashing"]);

@@ -40,6 +40,25 @@ impl Server {
         self.connect_to_primary();
     }
 
+    /// The same as a node of a cluster, whose configuration file names no primary. `full_sync`: the data is of another
+    /// shard, so that nothing of it can be gone on from. `ends_waits`: clients that wait for keys are sent on.
+    pub(in crate::server) fn follow_in_cluster(
+        &mut self,
+        host: &[u8],
+        port: u16,
+        full_sync: bool,
+        ends_waits: bool,
+    ) {
+        self.begin_to_follow(host, port);
+        self.config.replicaof = ReplicaOf(None);
+        if full_sync {
+            self.discard_cached_primary();
+        }
+        if ends_waits {
+            self.end_unserved_waits();
+        }
+    }
+
     /// The same for a failover: clients that wait go on waiting until it is known who serves them.
     pub(in crate::server) fn follow_for_failover(&mut self, target: &PrimaryAddress) {
         self.begin_to_follow(&target.host, target.port);

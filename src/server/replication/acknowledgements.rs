@@ -64,6 +64,14 @@ impl Server {
         Reached { local: wait.on_disk.is_some() && self.offset_on_disk() >= wait.offset, replicas }
     }
 
+    /// How many replicas do what CLUSTER SETSLOT asks for when it is fed to them: those that are online and of a version
+    /// that can.
+    #[must_use]
+    pub fn replicas_that_set_slots(&self) -> i64 {
+        const LAST_THAT_CANNOT: u32 = 0x702ff;
+        self.online_replicas().filter(|replica| replica.version > LAST_THAT_CANNOT).count() as i64
+    }
+
     /// Counts a client among those that wait for replicas, and has these asked how far they are.
     pub fn wait_for_replicas(&mut self, client: ClientKey) {
         self.replication.waiting.push(client);

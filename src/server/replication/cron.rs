@@ -26,6 +26,7 @@ impl Server {
         if self.replication.cron_turns.is_multiple_of(period)
             && has_replicas
             && self.replication.failover.is_none()
+            && !self.holds_stream()
         {
             self.feed_ping();
         }
