@@ -7,7 +7,7 @@ mod support;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use support::engine::InProcess;
+use support::engine::{InProcess, bulk};
 use weighbridge::keyspace::KeyTally;
 use weighbridge::memory::Mover;
 use weighbridge::server::Engine;
@@ -192,6 +192,22 @@ fn changes_between_the_steps_do_no_harm() {
     }
 }
 
+/// Scripts whose sources lie between strings of their size that are gone; gives their names.
+fn fill_scripts(server: &mut InProcess) -> Vec<String> {
+    const SCRIPTS: usize = 2000;
+    let source = |number: usize| format!("--{}\nreturn {number}", "x".repeat(450));
+    let names = (0..SCRIPTS).map(|number| {
+        let reply = server.run(&["SCRIPT", "LOAD", &source(number)]);
+        server.run(&["SET", &format!("beside:{number}"), &source(number)]);
+        String::from_utf8(bulk(&reply).unwrap().to_vec()).unwrap()
+    });
+    let names = names.collect();
+    for number in 0..SCRIPTS {
+        server.run(&["DEL", &format!("beside:{number}")]);
+    }
+    names
+}
+
 fn info(server: &mut InProcess, field: &str) -> f64 {
     let info = String::from_utf8(server.ask("INFO everything")).unwrap();
     let line = info.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
@@ -226,6 +242,7 @@ fn a_fragmented_heap_comes_together() {
         server.run(&["HDEL", "hash", &key]);
         server.run(&["ZREM", "zset", &value]);
     }
+    let scripts = fill_scripts(&mut server);
     let (digest, used) = (server.ask("DEBUG DIGEST"), info(&mut server, "used_memory"));
     let before = info(&mut server, "allocator_frag_bytes");
     assert!(before > 20e6, "{before}");
@@ -240,6 +257,9 @@ fn a_fragmented_heap_comes_together() {
     assert!(info(&mut server, "active_defrag_running") == 0.0);
     assert!((info(&mut server, "used_memory") - used).abs() < 50_000.0, "moving takes no memory");
     assert_eq!(server.ask("DEBUG DIGEST"), digest);
+    for (number, name) in scripts.iter().enumerate().step_by(17) {
+        assert_eq!(server.run(&["EVALSHA", name, "0"]), format!(":{number}\r\n").into_bytes());
+    }
     server.ask("CONFIG RESETSTAT");
     assert!(info(&mut server, "active_defrag_hits") == 0.0);
 }

@@ -423,10 +423,18 @@ mod tests {
         assert!(!pubsub.has_own());
     }
 
+    fn relocate_all(pubsub: &mut Pubsub, clients: &mut Clients, mover: &mut Mover) {
+        let mut cursor = pubsub.relocate(clients, 0, mover);
+        while cursor != 0 {
+            cursor = pubsub.relocate(clients, cursor, mover);
+        }
+    }
+
     #[test]
     fn subscriptions_are_weighed_to_the_byte_and_leave_nothing() {
         let mut clients = Clients::default();
         let keys: Vec<ClientKey> = (0..40).map(|_| connect(&mut clients, Protocol::Resp2)).collect();
+        let mut mover = Mover::of_everything();
         let before = allocated_bytes();
         let mut pubsub = Pubsub::default();
         let weight = |pubsub: &Pubsub, clients: &Clients| {
@@ -439,10 +447,14 @@ mod tests {
             let name = "n".repeat(round % 90) + &(round % 300).to_string();
             pubsub.subscribe(&mut clients, client, kind, name.as_bytes());
             drop(name);
+            if round % 500 == 499 {
+                relocate_all(&mut pubsub, &mut clients, &mut mover);
+            }
             if round % 50 == 0 {
                 assert_eq!(allocated_bytes() - before, weight(&pubsub, &clients), "after {round}");
             }
         }
+        assert!(mover.hits > 2000, "{}", mover.hits);
         for (at, client) in keys.iter().enumerate() {
             let subscriptions = clients.get_mut(*client).unwrap().subscriptions.take().unwrap();
             if at % 2 == 0 {
