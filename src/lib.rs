@@ -40,7 +40,7 @@ pub mod commands;
 pub mod net;
 /// The built-in client, and the demonstration that runs on it.
 pub mod client;
-/// Load data, build the server, run.
-pub mod startup;
 /// The programs that check files while no server uses them.
 pub mod tools;
+/// Load data, build the server, run.
+pub mod startup;

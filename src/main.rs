@@ -60,7 +60,10 @@ fn main() -> ExitCode {
 fn run_tool(tool: Tool, program: &str, arguments: &[Vec<u8>]) -> ExitCode {
     let (input, output, errors) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
     let mut output = BufWriter::new(output.lock());
-    let mut terminal = Terminal { input: &mut input.lock(), output: &mut output, errors: &mut errors.lock() };
+    let version = startup::version();
+    let version = version.strip_prefix("Valkey server ").unwrap_or(&version);
+    let (mut input, mut errors) = (input.lock(), errors.lock());
+    let mut terminal = Terminal { input: &mut input, output: &mut output, errors: &mut errors, version };
     let outcome = tool.run(program, arguments, &mut terminal);
     match outcome.and_then(|verdict| output.flush().map(|()| verdict)) {
         Ok(Verdict::Valid) => ExitCode::SUCCESS,

@@ -234,3 +234,50 @@ fn closed_connections_give_all_their_memory_back() {
     // The first round makes lists that are kept.
     assert!((figures[2] - figures[1]).abs() < TOLERANCE, "{figures:?}");
 }
+
+#[test]
+fn a_process_that_crashes_says_where_and_one_that_is_asked_says_so_and_goes_on() {
+    use std::os::unix::process::ExitStatusExt;
+    for (request, ends_by, line) in [
+        ("DEBUG SEGFAULT", Signal::SIGSEGV, "crashed by signal: 11"),
+        ("DEBUG PANIC", Signal::SIGABRT, "DEBUG PANIC called at Unix time"),
+        ("DEBUG ASSERT", Signal::SIGABRT, "=== ASSERTION FAILED ==="),
+        ("", Signal::SIGABRT, "Killed by PID"),
+    ] {
+        let mut server = Server::start(&[]);
+        signal(&server, Signal::SIGALRM);
+        server.until("it says where it is", || server.log().contains("Received SIGALRM"));
+        assert_eq!(Conversation::open(&server).ask("PING"), "PONG\n");
+        if request.is_empty() {
+            signal(&server, Signal::SIGABRT);
+        } else {
+            connect(&server).write_all(format!("{request}\r\n").as_bytes()).unwrap();
+        }
+        let status = server.process.wait().unwrap();
+        assert_eq!(status.signal(), Some(ends_by as i32), "{}", server.log());
+        let log = server.log();
+        assert!(log.contains(line) && log.contains("weighbridge::"), "{log}");
+        assert_eq!(log.matches("BUG REPORT START").count(), 1, "{log}");
+        assert_eq!(log.matches("BUG REPORT END").count(), 1, "{log}");
+    }
+    let mut server = Server::start(&["--crash-log-enabled", "no"]);
+    connect(&server).write_all(b"DEBUG SEGFAULT\r\n").unwrap();
+    server.process.wait().unwrap();
+    assert!(!server.log().contains("BUG REPORT"), "{}", server.log());
+}
+
+#[test]
+fn what_speaks_no_protocol_is_logged_without_what_users_sent_unless_that_is_wanted() {
+    for (hides, shown) in [("no", "Query buffer: '$blabla..'"), ("yes", "Query buffer: *redacted*")] {
+        let server = Server::start(&["--loglevel", "verbose", "--hide-user-data-from-log", hides]);
+        let mut stream = connect(&server);
+        stream.write_all(b"*3\r\n$3\r\nSET\r\n$1\r\nx\r\n$blabla\r\n").unwrap();
+        let mut reply = String::new();
+        stream.read_to_string(&mut reply).unwrap();
+        assert_eq!(reply, "-ERR Protocol error: invalid bulk length\r\n");
+        let log = server.log();
+        assert!(log.contains("Protocol error (invalid bulk length) from client: id="), "{log}");
+        assert!(log.contains(shown.trim_start_matches("Query buffer: '")), "{log}");
+        assert_eq!(log.contains("blabla"), hides == "no", "{log}");
+    }
+}

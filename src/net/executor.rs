@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 use super::Shared;
 use super::connection::{Connection, Input};
-use super::replicas;
+use super::{protocol_failure, replicas};
 use crate::algorithms::hash::hash;
 use crate::keyspace::{Database, KeyHash};
 use crate::memory::{MemoryUsage, vec_usage};
@@ -265,7 +265,7 @@ impl Batch {
         let figures = input.figures();
         drop(input);
         if let (Some(failure), false) = (&turn.failure, stopped) {
-            protocol_failure(engine, connection, failure, &mut reply);
+            protocol_failure::report(engine, connection, failure, &mut reply);
         }
         if let Some(client) = engine.server.clients.get_mut(connection.key) {
             client.query = figures;
@@ -415,33 +415,6 @@ fn hash_keys(command: Option<&'static TableEntry>, database: usize, args: Args<'
             .take(KEYS_PER_REQUEST)
             .filter_map(|index| args.get(index))
             .for_each(push),
-    }
-}
-
-/// The peer does not speak the protocol: it is told, and closed.
-fn protocol_failure(
-    engine: &mut Engine,
-    connection: &Connection,
-    failure: &ProtocolError,
-    reply: &mut Reply,
-) {
-    engine.server.stats.count_error("ERR");
-    if let Some(client) = engine.server.clients.get_mut(connection.key) {
-        let line = format!(
-            "Protocol error ({}) from client: id={} addr={}",
-            failure.log_reason(),
-            client.id,
-            client.address
-        );
-        client.close_after_reply = true;
-        if let Some(stream) = &mut client.primary {
-            // Where such a stream was cannot be trusted.
-            stream.unusable = true;
-            tracing::warn!("{line}");
-        } else {
-            failure.write(reply);
-            tracing::debug!("{line}");
-        }
     }
 }
 

@@ -11,6 +11,7 @@ mod executor;
 mod listener;
 mod migrate;
 mod primary_link;
+mod protocol_failure;
 mod replicas;
 mod stream;
 

@@ -5,7 +5,7 @@ use std::io::IsTerminal;
 use super::Call;
 use crate::config::{Config, VALKEY_VERSION};
 use crate::log;
-use crate::sys::fork;
+use crate::sys::{crash, fork};
 
 /// That the server starts, which version it is, and where its configuration came from.
 pub(super) fn first_lines(call: &Call) {
@@ -69,6 +69,7 @@ pub(super) fn report_panics(with_log: bool) {
             log::write_raw(&format!("\n------ STACK TRACE ------\n{trace}\n"));
             log::write_raw("=== WEIGHBRIDGE BUG REPORT END ===\n");
         }
+        crash::leave_abort_alone();
         std::process::abort();
     }));
 }

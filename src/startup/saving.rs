@@ -7,6 +7,7 @@ use crate::persistence::{LoadError, LoadOptions, Loader, watch};
 use crate::server::aof::{AofState, Reload, Replay};
 use crate::server::{Engine, Server};
 use crate::sys::clock;
+use crate::{log, tools};
 
 /// The data could not be loaded; the log says why.
 #[derive(Debug)]
@@ -138,6 +139,9 @@ fn refuse(shared: &Shared, error: &LoadError) -> NotLoaded {
     let file = shared.engine.borrow().server.config.dbfilename.clone();
     for line in error.lines(file.as_path()) {
         tracing::warn!("{line}");
+    }
+    if error.is_damage() {
+        log::write_raw(&tools::examine(file.as_path()));
     }
     tracing::warn!(
         "{}",

@@ -25,7 +25,7 @@ use crate::server::{
     self, Background, Cron, Engine, Identity, Listening, OomScore, Server, Task, open_files, process_title,
     shutdown,
 };
-use crate::sys::{clock, signals};
+use crate::sys::{clock, crash, signals};
 
 /// Tasks that run before the sockets are asked again. While tasks are ready asking is a wasted system call, and the batch
 /// of a turn must not be cut short: connections up to this many are one batch.
@@ -46,7 +46,10 @@ pub(super) fn run(
     let log = log::descriptor().map_err(stop_for)?;
     let unfinished = format!("temp-{}.rdb", std::process::id());
     signals::install(log.as_raw_fd(), &unfinished).map_err(stop_for)?;
-    // The handler of signals writes to it for as long as the process lives.
+    if config.crash_log_enabled {
+        crash::install(log.as_raw_fd()).map_err(stop_for)?;
+    }
+    // The handlers of signals write to it for as long as the process lives.
     std::mem::forget(log);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -5,6 +5,7 @@
 
 pub mod barrier;
 pub mod clock;
+pub mod crash;
 pub mod files;
 pub mod fork;
 pub mod listen;

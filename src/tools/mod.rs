@@ -6,9 +6,9 @@
 mod check_aof;
 mod check_rdb;
 
-use std::io::{self, BufRead, Write};
+pub use check_rdb::examine;
 
-use crate::startup;
+use std::io::{self, BufRead, Write};
 
 /// How a check ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +27,8 @@ pub struct Terminal<'a> {
     pub output: &'a mut dyn Write,
     /// How it is to be called.
     pub errors: &'a mut dyn Write,
+    /// What it says of its version.
+    pub version: &'a str,
 }
 
 /// A program.
@@ -75,9 +77,7 @@ impl Tool {
         terminal: &mut Terminal<'_>,
     ) -> io::Result<Verdict> {
         if let [b"-v" | b"--version"] = arguments.iter().map(Vec::as_slice).collect::<Vec<_>>()[..] {
-            let version = startup::version();
-            let version = version.strip_prefix("Valkey server ").unwrap_or(&version);
-            writeln!(terminal.output, "{} {version}", self.name())?;
+            writeln!(terminal.output, "{} {}", self.name(), terminal.version)?;
             return Ok(Verdict::Valid);
         }
         match self {

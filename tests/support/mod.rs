@@ -3,6 +3,7 @@
 
 pub mod data;
 pub mod engine;
+pub mod exercises;
 pub mod info;
 pub mod reply;
 pub mod requests;

@@ -116,8 +116,8 @@ const CLIENT_LIST: Command = Command {
         .optional(),
         Arg::integer("client-id").token("ID").since("6.2.0").optional().multiple(),
         Arg::string("username").token("USER").since("8.1.0").optional(),
-        Arg::string("addr").token("ADDR").since("8.1.0").optional(),
-        Arg::string("laddr").token("LADDR").since("8.1.0").optional(),
+        Arg::string("addr").shown_as("ip:port").token("ADDR").since("8.1.0").optional(),
+        Arg::string("laddr").shown_as("ip:port").token("LADDR").since("8.1.0").optional(),
         Arg::one_of("skipme", &[Arg::flag("yes", "YES"), Arg::flag("no", "NO")])
             .token("SKIPME")
             .since("8.1.0")
@@ -145,8 +145,8 @@ const CLIENT_LIST: Command = Command {
         .optional(),
         Arg::integer("not-client-id").token("NOT-ID").since("9.0.0").optional().multiple(),
         Arg::string("not-username").token("NOT-USER").since("9.0.0").optional(),
-        Arg::string("not-addr").token("NOT-ADDR").since("9.0.0").optional(),
-        Arg::string("not-laddr").token("NOT-LADDR").since("9.0.0").optional(),
+        Arg::string("not-addr").shown_as("ip:port").token("NOT-ADDR").since("9.0.0").optional(),
+        Arg::string("not-laddr").shown_as("ip:port").token("NOT-LADDR").since("9.0.0").optional(),
         Arg::string("not-name").token("NOT-NAME").since("9.0.0").optional(),
         Arg::string("not-flags").token("NOT-FLAGS").since("9.0.0").optional(),
         Arg::string("not-lib-name").token("NOT-LIB-NAME").since("9.0.0").optional(),
@@ -231,7 +231,7 @@ const CLIENT_KILL: Command = Command {
     arguments: &[Arg::one_of(
         "filter",
         &[
-            Arg::string("old-format").deprecated("2.8.12"),
+            Arg::string("old-format").shown_as("ip:port").deprecated("2.8.12"),
             Arg::one_of(
                 "new-format",
                 &[
@@ -251,8 +251,8 @@ const CLIENT_KILL: Command = Command {
                     .since("2.8.12")
                     .optional(),
                     Arg::string("username").token("USER").optional(),
-                    Arg::string("addr").token("ADDR").optional(),
-                    Arg::string("laddr").token("LADDR").since("6.2.0").optional(),
+                    Arg::string("addr").shown_as("ip:port").token("ADDR").optional(),
+                    Arg::string("laddr").shown_as("ip:port").token("LADDR").since("6.2.0").optional(),
                     Arg::one_of("skipme", &[Arg::flag("yes", "YES"), Arg::flag("no", "NO")])
                         .token("SKIPME")
                         .optional(),
@@ -281,8 +281,8 @@ const CLIENT_KILL: Command = Command {
                     .optional(),
                     Arg::integer("not-client-id").token("NOT-ID").since("9.0.0").optional().multiple(),
                     Arg::string("not-username").token("NOT-USER").since("9.0.0").optional(),
-                    Arg::string("not-addr").token("NOT-ADDR").since("9.0.0").optional(),
-                    Arg::string("not-laddr").token("NOT-LADDR").since("9.0.0").optional(),
+                    Arg::string("not-addr").shown_as("ip:port").token("NOT-ADDR").since("9.0.0").optional(),
+                    Arg::string("not-laddr").shown_as("ip:port").token("NOT-LADDR").since("9.0.0").optional(),
                     Arg::string("not-name").token("NOT-NAME").since("9.0.0").optional(),
                     Arg::string("not-flags").token("NOT-FLAGS").since("9.0.0").optional(),
                     Arg::string("not-lib-name").token("NOT-LIB-NAME").since("9.0.0").optional(),

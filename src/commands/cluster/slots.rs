@@ -157,9 +157,9 @@ pub(super) const SETSLOT: Command = Command {
         Arg::one_of(
             "subcommand",
             &[
-                Arg::string("importing").token("IMPORTING"),
-                Arg::string("migrating").token("MIGRATING"),
-                Arg::string("node").token("NODE"),
+                Arg::string("importing").shown_as("node-id").token("IMPORTING"),
+                Arg::string("migrating").shown_as("node-id").token("MIGRATING"),
+                Arg::string("node").shown_as("node-id").token("NODE"),
                 Arg::flag("stable", "STABLE"),
             ],
         ),

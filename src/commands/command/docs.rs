@@ -85,7 +85,7 @@ fn one(argument: &Arg, reply: &mut Reply) {
     field(reply, "name", argument.name);
     field(reply, "type", argument.kind.name());
     if !is_group {
-        field(reply, "display_text", argument.name);
+        field(reply, "display_text", argument.display);
     }
     if let Some(index) = argument.key_spec {
         reply.bulk(b"key_spec_index");

@@ -22,6 +22,7 @@ use crate::server::aof::{Reload, Replay};
 use crate::server::blocking::{BlockRequest, TimeoutReply};
 use crate::server::command::{Args, Command, Group, Outcome, flag};
 use crate::server::{Client, Context, Task};
+use crate::sys::{clock, crash};
 
 /// The family.
 pub(super) const COMMANDS: &[Command] = &[DEBUG];
@@ -42,6 +43,8 @@ const HELP: &[&str] = &[
     "DEBUG <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
     "AOF-FLUSH-SLEEP <microsec>",
     "    Wait before each write to the append-only file.",
+    "ASSERT",
+    "    End the process as a failed assertion would.",
     "CLOSE-CLUSTER-LINK-ON-PACKET-DROP <0|1>",
     "    Whether a link is closed when a message that came by it is dropped.",
     "CLUSTERLINK KILL <to|from|all> <node-id>",
@@ -76,6 +79,8 @@ const HELP: &[&str] = &[
     "    Describe a value: encoding, length when saved, access clock.",
     "PROTECT-CLIENT <id>",
     "    Never close a client.",
+    "PANIC",
+    "    End the process as a bug would, with a report in the log.",
     "POPULATE <count> [<prefix>] [<size>]",
     "    Create <count> strings named <prefix>:<number> (prefix 'key' if none is given).",
     "PAUSE-AFTER-FORK <0|1>",
@@ -93,6 +98,8 @@ const HELP: &[&str] = &[
     "    After which time the most that a reply buffer has held is forgotten.",
     "REPLYBUFFER RESIZING <0|1>",
     "    Whether reply buffers that are not used give back their room.",
+    "SEGFAULT",
+    "    Write to memory that may only be read.",
     "SET-ACTIVE-EXPIRE <0|1>",
     "    Whether expired keys are deleted though nobody looks at them.",
     "SET-SKIP-CHECKSUM-VALIDATION <0|1>",
@@ -118,6 +125,8 @@ fn debug(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
         (b"digest", 2) => cx.reply.simple(&digest::of_keyspace(cx.keys.keyspace, cx.now_ms()).to_hex()),
         (b"digest-value", _) => digest_values(cx, args),
         (b"error", 3) => cx.reply.error(args.at(2)),
+        (b"segfault", 2) => crash::fault(),
+        (b"panic" | b"assert", 2) => end_by_bug(&name),
         (b"log", 3) => {
             tracing::warn!("DEBUG LOG: {}", String::from_utf8_lossy(args.at(2)));
             cx.reply.ok();
@@ -368,6 +377,16 @@ fn try_patterns() {
         let (pattern, text) = (word(), word());
         let _ = crate::algorithms::glob::matches(&pattern, &text, false);
     }
+}
+
+/// Ends the process as a bug of its own would: with a report in the log.
+#[expect(clippy::panic, reason = "to panic is what is asked for")]
+fn end_by_bug(name: &[u8]) {
+    if name == b"assert" {
+        tracing::warn!("=== ASSERTION FAILED ===");
+    }
+    let name = String::from_utf8_lossy(name).to_ascii_uppercase();
+    panic!("DEBUG {name} called at Unix time {}", clock::unix_ms() / 1000);
 }
 
 fn set_packed_threshold(cx: &mut Context<'_>, size: &[u8]) -> Outcome {

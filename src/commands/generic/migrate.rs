@@ -41,14 +41,14 @@ pub(super) const MIGRATE: Command = Command {
         Arg::one_of(
             "authentication",
             &[
-                Arg::string("auth").token("AUTH").since("4.0.7"),
+                Arg::string("auth").shown_as("password").token("AUTH").since("4.0.7"),
                 Arg::block("auth2", &[Arg::string("username"), Arg::string("password")])
                     .token("AUTH2")
                     .since("6.0.0"),
             ],
         )
         .optional(),
-        Arg::key("keys").of_key_spec(1).token("KEYS").since("3.0.6").optional().multiple(),
+        Arg::key("keys").shown_as("key").of_key_spec(1).token("KEYS").since("3.0.6").optional().multiple(),
     ],
     history: &[
         ("3.0.0", "Takes `COPY` and `REPLACE`."),

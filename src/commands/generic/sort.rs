@@ -130,9 +130,14 @@ pub(super) const SORT: Command = Command {
     summary: "Sorts a list, a set or a sorted set, and gives or stores the result.",
     arguments: &[
         Arg::key("key"),
-        Arg::new("by-pattern", ArgKind::Pattern).of_key_spec(1).token("BY").optional(),
+        Arg::new("by-pattern", ArgKind::Pattern).shown_as("pattern").of_key_spec(1).token("BY").optional(),
         Arg::block("limit", &[Arg::integer("offset"), Arg::integer("count")]).token("LIMIT").optional(),
-        Arg::new("get-pattern", ArgKind::Pattern).of_key_spec(1).token("GET").optional().multiple_token(),
+        Arg::new("get-pattern", ArgKind::Pattern)
+            .shown_as("pattern")
+            .of_key_spec(1)
+            .token("GET")
+            .optional()
+            .multiple_token(),
         Arg::one_of("order", &[Arg::flag("asc", "ASC"), Arg::flag("desc", "DESC")]).optional(),
         Arg::flag("sorting", "ALPHA").optional(),
         Arg::new("destination", ArgKind::Key).of_key_spec(2).token("STORE").optional(),
@@ -165,9 +170,14 @@ pub(super) const SORT_RO: Command = Command {
     summary: "Sorts a list, a set or a sorted set, and gives the result.",
     arguments: &[
         Arg::key("key"),
-        Arg::new("by-pattern", ArgKind::Pattern).of_key_spec(1).token("BY").optional(),
+        Arg::new("by-pattern", ArgKind::Pattern).shown_as("pattern").of_key_spec(1).token("BY").optional(),
         Arg::block("limit", &[Arg::integer("offset"), Arg::integer("count")]).token("LIMIT").optional(),
-        Arg::new("get-pattern", ArgKind::Pattern).of_key_spec(1).token("GET").optional().multiple_token(),
+        Arg::new("get-pattern", ArgKind::Pattern)
+            .shown_as("pattern")
+            .of_key_spec(1)
+            .token("GET")
+            .optional()
+            .multiple_token(),
         Arg::one_of("order", &[Arg::flag("asc", "ASC"), Arg::flag("desc", "DESC")]).optional(),
         Arg::flag("sorting", "ALPHA").optional(),
     ],

@@ -393,8 +393,8 @@ const ORDER: Arg = Arg::one_of("order", &[Arg::flag("asc", "ASC"), Arg::flag("de
 const STORE: Arg = Arg::one_of(
     "store",
     &[
-        Arg::key("storekey").of_key_spec(1).token("STORE"),
-        Arg::key("storedistkey").of_key_spec(2).token("STOREDIST"),
+        Arg::key("storekey").shown_as("key").of_key_spec(1).token("STORE"),
+        Arg::key("storedistkey").shown_as("key").of_key_spec(2).token("STOREDIST"),
     ],
 )
 .optional();

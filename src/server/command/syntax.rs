@@ -122,6 +122,8 @@ impl ArgKind {
 pub struct Arg {
     /// Its name.
     pub name: &'static str,
+    /// What a description of the syntax shows in its place.
+    pub display: &'static str,
     /// Its kind.
     pub kind: ArgKind,
     /// The word before it (or that it is); empty for none.
@@ -148,6 +150,7 @@ impl Arg {
     pub const fn new(name: &'static str, kind: ArgKind) -> Self {
         Self {
             name,
+            display: name,
             kind,
             token: "",
             since: "",
@@ -204,6 +207,13 @@ impl Arg {
         let mut arg = Self::new(name, ArgKind::Block);
         arg.arguments = arguments;
         arg
+    }
+
+    /// Shown by another name.
+    #[must_use]
+    pub const fn shown_as(mut self, display: &'static str) -> Self {
+        self.display = display;
+        self
     }
 
     /// With a word before it.

@@ -18,7 +18,8 @@ fn check(options: &[&str], file: &Path, answer: &str) -> (Verdict, String) {
     let mut arguments: Vec<Vec<u8>> = options.iter().map(|option| option.as_bytes().to_vec()).collect();
     arguments.push(file.as_os_str().as_bytes().to_vec());
     let (mut output, mut errors) = (Vec::new(), Vec::new());
-    let mut terminal = Terminal { input: &mut answer.as_bytes(), output: &mut output, errors: &mut errors };
+    let mut terminal =
+        Terminal { input: &mut answer.as_bytes(), output: &mut output, errors: &mut errors, version: "" };
     let verdict = run("check-aof", &arguments, &mut terminal).unwrap();
     assert!(errors.is_empty());
     (verdict, String::from_utf8_lossy(&output).into_owned())

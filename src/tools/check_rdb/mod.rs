@@ -92,6 +92,18 @@ pub(super) fn run(program: &str, arguments: &[Vec<u8>], terminal: &mut Terminal<
     }
 }
 
+/// What `check-rdb` says of a file that could not be loaded.
+#[must_use]
+pub fn examine(path: &Path) -> String {
+    let mut output = Vec::new();
+    let name = path.as_os_str().as_bytes();
+    // Writing to memory cannot fail; a file that cannot be opened any more leaves nothing to say.
+    if let Ok(file) = File::open(path) {
+        let _ = Check::new(&Options::default()).run(file, name, &mut output);
+    }
+    String::from_utf8_lossy(&output).into_owned()
+}
+
 /// Checks the snapshot that an append-only file begins with. Gives the reader back if it is valid.
 ///
 /// # Errors
