@@ -9,6 +9,7 @@ mod support;
 mod agreement;
 mod frame;
 mod link;
+mod rights;
 mod session;
 mod shapes;
 mod shrink;
@@ -158,16 +159,29 @@ fn draw(seed: u64, choices: &[Choice], payloads: &[Vec<u8>]) -> Session {
 
 #[test]
 fn no_random_session_tells_this_server_from_valkey() {
-    let Some(mut pair) = Pair::start() else { return };
-    let seed = from_environment("SEED", 1);
-    let sessions = from_environment("COMMANDS", USUAL as u64).div_ceil(REQUESTS as u64);
+    let Some(pair) = Pair::start() else { return };
     let choices = choices();
     let payloads = payloads(pair.theirs.port);
+    search(pair, |seed| draw(seed, &choices, &payloads));
+}
+
+#[test]
+fn no_random_user_tells_this_server_from_valkey() {
+    let Some(pair) = Pair::start() else { return };
+    let choices = rights::every_command();
+    let payloads = payloads(pair.theirs.port);
+    search(pair, |seed| rights::session(Generator::new(seed, &choices, payloads.clone())));
+}
+
+/// Plays as many sessions as are asked for, and tells of differences.
+fn search(mut pair: Pair, draw: impl Fn(u64) -> Session) {
+    let seed = from_environment("SEED", 1);
+    let sessions = from_environment("COMMANDS", USUAL as u64).div_ceil(REQUESTS as u64);
     let mut found: HashMap<String, usize> = HashMap::new();
     let mut report = String::new();
 
     for seed in seed..seed + sessions {
-        let session = draw(seed, &choices, &payloads);
+        let session = draw(seed);
         if pair.compare(&session).is_none() {
             continue;
         }

@@ -192,7 +192,7 @@ fn family(group: Group) -> Option<&'static str> {
 
 /// Draws sessions.
 pub struct Generator<'a> {
-    values: Values,
+    pub values: Values,
     choices: &'a [Choice],
     filling: Vec<usize>,
     steps: Vec<Step>,
@@ -392,6 +392,22 @@ impl<'a> Generator<'a> {
             self.owes_pause = false;
             self.steps.push(Step::Pause);
         }
+    }
+
+    /// The full name of a command, any of them.
+    pub fn any_command(&mut self) -> String {
+        self.choices[self.values.random.usize(..self.choices.len())].full_name.clone()
+    }
+
+    /// A request of any command.
+    pub fn any_request(&mut self) -> Words {
+        let index = self.values.random.usize(..self.choices.len());
+        let choice = &self.choices[index];
+        let mut request = self.whole(choice);
+        if self.values.once_in(9) {
+            self.damage(choice, &mut request);
+        }
+        request
     }
 
     /// A request as the command's documentation has it, with words as they may be.

@@ -254,6 +254,7 @@ fn getslotmigrations(cx: &mut Context<'_>, _: Args<'_>) -> Outcome {
 const CANCELSLOTMIGRATIONS: Command = Command {
     name: "cancelslotmigrations",
     arity: 2,
+    flags: ADMIN_COMMAND.flags | flag::ALL_DBS,
     since: "9.0.0",
     complexity: "O(N), N migrations.",
     summary: "Calls off every migration of slots.",
@@ -269,6 +270,7 @@ fn cancelslotmigrations(cx: &mut Context<'_>, _: Args<'_>) -> Outcome {
 const MIGRATESLOTS: Command = Command {
     name: "migrateslots",
     arity: -4,
+    flags: ADMIN_COMMAND.flags | flag::ALL_DBS,
     since: "9.0.0",
     complexity: "O(N), N slots.",
     summary: "Moves slots to another node.",

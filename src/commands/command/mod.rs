@@ -9,7 +9,8 @@ use crate::algorithms::glob;
 use crate::resp::{CommandError, Reply};
 use crate::server::Context;
 use crate::server::command::{
-    Arg, ArgKind, Args, Command, Group, KeyPosition, Outcome, TableEntry, category, flag, key_flag, keys_of,
+    Arg, ArgKind, Args, Command, Group, KeyPosition, Outcome, TableEntry, category, declared_keys_of, flag,
+    key_flag,
 };
 
 /// The family.
@@ -264,7 +265,7 @@ fn keys(cx: &Context<'_>, request: Args<'_>) -> Result<Vec<KeyPosition>, Command
     if !entry.command.accepts(request.len()) {
         return Err(CommandError::CommandKeyCount);
     }
-    match keys_of(entry, request) {
+    match declared_keys_of(entry, request) {
         Some(keys) if !keys.is_empty() => Ok(keys),
         _ if entry.command.has(flag::NO_MANDATORY_KEYS) => Ok(Vec::new()),
         _ => Err(CommandError::CommandKeyArguments),

@@ -5,7 +5,7 @@ use super::user::User;
 use crate::algorithms::glob;
 use crate::algorithms::numbers::parse_i64;
 use crate::resp::CommandError;
-use crate::server::command::{Args, KeyPosition, TableEntry, category, flag, key_flag, keys_of};
+use crate::server::command::{Args, KeyPosition, TableEntry, category, declared_keys_of, flag, key_flag};
 
 /// What a request lacks a permission for. Of the selectors' reasons the last one of this order is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -122,7 +122,7 @@ impl Selector {
             return denied(Denial::Command, 0);
         }
         if !self.all_keys && entry.command.takes_keys() {
-            let keys = keys.get_or_insert_with(|| keys_of(entry, args).unwrap_or_default());
+            let keys = keys.get_or_insert_with(|| declared_keys_of(entry, args).unwrap_or_default());
             if let Some(key) = keys.iter().find(|key| !self.allows_key(args.at(key.index), key.flags)) {
                 return denied(Denial::Key, key.index);
             }

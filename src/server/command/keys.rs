@@ -80,6 +80,47 @@ pub fn keys_of(entry: &TableEntry, args: Args<'_>) -> Option<Vec<KeyPosition>> {
     }
 }
 
+/// The keys that users' rights are about: what the specifications say, as long as they say all there is to it, and else
+/// those of [`keys_of`]. They are found in some requests that make no sense, too.
+#[must_use]
+pub fn declared_keys_of(entry: &TableEntry, args: Args<'_>) -> Option<Vec<KeyPosition>> {
+    const SAY_NOT_ALL: u32 = key_flag::VARIABLE_FLAGS | key_flag::INCOMPLETE;
+    let say_all = entry.command.keys.iter().all(|spec| spec.flags & SAY_NOT_ALL == 0);
+    let declared = if say_all { by_specifications(entry.command, args) } else { None };
+    declared.or_else(|| keys_of(entry, args)).or_else(|| by_loose_count(entry.command, args))
+}
+
+/// The keys of a request whose count of keys is not quite a number: whatever it begins with counts. What is done to them
+/// is not said.
+fn by_loose_count(command: &Command, args: Args<'_>) -> Option<Vec<KeyPosition>> {
+    let (mut counted, mut others) = (Vec::new(), Vec::new());
+    for spec in command.keys.iter().filter(|spec| spec.flags & key_flag::NOT_KEY == 0) {
+        let Begin::Index(begin) = spec.begin else { return None };
+        match spec.find {
+            Find::Count { index, first, step: 1 } => {
+                let count = leading_number(args.get(begin + usize::try_from(index).ok()?)?)?;
+                let first = begin + usize::try_from(first).ok()?;
+                if count == 0 || count > args.len().saturating_sub(first) {
+                    return None;
+                }
+                counted.extend(first..first + count);
+            }
+            Find::Range { last: 0, .. } => others.push(begin),
+            _ => return None,
+        }
+    }
+    // What is stored to comes last.
+    Some(counted.into_iter().chain(others).map(|index| KeyPosition { index, flags: 0 }).collect())
+}
+
+/// The number that a word begins with, as C's `atoi` reads it.
+fn leading_number(word: &[u8]) -> Option<usize> {
+    let word = word.trim_ascii_start();
+    let word = word.strip_prefix(b"+").unwrap_or(word);
+    let digits = word.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    std::str::from_utf8(&word[..digits]).ok()?.parse().ok()
+}
+
 fn by_specifications(command: &Command, args: Args<'_>) -> Option<Vec<KeyPosition>> {
     let mut keys = Vec::new();
     for spec in command.keys.iter().filter(|spec| spec.flags & key_flag::NOT_KEY == 0) {
@@ -202,13 +243,13 @@ fn georadius_keys(args: Args<'_>) -> Vec<KeyPosition> {
     keys
 }
 
-/// Half of what follows STREAMS, which is looked for among the options: a group may be called like it.
-/// The key, or those after KEYS where there is none.
+/// The key, or those after KEYS where it is empty.
 fn migrate_keys(args: Args<'_>) -> Vec<KeyPosition> {
     let flags = CHANGE ^ key_flag::UPDATE | key_flag::DELETE;
     let mut at = 6;
-    while let Some(option) = args.get(at).filter(|_| args.at(3).is_empty()) {
+    while let Some(option) = args.get(at) {
         at += match option.to_ascii_lowercase().as_slice() {
+            b"keys" if !args.at(3).is_empty() => return Vec::new(),
             b"keys" => return (at + 1..args.len()).map(|index| KeyPosition { index, flags }).collect(),
             b"auth" => 2,
             b"auth2" => 3,
@@ -218,6 +259,7 @@ fn migrate_keys(args: Args<'_>) -> Vec<KeyPosition> {
     vec![KeyPosition { index: 3, flags }]
 }
 
+/// Half of what follows STREAMS, which is looked for among the options: a group may be called like it.
 fn stream_keys(command: &Command, args: Args<'_>) -> Option<Vec<KeyPosition>> {
     let mut at = 1;
     loop {

@@ -9,7 +9,7 @@ mod syntax;
 mod table;
 
 pub use flags::{Group, category, flag, key_flag};
-pub use keys::{KeyPosition, LegacyRange, indices_of, keys_of};
+pub use keys::{KeyPosition, LegacyRange, declared_keys_of, indices_of, keys_of};
 pub use request::{Args, Request};
 pub use syntax::{Arg, ArgKind, Begin, Find, KeySpec};
 pub use table::{CommandTable, TableEntry};
