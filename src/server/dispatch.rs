@@ -88,9 +88,7 @@ impl Engine {
                     let named = self.server.commands.named(args);
                     // A stranger learns nothing about commands but those that anybody may give.
                     let open = named.is_some_and(|entry| entry.command.has(flag::NO_AUTH));
-                    let known = self.server.clients.get(client).is_some_and(|record| record.authenticated)
-                        || self.server.acl.is_open();
-                    let error = if known || open { error } else { CommandError::NoAuth };
+                    let error = if open || !self.is_stranger(client) { error } else { CommandError::NoAuth };
                     self.refuse(client, named, &error, reply);
                     return Executed::Done;
                 }
@@ -140,6 +138,13 @@ impl Engine {
         }
     }
 
+    /// Whether a client has to log in first.
+    #[inline]
+    fn is_stranger(&self, client: ClientKey) -> bool {
+        let record = self.server.clients.get(client);
+        !record.is_some_and(|record| record.authenticated) && !self.server.acl.is_open()
+    }
+
     /// What forbids a command, whatever it is asked to do.
     fn check(
         &mut self,
@@ -150,10 +155,7 @@ impl Engine {
     ) -> Result<(), CommandError> {
         let command = entry.command;
         let record = self.server.clients.get(client);
-        if !record.is_some_and(|record| record.authenticated)
-            && !command.has(flag::NO_AUTH)
-            && !self.server.acl.is_open()
-        {
+        if !command.has(flag::NO_AUTH) && self.is_stranger(client) {
             return Err(CommandError::NoAuth);
         }
         if command.has(flag::NO_MULTI) && record.is_some_and(|record| record.transaction.is_some()) {
