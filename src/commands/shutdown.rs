@@ -49,7 +49,6 @@ struct Wish {
     nosave: bool,
     save: bool,
     abort: bool,
-    failover: bool,
     /// Some option other than ABORT.
     other: bool,
 }
@@ -64,10 +63,9 @@ impl Wish {
                 b"save" => wish.save = true,
                 b"force" => wish.options.force = true,
                 b"abort" => wish.abort = true,
-                b"failover" => wish.failover = true,
+                b"failover" => wish.options.failover = true,
                 b"now" => wish.options.now = true,
-                // There is no cluster to keep up.
-                b"safe" => {}
+                b"safe" => wish.options.safe = true,
                 _ => return Err(CommandError::Syntax),
             }
         }
@@ -81,7 +79,7 @@ impl Wish {
 
 fn shutdown(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let wish = Wish::parse(args)?;
-    if wish.failover {
+    if wish.options.failover && cx.server.cluster.is_none() {
         return Err(CommandError::ShutdownFailover);
     }
     if wish.abort {
@@ -123,7 +121,10 @@ mod tests {
     #[test]
     fn options_combine_unless_they_contradict_each_other() {
         let wish = parse(&["NOSAVE", "now", "Force"]).map(|wish| wish.options);
-        assert_eq!(wish, Ok(ShutdownOptions { save: Some(false), force: true, now: true }));
+        assert_eq!(
+            wish,
+            Ok(ShutdownOptions { save: Some(false), force: true, now: true, ..ShutdownOptions::default() })
+        );
         assert_eq!(parse(&[]).map(|wish| wish.options), Ok(ShutdownOptions::default()));
         for words in [&["save", "nosave"][..], &["abort", "now"], &["never"]] {
             assert_eq!(parse(words).err(), Some(CommandError::Syntax));

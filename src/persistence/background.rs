@@ -39,6 +39,8 @@ pub struct Start<'a> {
     pub oom_score_adj: Option<i32>,
     /// Where in a replication history the data stands, if it is part of one.
     pub history: Option<History>,
+    /// Slots of a cluster that are on their way; empty for none.
+    pub slot_states: String,
     /// The parent's figures at this instant, and what gives the bytes that wait to be freed, if a profile is wanted.
     pub weigh: Option<(Figures, PendingUsage<'a>)>,
 }
@@ -212,9 +214,10 @@ impl State {
         kind: ChildKind,
         transfer: Option<TransferPlan<'_>>,
     ) -> io::Result<i32> {
-        let Start { config, now_ms, log, title, oom_score_adj, history, weigh } = start;
+        let Start { config, now_ms, log, title, oom_score_adj, history, slot_states, weigh } = start;
         let mut options = SaveOptions::new(config, keyspace.access_policy, now_ms);
         options.history = history;
+        options.slot_states = slot_states;
         if matches!(kind, ChildKind::AofBase { .. }) {
             options.aof_base = true;
             options.incremental_sync = config.aof_rewrite_incremental_fsync;

@@ -39,6 +39,8 @@ pub struct Origin {
     pub id: Option<Vec<u8>>,
     /// The offset up to which the snapshot holds the history (`repl-offset`).
     pub offset: Option<i64>,
+    /// Slots of the primary's cluster that are on their way (`cluster-slot-states`).
+    pub slot_states: Option<String>,
 }
 
 impl Origin {
@@ -235,6 +237,7 @@ impl<R: Read> Decoder<R> {
             b"repl-stream-db" => self.origin.stream_database = Some(number),
             b"repl-id" => self.origin.id = Some(value.to_vec()),
             b"repl-offset" => self.origin.offset = Some(number),
+            b"cluster-slot-states" => self.origin.slot_states = Some(text.into_owned()),
             b"aof-preamble" | b"aof-base" | b"redis-bits" | b"lua" => {}
             _ => tracing::trace!("Unrecognized RDB AUX field: '{}'", String::from_utf8_lossy(key)),
         }

@@ -28,7 +28,7 @@ const SLOW_BUFFER: usize = 16 * 1024;
 const FIRST_WITH_FIELD_EXPIRY: u16 = 80;
 
 /// What of the configuration decides how a snapshot is written, and the facts it states of itself.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct SaveOptions {
     /// `rdbcompression`, `rdbchecksum` and the version.
     pub writer: WriterOptions,
@@ -46,6 +46,8 @@ pub struct SaveOptions {
     pub aof_base: bool,
     /// Where in a replication history the snapshot stands, if it is part of one.
     pub history: Option<History>,
+    /// Slots of a cluster that are on their way (`cluster-slot-states`); empty for none.
+    pub slot_states: String,
     /// No entries: a replica that asked for less (`REPLCONF rdb-filter-only`).
     pub without_data: bool,
     /// No function libraries, for the same reason.
@@ -111,6 +113,7 @@ impl SaveOptions {
             used_bytes: crate::memory::allocated_bytes(),
             aof_base: false,
             history: None,
+            slot_states: String::new(),
             without_data: false,
             without_functions: false,
         }
@@ -162,6 +165,9 @@ pub fn write_snapshot<W: Write>(
         writer.write_aux_integer(b"repl-stream-db", history.stream_database as i64)?;
         writer.write_aux(b"repl-id", &history.id)?;
         writer.write_aux_integer(b"repl-offset", history.offset)?;
+    }
+    if !options.slot_states.is_empty() {
+        writer.write_aux(b"cluster-slot-states", options.slot_states.as_bytes())?;
     }
     writer.write_aux_integer(b"aof-base", i64::from(options.aof_base))?;
     if !options.without_functions {

@@ -99,6 +99,8 @@ pub struct Replica {
     pub state: ReplicaState,
     /// The address it gave of itself; empty for that of its connection.
     pub address: Vec<u8>,
+    /// Its id as a node of a cluster; empty unknown.
+    pub node_id: Vec<u8>,
     /// The port it listens on; 0 unknown.
     pub port: i64,
     /// Its version as `major << 16 | minor << 8 | patch`; 0 unknown.
@@ -169,6 +171,6 @@ impl Replica {
 
 impl MemoryUsage for Replica {
     fn memory_usage(&self) -> usize {
-        vec_usage(&self.address)
+        vec_usage(&self.address) + vec_usage(&self.node_id)
     }
 }

@@ -79,6 +79,7 @@ fn apply(server: &mut Server, name: &str) -> Result<(), String> {
         "jemalloc-bg-thread" => memory::set_background_purge(server.config.jemalloc_bg_thread),
         name if name.starts_with("active-defrag-") => server.defrag.options_changed(),
         name if name.starts_with("cluster-announce")
+            || name == "port"
             || matches!(
                 name,
                 "availability-zone" | "cluster-require-full-coverage" | "cluster-replica-no-failover"

@@ -165,16 +165,16 @@ impl Engine {
         if record.is_some_and(|record| record.restricted) {
             self.server.check_rights(client, entry, args)?;
         }
-        if self.server.cluster.is_some() && !obeyed {
-            let slot = self.server.check_slot(&self.keyspace, client, entry, args);
-            self.server.end_asking(client, command.name);
-            self.server.begin_slot(slot?);
-        }
         if command.group == Group::Scripting {
             self.server.scripting.check_command(entry, obeyed)?;
             self.server.read_libraries(&mut self.keyspace);
         }
         let flags = self.script_flags(command, args) | self.queued_flags(client, command);
+        if self.server.cluster.is_some() && !obeyed {
+            let slot = self.server.check_slot(&self.keyspace, client, entry, args, flags);
+            self.server.end_asking(client, command.name);
+            self.server.begin_slot(slot?);
+        }
         if self.server.replication.is_replica() && !obeyed {
             self.check_redirection(client, flags)?;
         }

@@ -54,6 +54,7 @@ impl Server {
             title: self.child_title(transfer.is_some()),
             oom_score_adj: self.oom_score.of_child(&self.config),
             history: self.history(),
+            slot_states: self.cluster.as_ref().map(|cluster| cluster.open_slots_text()).unwrap_or_default(),
             weigh: figures.map(|figures| (figures, pending_usage)),
         };
         let started = match transfer {

@@ -17,6 +17,10 @@ pub struct ShutdownOptions {
     pub force: bool,
     /// Without waiting for replicas.
     pub now: bool,
+    /// Not while the cluster needs this node's vote and slots.
+    pub safe: bool,
+    /// A replica takes the place of this node in its cluster.
+    pub failover: bool,
 }
 
 impl From<ShutdownOnSignal> for ShutdownOptions {
@@ -28,7 +32,13 @@ impl From<ShutdownOnSignal> for ShutdownOptions {
         } else {
             None
         };
-        Self { save, force: option.has(ShutdownOnSignal::FORCE), now: option.has(ShutdownOnSignal::NOW) }
+        Self {
+            save,
+            force: option.has(ShutdownOnSignal::FORCE),
+            now: option.has(ShutdownOnSignal::NOW),
+            safe: option.has(ShutdownOnSignal::SAFE),
+            failover: option.has(ShutdownOnSignal::FAILOVER),
+        }
     }
 }
 
@@ -122,16 +132,32 @@ fn cancel(server: &mut Server) {
 /// Ends the process, unless that would lose data.
 fn finish(keyspace: &mut Keyspace, server: &mut Server, options: ShutdownOptions) {
     server.report_lagging_replicas();
-    if !save(keyspace, server, options) {
+    if !may_leave(server, options) || !save(keyspace, server, options) {
         tracing::warn!("Errors trying to shut down the server. Check the logs for more information.");
         cancel(server);
         return;
     }
-    server.leave_cluster();
+    server.leave_cluster(options.failover);
     remove_files(server);
     server.flush_replicas();
     tracing::warn!("Valkey is now ready to exit, bye bye...");
     std::process::exit(0);
+}
+
+/// Whether the cluster may lose this node, as far as that was asked for.
+fn may_leave(server: &Server, options: ShutdownOptions) -> bool {
+    const WARNING: &str = "This is a voting primary. Shutting down may cause the cluster to go down.";
+    let votes = server.cluster.as_ref().is_some_and(|cluster| cluster.me().votes());
+    match options {
+        ShutdownOptions { safe: true, force: true, .. } if votes => tracing::warn!("{WARNING} Exit anyway."),
+        ShutdownOptions { safe: true, .. } if votes => {
+            tracing::warn!("{WARNING} Can't exit.");
+            notify_supervisor(server, &format!("STATUS={WARNING} Can't exit.\n"));
+            return false;
+        }
+        _ => {}
+    }
+    true
 }
 
 /// Ends what writes snapshots and writes the last one, if there is to be one; `false` forbids the exit.

@@ -38,11 +38,13 @@ pub(super) const CLUSTERSCAN: Command = Command {
     ..CLUSTER_COMMAND
 };
 
-/// A tag of this slot, without braces.
+/// The tag of this slot, without braces: the first of the shortest ones, as in Valkey's table.
 fn tag_of(slot: u16) -> String {
-    const DIGITS: &[u8] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
-    let digit = |index: usize| DIGITS[index % DIGITS.len()];
-    let tags = (0..DIGITS.len().pow(3)).map(|n| [digit(n / 62 / 62), digit(n / 62), digit(n)]);
+    const DIGITS: &[u8; 62] = b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+    let tag = |length: u32, number: usize| -> Vec<u8> {
+        (0..length).rev().map(|place| DIGITS[number / 62_usize.pow(place) % 62]).collect()
+    };
+    let tags = (1..=3).flat_map(|length| (0..62_usize.pow(length)).map(move |number| tag(length, number)));
     let found = tags.into_iter().find(|tag| slot_of(tag) == slot).unwrap_or_default();
     String::from_utf8_lossy(&found).into_owned()
 }
@@ -165,6 +167,7 @@ mod tests {
         for slot in (0..SLOTS as u16).step_by(7).chain([16383]) {
             assert_eq!(slot_of(tag_of(slot).as_bytes()), slot);
         }
+        assert_eq!([0, 1, 2, 7].map(tag_of), ["06S", "Qi", "5L5", "1LV"]);
     }
 
     #[test]

@@ -91,7 +91,7 @@ fn set(cx: &mut Context<'_>, option: &[u8], value: &[u8]) -> Result<(), CommandE
         }
         b"rdb-channel" => replica.filter.own_channel = switch(value)?,
         b"set-rdb-client-id" => replica.snapshot_client = integer(value)?.cast_unsigned(),
-        b"set-cluster-node-id" => {}
+        b"set-cluster-node-id" => replica.node_id = value.to_vec(),
         _ => return Err(CommandError::ReplconfOption(option.into())),
     }
     Ok(())

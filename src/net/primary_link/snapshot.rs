@@ -112,6 +112,15 @@ impl Link {
         self.adopt(wire, PrimaryStream::new(history.id, history.offset), database.unwrap_or(0))
     }
 
+    /// A primary in a cluster tells which slots are on their way.
+    fn adopt_slot_states(&self, finished: &Finished) -> Result<(), Failure> {
+        let server = &mut self.engine()?.server;
+        if let (Some(cluster), Some(states)) = (&mut server.cluster, &finished.origin.slot_states) {
+            cluster.adopt_open_slots(states);
+        }
+        Ok(())
+    }
+
     /// Receives a snapshot and makes it the data.
     pub(super) async fn receive(&self, wire: &mut Wire) -> Result<Received, Failure> {
         let (way, target) = {
@@ -153,6 +162,7 @@ impl Link {
         match outcome? {
             Ok(finished) => {
                 self.finish_load(true)?;
+                self.adopt_slot_states(&finished)?;
                 Ok(Received { finished, file: None })
             }
             Err(error) => {
@@ -221,6 +231,7 @@ impl Link {
         match outcome {
             Ok(finished) => {
                 self.finish_load(false)?;
+                self.adopt_slot_states(&finished)?;
                 self.drop_needless_file(&target)?;
                 Ok(Received { finished, file: Some(target) })
             }

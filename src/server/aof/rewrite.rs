@@ -216,6 +216,7 @@ impl Server {
             title: self.rewrite_title(),
             oom_score_adj: self.oom_score.of_child(&self.config),
             history: None,
+            slot_states: String::new(),
             weigh: None,
         };
         let snapshot = self.config.aof_use_rdb_preamble;

@@ -102,7 +102,8 @@ fn copies_elsewhere(args: Args<'_>, database: usize) -> bool {
 }
 
 impl Server {
-    /// The slot that a request is for, if this is a node of a cluster; an EXEC is for that of what was queued.
+    /// The slot that a request is for, if this is a node of a cluster; an EXEC is for that of what was queued. `flags` are
+    /// those of all that runs: a script's own, and those of what was queued.
     ///
     /// # Errors
     /// CROSSSLOT; where the slot is served, or that it is not.
@@ -112,21 +113,22 @@ impl Server {
         client: ClientKey,
         entry: &TableEntry,
         args: Args<'_>,
+        flags: u64,
     ) -> Result<Option<u16>, CommandError> {
         let Some(cluster) = &self.cluster else { return Ok(None) };
         let record = self.clients.get(client);
         let transaction = record.and_then(|record| record.transaction.as_deref());
         let queue =
             transaction.filter(|_| entry.command.name == "exec").map(|transaction| &transaction.queue);
-        let (slot, flags) = match queue {
+        let slot = match queue {
             Some(queue) => {
                 // Each was refused when it was queued, had it been for several slots.
                 let slots = queue
                     .iter()
                     .map(|(entry, request)| slot_of_request(entry, request.args()).unwrap_or(None));
-                (one_slot(slots)?, queue.iter().fold(0, |flags, (entry, _)| flags | entry.command.flags))
+                one_slot(slots)?
             }
-            None => (slot_of_request(entry, args)?, entry.command.flags),
+            None => slot_of_request(entry, args)?,
         };
         let Some(slot) = slot else { return Ok(None) };
         let readonly = record.is_some_and(|record| record.readonly);

@@ -210,11 +210,7 @@ impl Cluster {
         let slots = node.slots.clone();
         let count = node.slot_count;
         slots.iter().for_each(|slot| self.move_slot(primary, slot));
-        for node in self.importing.values_mut().chain(self.migrating.values_mut()) {
-            if *node == key {
-                *node = primary;
-            }
-        }
+        self.redirect_open_slots(key, primary);
         self.set_primary_role(primary);
         self.nodes[primary].config_epoch = epoch;
         if count > 0 {
@@ -225,6 +221,25 @@ impl Cluster {
             );
         }
         true
+    }
+
+    /// Slots on their way from or to a node that has failed over go on with its successor.
+    fn redirect_open_slots(&mut self, former: NodeKey, successor: NodeKey) {
+        let node = &self.nodes[successor];
+        let (title, shard) = (node.title(), node.shard);
+        for (slot, source) in self.importing.iter_mut().filter(|(_, source)| **source == former) {
+            tracing::debug!(
+                "Failover occurred in migration source. Update importing source for slot {slot} to node {title} in shard \
+                 {shard}."
+            );
+            *source = successor;
+        }
+        for (slot, target) in self.migrating.iter_mut().filter(|(_, target)| **target == former) {
+            tracing::debug!(
+                "Failover occurred in migration target. Slot {slot} is now being migrated to node {title} in shard {shard}."
+            );
+            *target = successor;
+        }
     }
 
     /// A primary has become a replica in another shard.

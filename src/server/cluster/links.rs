@@ -147,9 +147,9 @@ impl Links {
 
     /// What was queued may go once save number `gate` is on the disk; tasks that have something to send are woken.
     pub(super) fn release(&mut self, gate: u64, saved: u64) {
-        for link in self.all.values_mut().filter(|link| !link.queue.is_empty()) {
+        for link in self.all.values_mut() {
             link.gate = link.gate.max(gate);
-            if link.gate <= saved && !link.stuck {
+            if !link.queue.is_empty() && link.gate <= saved && !link.stuck {
                 link.attention.notify_one();
             }
         }

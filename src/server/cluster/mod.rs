@@ -219,6 +219,8 @@ pub struct Cluster {
     pub debug: BusDebug,
     /// The address that was announced last; with another one the own is found out anew.
     announced_ip: String,
+    /// The port that the bus listens at.
+    bus_port: Option<u16>,
     cron_turns: u64,
     failing: usize,
     /// Slots to be given to nodes once their replicas know: who asked.
@@ -261,6 +263,7 @@ impl Cluster {
             running_slot: None,
             debug: BusDebug::default(),
             announced_ip: String::new(),
+            bus_port: None,
             cron_turns: 0,
             failing: 0,
             pending_setslots: Vec::new(),
@@ -294,7 +297,9 @@ impl Cluster {
     pub fn refresh_myself(&mut self, config: &Config) {
         let or = |announced: u16, otherwise: u16| if announced == 0 { otherwise } else { announced };
         let text = |text: &crate::config::Text| text.as_str().into_owned();
+        // The bus stays where it is when clients are listened to elsewhere.
         let bus_port = or(config.cluster_port, config.port.wrapping_add(BUS_PORT_OFFSET));
+        let bus_port = *self.bus_port.get_or_insert(bus_port);
         let announced = Announced {
             hostname: text(&config.cluster_announce_hostname),
             human_name: text(&config.cluster_announce_human_nodename),

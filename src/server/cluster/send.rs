@@ -87,6 +87,10 @@ impl Cluster {
     pub(super) fn send_ping(&mut self, id: LinkId, kind: Kind, view: &View<'_>) {
         let Some(link) = self.links.get(id) else { return };
         let (receiver, inbound, extensions) = (link.node, link.inbound, link.extensions);
+        let title =
+            receiver.map_or_else(|| "<unknown> (<unknown>)".to_owned(), |node| self.nodes[node].title());
+        let way = if inbound { "inbound" } else { "outbound" };
+        tracing::trace!("Sending {} packet to node {title} on {way} link", kind.name());
         let now_ms = view.now_ms;
         if let Some(node) = receiver.filter(|_| !inbound) {
             match kind {

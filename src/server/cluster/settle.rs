@@ -12,6 +12,7 @@ use super::{Cluster, Effect, SetSlot, Todo, View, node_flag};
 use crate::algorithms::slot::slot_of;
 use crate::bus::SlotSet;
 use crate::keyspace::{Keys, Keyspace};
+use crate::replication::{Replica, ReplicaState};
 use crate::server::pubsub::Kind;
 use crate::server::{Engine, Hold, Server, Task};
 use crate::sys::barrier::JobQueue;
@@ -69,13 +70,43 @@ impl Server {
         saved.map_err(|(_, error)| error)
     }
 
-    /// The process ends: the node file is written, and another process may use it.
-    pub fn leave_cluster(&mut self) {
+    /// The process ends: a replica takes its place if that is wished for, the node file is written, and another process
+    /// may use it.
+    pub fn leave_cluster(&mut self, failover: bool) {
+        if failover && self.cluster.as_ref().is_some_and(|cluster| cluster.me().is_primary()) {
+            self.hand_over();
+        }
         let Some(cluster) = &mut self.cluster else { return };
         tracing::info!("Saving the cluster configuration file before exiting.");
         cluster.saving.ask(&self.config, cluster.file_text(), true);
         cluster.saving.wait_until_idle();
         cluster.saving.unlock();
+    }
+
+    /// Has a replica that has everything take this node's place.
+    fn hand_over(&mut self) {
+        /// The first version whose replicas understand who of them is meant.
+        const FIRST_THAT_CAN: u32 = 0x90000;
+        let offset = self.replication.offset();
+        let records = self.replication.replicas().iter();
+        let replicas: Vec<&Replica> =
+            records.filter_map(|key| self.clients.get(*key)?.replica.as_deref()).collect();
+        if replicas.iter().any(|replica| replica.version < FIRST_THAT_CAN) {
+            tracing::info!("Unable to perform auto failover on shutdown since there are legacy replicas.");
+            return;
+        }
+        let is_level = |replica: &&&Replica| {
+            replica.state == ReplicaState::Online
+                && replica.acknowledged == offset
+                && !replica.node_id.is_empty()
+        };
+        let Some(best) = replicas.iter().rfind(is_level).map(|replica| replica.node_id.clone()) else {
+            tracing::info!("Unable to find a replica to perform the auto failover on shutdown.");
+            return;
+        };
+        // All replicas share the stream; only the one that is named does it.
+        self.feed_request(&[b"CLUSTER", b"FAILOVER", b"FORCE", b"REPLICAID", &best]);
+        tracing::info!("Perform auto failover to replica {} on shutdown.", String::from_utf8_lossy(&best));
     }
 
     /// CLUSTER FAILOVER.

@@ -49,8 +49,13 @@ impl Server {
         full_sync: bool,
         ends_waits: bool,
     ) {
+        let loaded = self.primary_link.cached.filter(|cached| cached.id == self.replication.id);
         self.begin_to_follow(host, port);
         self.config.replicaof = ReplicaOf(None);
+        if let (true, Some(loaded)) = (self.primary_link.cached.is_some(), loaded) {
+            // What was loaded says which database the stream had selected.
+            self.primary_link.cached = Some(loaded);
+        }
         if full_sync {
             self.discard_cached_primary();
         }
@@ -78,7 +83,9 @@ impl Server {
     pub fn resume_history(&mut self, origin: &Origin) {
         let Some((id, offset, database)) = origin.complete() else { return };
         let Some(id) = ReplicationId::parse(id) else { return };
-        if self.replication.is_replica() {
+        // As a node of a cluster this server does not follow anybody before it has loaded.
+        let is_replica = self.cluster.as_ref().is_some_and(|cluster| cluster.me().is_replica());
+        if self.replication.is_replica() || is_replica {
             if self.primary_link.cached.is_none() {
                 self.replication.id = id;
                 self.replication.set_offset(offset);

@@ -52,7 +52,7 @@ impl ScriptHost<'_> {
         }
         let args = Args::new(&self.request.buffer, &self.request.ranges);
         let name = &entry.full_name;
-        self.server.check_slot(self.keyspace, client, entry, args).map_err(|error| {
+        self.server.check_slot(self.keyspace, client, entry, args, entry.command.flags).map_err(|error| {
             let text = match error {
                 CommandError::ClusterDownReads => {
                     format!(
@@ -117,7 +117,7 @@ impl ScriptHost<'_> {
         if server.cluster.is_some() && !obeyed {
             let args = Args::new(&self.request.buffer, &self.request.ranges);
             let client = running.client;
-            if self.server.check_slot(self.keyspace, client, entry, args).is_err() {
+            if self.server.check_slot(self.keyspace, client, entry, args, command.flags).is_err() {
                 return Err(text("ERR Attempted to access a non local key in a cluster node"));
             }
         }
