@@ -171,9 +171,7 @@ impl Engine {
         }
         let flags = self.script_flags(command, args) | self.queued_flags(client, command);
         if self.server.cluster.is_some() && !obeyed {
-            let slot = self.server.check_slot(&self.keyspace, client, entry, args, flags);
-            self.server.end_asking(client, command.name);
-            self.server.begin_slot(slot?);
+            self.check_cluster(client, entry, args, flags)?;
         }
         if self.server.replication.is_replica() && !obeyed {
             self.check_redirection(client, flags)?;
@@ -235,6 +233,20 @@ impl Engine {
             std::process::exit(1);
         }
         server.primary_link.note_unwritten(server.now_ms);
+        Ok(())
+    }
+
+    /// Whether this node of a cluster serves the keys.
+    fn check_cluster(
+        &mut self,
+        client: ClientKey,
+        entry: &TableEntry,
+        args: Args<'_>,
+        flags: u64,
+    ) -> Result<(), CommandError> {
+        let slot = self.server.check_slot(&self.keyspace, client, entry, args, flags);
+        self.server.end_asking(client, entry.command.name);
+        self.server.begin_slot(slot?);
         Ok(())
     }
 

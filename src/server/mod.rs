@@ -330,6 +330,10 @@ impl Server {
     /// Closes a client: after its reply when its request is the running one, else at once, whatever it waits for.
     pub fn kick(&mut self, client: ClientKey, running: Option<ClientKey>) {
         self.blocked.unblock(&mut self.clients, client);
+        if self.primary_link.client == Some(client) {
+            // Its connection ends later: what runs now may take long.
+            self.primary_link.down_since_ms = self.now_ms;
+        }
         if running != Some(client) {
             self.end_subscriptions(client);
             self.end_replica(client);

@@ -12,7 +12,9 @@ use crate::keyspace::Keyspace;
 use crate::resp::CommandError;
 use crate::server::Server;
 use crate::server::client::{Client, ClientKey};
-use crate::server::command::{Args, TableEntry, flag, indices_of, key_flag, keys_of};
+use crate::server::command::{
+    Args, Request as CommandRequest, TableEntry, flag, indices_of, key_flag, keys_of,
+};
 
 /// Where a client is sent on to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,6 +67,25 @@ struct Presence {
 }
 
 impl Presence {
+    /// Looks at the keys of what EXEC would run.
+    fn look_at_all(
+        &mut self,
+        keyspace: &Keyspace,
+        mut database: usize,
+        queue: &[(&'static TableEntry, CommandRequest)],
+        now_ms: i64,
+    ) {
+        for (entry, request) in queue {
+            let args = request.args();
+            self.look(keyspace, database, entry, args, now_ms);
+            let selected =
+                (entry.command.name == "select").then(|| args.get(1)).flatten().and_then(parse_i64);
+            let selected = selected.and_then(|number| usize::try_from(number).ok());
+            // A SELECT that fails changes nothing.
+            database = selected.filter(|number| *number < keyspace.databases().len()).unwrap_or(database);
+        }
+    }
+
     /// Looks at the keys of one command.
     fn look(
         &mut self,
@@ -136,9 +157,7 @@ impl Server {
         if cluster.is_on_its_way(slot, readonly) && flags & flag::PUBSUB == 0 {
             let database = record.map_or(0, |record| record.database);
             match queue {
-                Some(queue) => queue.iter().for_each(|(entry, request)| {
-                    presence.look(keyspace, database, entry, request.args(), self.now_ms);
-                }),
+                Some(queue) => presence.look_at_all(keyspace, database, queue, self.now_ms),
                 // What is queued is looked at when it is to run.
                 None if transaction.is_none() => {
                     presence.look(keyspace, database, entry, args, self.now_ms);

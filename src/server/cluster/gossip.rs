@@ -226,19 +226,31 @@ impl Cluster {
     /// Slots on their way from or to a node that has failed over go on with its successor.
     fn redirect_open_slots(&mut self, former: NodeKey, successor: NodeKey) {
         let node = &self.nodes[successor];
-        let (title, shard) = (node.title(), node.shard);
+        let heir = format!("node {} in shard {}", node.title(), node.shard);
+        let (mut sources, mut targets) = (0, 0);
         for (slot, source) in self.importing.iter_mut().filter(|(_, source)| **source == former) {
             tracing::debug!(
-                "Failover occurred in migration source. Update importing source for slot {slot} to node {title} in shard \
-                 {shard}."
+                "Failover occurred in migration source. Update importing source for slot {slot} to {heir}."
             );
             *source = successor;
+            sources += 1;
         }
         for (slot, target) in self.migrating.iter_mut().filter(|(_, target)| **target == former) {
             tracing::debug!(
-                "Failover occurred in migration target. Slot {slot} is now being migrated to node {title} in shard {shard}."
+                "Failover occurred in migration target. Slot {slot} is now being migrated to {heir}."
             );
             *target = successor;
+            targets += 1;
+        }
+        if sources > 0 {
+            tracing::info!(
+                "A failover occurred in migration source. Update importing source of {sources} slot(s) to {heir}."
+            );
+        }
+        if targets > 0 {
+            tracing::info!(
+                "A failover occurred in migration target. Update migrating target of {targets} slot(s) to {heir}."
+            );
         }
     }
 

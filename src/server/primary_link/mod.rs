@@ -297,7 +297,9 @@ impl Server {
         if link.state != LinkState::Connected {
             return;
         }
-        link.down_since_ms = self.now_ms;
+        if link.down_since_ms == 0 {
+            link.down_since_ms = self.now_ms;
+        }
         let Some(primary) = &self.replication.primary else {
             link.state = LinkState::None;
             return;
