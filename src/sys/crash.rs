@@ -17,6 +17,7 @@ const FATAL: [Signal; 5] = [Signal::SIGSEGV, Signal::SIGBUS, Signal::SIGFPE, Sig
 /// Seconds that looking up names may take.
 const PATIENCE_SECONDS: u32 = 10;
 /// Frames that are written.
+#[cfg(target_env = "gnu")]
 const FRAMES: usize = 100;
 /// Bytes of the stack that a handler runs on: the stack itself may be what has run out.
 const STACK_BYTES: usize = 1 << 20;
@@ -42,8 +43,7 @@ impl Write for RawLog {
 pub fn install(log: RawFd) -> io::Result<()> {
     LOG.store(log, Ordering::Relaxed);
     use_own_stack()?;
-    // What the unwinder loads at its first use must be there before a handler needs it.
-    trace(&mut [std::ptr::null_mut(); 1]);
+    prepare_trace();
     let flags = SaFlags::SA_SIGINFO | SaFlags::SA_ONSTACK;
     let fatal = SigAction::new(SigHandler::SigAction(report), flags | SaFlags::SA_NODEFER, SigSet::empty());
     let alarm =
@@ -100,17 +100,34 @@ fn set_default(signal: Signal) -> nix::Result<()> {
     unsafe { sigaction(signal, &default) }.map(drop)
 }
 
+/// Has what the unwinder loads at its first use be there before a handler needs it.
+#[cfg(target_env = "gnu")]
+fn prepare_trace() {
+    trace(&mut [std::ptr::null_mut(); 1]);
+}
+
 /// Fills in the addresses of the frames; gives how many there are.
+#[cfg(target_env = "gnu")]
 fn trace(frames: &mut [*mut libc::c_void]) -> i32 {
     // SAFETY: there is room for as many addresses as it says.
     unsafe { libc::backtrace(frames.as_mut_ptr(), frames.len() as libc::c_int) }
 }
 
+#[cfg(target_env = "gnu")]
 fn write_addresses(log: RawFd) {
     let mut frames = [std::ptr::null_mut(); FRAMES];
     let count = trace(&mut frames);
     // SAFETY: so many addresses were filled in.
     unsafe { libc::backtrace_symbols_fd(frames.as_ptr(), count, log) };
+}
+
+/// Only glibc walks the stack without allocating.
+#[cfg(not(target_env = "gnu"))]
+fn prepare_trace() {}
+
+#[cfg(not(target_env = "gnu"))]
+fn write_addresses(log: RawFd) {
+    let _ = RawLog(log).write_str("no addresses: the C library has no backtrace\n");
 }
 
 /// Writes where the process is, and goes on.

@@ -41,14 +41,21 @@ impl Coverage {
             // SAFETY: the region belongs to the program for as long as it runs. Another thread may count meanwhile, which
             // can lose a count of no importance.
             let counters = unsafe { std::slice::from_raw_parts_mut(start as *mut u8, length) };
-            for (index, counter) in counters.iter_mut().enumerate().filter(|(_, counter)| **counter != 0) {
-                let magnitude = 1 << counter.ilog2();
-                *counter = 0;
-                let seen = &mut self.seen[first + index];
-                if *seen & magnitude == 0 {
-                    self.reached += usize::from(*seen == 0);
-                    *seen |= magnitude;
-                    new = true;
+            for (group, counters) in counters.chunks_mut(64).enumerate() {
+                // Most code is not run: that is seen without a look at each counter.
+                if counters.iter().fold(0, |all, counter| all | *counter) == 0 {
+                    continue;
+                }
+                for (index, counter) in counters.iter_mut().enumerate().filter(|(_, counter)| **counter != 0)
+                {
+                    let magnitude = 1 << counter.ilog2();
+                    *counter = 0;
+                    let seen = &mut self.seen[first + group * 64 + index];
+                    if *seen & magnitude == 0 {
+                        self.reached += usize::from(*seen == 0);
+                        *seen |= magnitude;
+                        new = true;
+                    }
                 }
             }
             first += length;
