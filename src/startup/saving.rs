@@ -137,11 +137,12 @@ fn step(engine: &mut Engine, loader: &mut Loader, bytes: u64) -> Result<bool, Lo
 
 fn refuse(shared: &Shared, error: &LoadError) -> NotLoaded {
     let file = shared.engine.borrow().server.config.dbfilename.clone();
-    for line in error.lines(file.as_path()) {
-        tracing::warn!("{line}");
-    }
+    // The reason itself comes last, where it is looked for.
     if error.is_damage() {
         log::write_raw(&tools::examine(file.as_path()));
+    }
+    for line in error.lines(file.as_path()) {
+        tracing::warn!("{line}");
     }
     tracing::warn!(
         "{}",
