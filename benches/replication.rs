@@ -60,7 +60,10 @@ struct Server {
 impl Server {
     fn start(kind: Kind, core: &str, options: &[&str]) -> io::Result<Self> {
         let directory = tempfile::tempdir()?;
-        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        // Below what the system gives to outgoing connections.
+        let port = std::iter::repeat_with(|| fastrand::u16(10_000..30_000))
+            .find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
+            .ok_or_else(|| io::Error::other("no port is free"))?;
         let process = Command::new("taskset")
             .args(["-c", core])
             .arg(kind.program()?)

@@ -194,6 +194,21 @@ fn a_snapshot_on_a_connection_of_its_own_ends_with_the_same_data() {
     }
 }
 
+/// The primary closes that connection when all is sent, long before it has all arrived.
+#[test]
+fn a_slow_load_from_a_connection_of_its_own_is_not_cut_off() {
+    let dual = "--dual-channel-replication-enabled";
+    let options = [dual, "yes", "--repl-diskless-sync-delay", "0", "--rdbcompression", "no"];
+    let Some(primary) = Server::start_valkey(&options) else { return };
+    Conversation::open(&primary).ask("DEBUG POPULATE 20000 key 1000");
+    let replica =
+        Server::start(&[dual, "yes", "--repl-diskless-load", "flush-before-load", "--key-load-delay", "150"]);
+    follow(&replica, &primary);
+    settle(&primary, &replica);
+    assert_eq!(digest(&replica), digest(&primary));
+    assert_eq!(statistic(&primary, "sync_full"), 1, "{}", replica.log());
+}
+
 #[test]
 fn chains_and_changed_roles_need_no_second_snapshot() {
     let Some(top) = valkey() else { return };

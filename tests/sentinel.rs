@@ -2,7 +2,7 @@
 //! place, and what was acknowledged by a replica before is there.
 //!
 //! `KILLS` in the environment sets how often (default 2; the time between two is mostly Sentinel's own).
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::print_stderr, missing_docs)]
 
 mod support;
 
@@ -109,12 +109,14 @@ fn a_new_primary_serves_what_a_replica_had_acknowledged() {
         }
         assert!(["(integer) 1\n", "(integer) 2\n"].contains(&conversation.ask("WAIT 1 5000").as_str()));
         servers[place].kill();
+        let killed = Instant::now();
         let mut new = old;
         wait_for("another one serves", || {
             new = sentinels.primary().unwrap_or(old);
             let server = servers.iter().find(|server| server.port == new && new != old);
             server.is_some_and(|server| Conversation::open(server).ask("SET probe 1") == "OK\n")
         });
+        eprintln!("round {round}: a new primary after {:.1} s", killed.elapsed().as_secs_f64());
         let serving = servers.iter().position(|server| server.port == new).unwrap();
         let mut conversation = Conversation::open(&servers[serving]);
         for key in 0..50 {

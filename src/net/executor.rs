@@ -7,6 +7,7 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
@@ -27,6 +28,8 @@ use crate::sys::clock;
 
 /// Requests of one connection in one batch; the rest waits its turn, so that nobody starves.
 const REQUESTS_PER_CONNECTION: usize = 256;
+/// Clients that always have something to read are served for so long before the reactor is asked who else is there, in ns.
+const BUSY_MOST_NS: u64 = 1_000_000;
 /// Requests that are prefetched together: more would push each other out of the first-level cache.
 const REQUESTS_PER_PASS: usize = 256;
 /// Keys whose memory is asked for together: so many that their misses overlap, so few that the first-level cache holds
@@ -83,8 +86,15 @@ pub async fn run(shared: Rc<Shared>) {
     // Changes places with the list that connections enter, so that neither is made anew for each batch.
     let mut ready = Vec::new();
     let mut arrived = Vec::new();
+    let mut busy_since = clock::ticks();
     loop {
-        wait(&shared).await;
+        if !wait(&shared).await {
+            busy_since = clock::ticks();
+        } else if clock::nanoseconds_between(busy_since, clock::ticks()) > BUSY_MOST_NS {
+            // Deferred until the reactor was asked: others may have come meanwhile.
+            tokio::task::yield_now().await;
+            busy_since = clock::ticks();
+        }
         shared.brief_load.sit_out().await;
         let started = clock::ticks();
         // Reading has its own measure, not the one by which the runtime makes tasks take turns.
@@ -135,23 +145,30 @@ fn receive(shared: &Shared, arrived: &mut Vec<ClientKey>) {
 }
 
 /// Until a connection has something to read, or a blocked client's time is over; while there is room to be made, only for
-/// the other tasks' turn.
-async fn wait(shared: &Shared) {
+/// the other tasks' turn. Says whether there was no need to wait.
+async fn wait(shared: &Shared) -> bool {
     let (deadline_ms, has_work) = {
         let server = &shared.engine.borrow().server;
         (server.blocked.next_deadline_ms(), server.eviction.is_unfinished() || server.scripting.is_busy())
     };
     if has_work {
-        return tokio::task::yield_now().await;
+        tokio::task::yield_now().await;
+        return false;
+    }
+    let mut woken = pin!(shared.wake.notified());
+    let at_once = poll_fn(|cx| Poll::Ready(woken.as_mut().poll(cx).is_ready())).await;
+    if at_once {
+        return true;
     }
     match deadline_ms {
-        None => shared.wake.notified().await,
+        None => woken.await,
         Some(deadline_ms) => {
             let left = u64::try_from(deadline_ms - clock::unix_ms()).unwrap_or(0);
             let deadline = Instant::now() + Duration::from_millis(left);
-            let _ = tokio::time::timeout_at(deadline, shared.wake.notified()).await;
+            let _ = tokio::time::timeout_at(deadline, woken).await;
         }
     }
+    false
 }
 
 impl Batch {

@@ -19,7 +19,7 @@ use super::load::{LoadError, LoadOptions};
 use super::save::delay;
 use crate::algorithms::hash::hash;
 use crate::keyspace::{Database, Entry};
-use crate::memory::{usable_size, vec_usage};
+use crate::memory::{MemoryUsage, usable_size, vec_usage};
 use crate::rdb::format::{self, ValueType};
 use crate::rdb::{Event, READ_BUFFER_BYTES, Reader, Snapshot};
 use crate::sys::barrier::{JobQueue, Worker};
@@ -246,10 +246,21 @@ impl Transfer {
         self.pipe.news.notified().await;
     }
 
-    /// Bytes that wait on the way, and what the thread reads into; decoded entries are not known without a walk.
+    /// What weighs it, for as long as that is wanted.
     #[must_use]
-    pub fn usage(&self) -> usize {
-        let state = self.pipe.lock();
+    pub fn scales(&self) -> TransferScales {
+        TransferScales(Arc::clone(&self.pipe))
+    }
+}
+
+/// Weighs a [`Transfer`], also when its thread has not yet heard that it was given up.
+#[derive(Debug)]
+pub struct TransferScales(Arc<Pipe>);
+
+impl MemoryUsage for TransferScales {
+    /// Bytes that wait on the way, and what the thread reads into; decoded entries are not known without a walk.
+    fn memory_usage(&self) -> usize {
+        let state = self.0.lock();
         let reading = if state.outcome.is_none() { usable_size(READ_BUFFER_BYTES) } else { 0 };
         let offered: usize = state.offered.iter().map(vec_usage).sum();
         offered + state.front_usage + usable_size(state.offered.capacity() * size_of::<Vec<u8>>()) + reading

@@ -21,6 +21,9 @@ const BLOCKS_OF_BACKLOG: usize = 16;
 /// Blocks that are freed at a time at most (Valkey: ten times `REPL_BACKLOG_TRIM_BLOCKS_PER_CALL`, each turn).
 const FREED_AT_ONCE: usize = 640;
 
+/// The list of blocks keeps room for so many, however few there are.
+const LIST_KEPT: usize = 64;
+
 #[derive(Debug)]
 struct Block {
     bytes: Vec<u8>,
@@ -114,6 +117,9 @@ impl Stream {
                 return;
             }
             self.blocks.pop_front();
+            if self.blocks.capacity() > LIST_KEPT && self.blocks.len() < self.blocks.capacity() / 4 {
+                self.blocks.shrink_to(self.blocks.len() * 2);
+            }
             self.first_block += 1;
             self.first = self.blocks.front().map_or(self.end + 1, |block| block.start).max(self.first);
         }

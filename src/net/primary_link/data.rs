@@ -17,6 +17,15 @@ pub(super) enum Target {
     Aside,
 }
 
+/// A load under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Load {
+    /// Where its entries go.
+    pub(super) target: Target,
+    /// Where they come from, for the log.
+    pub(super) source: &'static str,
+}
+
 impl Link {
     /// Ends what would copy pages while they change, or replace the file that is loaded.
     pub(super) fn prepare_load(&self, from_disk: bool) -> Result<(), Failure> {
@@ -38,7 +47,12 @@ impl Link {
     }
 
     /// From here on clients are told that data is being loaded.
-    pub(super) fn begin_load(&self, target: Target, total_bytes: u64) -> Result<(), Failure> {
+    pub(super) fn begin_load(
+        &self,
+        target: Target,
+        source: &'static str,
+        total_bytes: u64,
+    ) -> Result<(), Failure> {
         tracing::info!("PRIMARY <-> REPLICA sync: Loading DB in memory");
         let mut engine = self.engine()?;
         let engine = &mut *engine;
@@ -53,7 +67,7 @@ impl Link {
         if mode == LoadingMode::Exclusive {
             self.shared.brief_load.begin();
         }
-        self.loading.set(Some(target));
+        self.loading.set(Some(Load { target, source }));
         Ok(())
     }
 
@@ -70,7 +84,8 @@ impl Link {
         transfer.set_key_delay(engine.server.config.key_load_delay);
         let names_keys = !engine.server.config.hide_user_data_from_log;
         let libraries = std::mem::take(&mut batch.functions);
-        let databases = match self.loading.get() {
+        let load = self.loading.get();
+        let databases = match load.map(|load| load.target) {
             Some(Target::Aside) => {
                 engine.server.primary_link.aside_libraries.extend(libraries);
                 return Ok(batch.put_into(&mut engine.server.primary_link.aside, names_keys));
@@ -78,7 +93,7 @@ impl Link {
             Some(Target::InPlace) => {
                 engine.server.leave_history();
                 engine.empty_data();
-                self.loading.set(Some(Target::InItsPlace));
+                self.loading.set(load.map(|load| Load { target: Target::InItsPlace, ..load }));
                 engine.keyspace.databases_mut()
             }
             _ => engine.keyspace.databases_mut(),
@@ -94,7 +109,7 @@ impl Link {
     pub(super) fn finish_load(&self, diskless: bool) -> Result<(), Failure> {
         let mut engine = self.engine()?;
         let engine = &mut *engine;
-        if self.loading.take() == Some(Target::Aside) {
+        if self.loading.take().is_some_and(|load| load.target == Target::Aside) {
             engine.server.leave_history();
             tracing::info!("PRIMARY <-> REPLICA sync: Swapping active DB with loaded DB");
             engine.adopt_data_aside();
@@ -105,14 +120,26 @@ impl Link {
             engine.keyspace.counters.changes += 1;
         }
         engine.server.primary_link.transfer_bytes = 0;
+        engine.server.primary_link.transfer = None;
         engine.server.persistence.end_loading();
         self.shared.brief_load.end();
         Ok(())
     }
 
+    /// Nothing is on its way any more.
+    pub(super) fn forget_transfer(&self) {
+        let link = &mut self.shared.engine.borrow_mut().server.primary_link;
+        if link.attempt == self.attempt || !link.state.is_under_way() {
+            (link.transfer_bytes, link.transfer) = (0, None);
+        }
+    }
+
     /// The load that is under way, if one is, will not be finished: half of a snapshot is of no use.
     pub(super) fn abandon_load(&self) {
-        let Some(target) = self.loading.take() else { return };
+        let Some(Load { target, source }) = self.loading.take() else { return };
+        tracing::warn!(
+            "Failed trying to load the PRIMARY synchronization DB from {source}, check server logs."
+        );
         let engine = &mut *self.shared.engine.borrow_mut();
         engine.server.primary_link.transfer_bytes = 0;
         engine.server.persistence.end_loading();

@@ -111,6 +111,7 @@ impl Link {
             tracing::warn!("Dual channel replication: I/O error writing to Primary: {reason}");
             LATER
         })?;
+        channel.only_receive();
         loop {
             let line = self.reply(channel).await?;
             if line.is_empty() {

@@ -28,7 +28,7 @@ use crate::replication::PrimaryStream;
 use crate::server::primary_link::{LinkState, Retry};
 use crate::server::{Client, Engine};
 pub(super) use brief_load::BriefLoad;
-use data::Target;
+use data::Load;
 use handshake::Granted;
 use wire::Wire;
 
@@ -87,6 +87,7 @@ async fn follow(shared: Rc<Shared>, attempt: u64, stop: Rc<Notify>) {
         outcome = link.synchronize() => outcome,
     };
     link.abandon_load();
+    link.forget_transfer();
     if let Err(Failure::Failed(retry)) = outcome
         && let Ok(mut engine) = link.engine()
     {
@@ -98,8 +99,8 @@ async fn follow(shared: Rc<Shared>, attempt: u64, stop: Rc<Notify>) {
 struct Link {
     shared: Rc<Shared>,
     attempt: u64,
-    /// Where a load that is under way puts its entries.
-    loading: Cell<Option<Target>>,
+    /// The load that is under way.
+    loading: Cell<Option<Load>>,
 }
 
 impl Link {

@@ -156,7 +156,7 @@ impl Link {
         let total = if let End::After(bytes) = framing.end { bytes } else { 0 };
         self.prepare_load(false)?;
         let (queue, options) = self.helper()?;
-        self.begin_load(target, total)?;
+        self.begin_load(target, "socket", total)?;
         let transfer = Transfer::decode(&queue, options);
         let outcome = self.pump(wire, Some(framing), &transfer).await;
         match outcome? {
@@ -167,9 +167,6 @@ impl Link {
             }
             Err(error) => {
                 tell("the received snapshot", &error);
-                tracing::warn!(
-                    "Failed trying to load the PRIMARY synchronization DB from socket, check server logs."
-                );
                 self.abandon_load();
                 Err(AT_ONCE)
             }
@@ -220,7 +217,7 @@ impl Link {
         };
         let Some(received) = temporary.0.clone() else { return Err(AT_ONCE) };
         let total = std::fs::metadata(&received).map_or(0, |metadata| metadata.len());
-        self.begin_load(Target::InPlace, total)?;
+        self.begin_load(Target::InPlace, "disk", total)?;
         let transfer = Transfer::load(&queue, received, target.clone(), options);
         let outcome = self.pump(wire, None, &transfer).await?;
         drop(transfer);
@@ -237,9 +234,6 @@ impl Link {
             }
             Err(error) => {
                 tell(&target.display().to_string(), &error);
-                tracing::warn!(
-                    "Failed trying to load the PRIMARY synchronization DB from disk, check server logs."
-                );
                 self.abandon_load();
                 self.drop_needless_file(&target)?;
                 Err(AT_ONCE)
@@ -322,6 +316,7 @@ impl Link {
             transfer.complete();
         }
         let mut pinged_ms = 0;
+        self.engine()?.server.primary_link.transfer = None;
         loop {
             self.wait_for_script().await?;
             if let Some(batch) = transfer.take_batch() {
@@ -386,7 +381,8 @@ impl Link {
     /// Notes what is on its way from the socket to the keyspace.
     fn weigh(&self, wire: &Wire, chunk: &Vec<u8>, transfer: &Transfer) -> Result<(), Failure> {
         let link = &mut self.engine()?.server.primary_link;
-        link.transfer_bytes = wire.usage() + vec_usage(chunk) + transfer.usage();
+        link.transfer_bytes = wire.usage() + vec_usage(chunk);
+        link.transfer.get_or_insert_with(|| transfer.scales());
         Ok(())
     }
 

@@ -17,11 +17,18 @@ pub(super) struct Wire {
     socket: TcpStream,
     /// Received and not used.
     unread: Vec<u8>,
+    /// The peer closes it when all is sent: what it is sent then would cost what is still on its way.
+    one_way: bool,
 }
 
 impl Wire {
     pub(super) fn new(socket: TcpStream) -> Self {
-        Self { socket, unread: Vec::new() }
+        Self { socket, unread: Vec::new(), one_way: false }
+    }
+
+    /// From here on nothing is sent any more.
+    pub(super) fn only_receive(&mut self) {
+        self.one_way = true;
     }
 
     pub(super) fn into_parts(self) -> (TcpStream, Vec<u8>) {
@@ -53,6 +60,9 @@ impl Wire {
 
     /// Says that this server is alive, if the socket takes a byte.
     pub(super) fn send_newline(&self) {
+        if self.one_way {
+            return;
+        }
         let _ = self.socket.try_write(b"\n");
     }
 

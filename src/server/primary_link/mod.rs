@@ -14,6 +14,7 @@ use super::command::{TableEntry, flag};
 use super::{Server, Task};
 use crate::keyspace::{Database, ExpiredEntries};
 use crate::memory::MemoryUsage;
+use crate::persistence::TransferScales;
 use crate::replication::{CachedPrimary, PrimaryStream, ReplicationId};
 use crate::resp::Reply;
 use crate::sys::barrier::JobQueue;
@@ -101,8 +102,10 @@ pub struct PrimaryLink {
     pub unread_usage: usize,
     /// Most bytes that ever waited so.
     pub waiting_peak: usize,
-    /// Bytes on their way between the socket and the keyspace.
+    /// Bytes of a snapshot that are read from the socket.
     pub transfer_bytes: usize,
+    /// Weighs what is on its way between the socket and the keyspace.
+    pub transfer: Option<TransferScales>,
     /// The databases of a snapshot that is loaded beside the old data.
     pub aside: Vec<Database>,
     /// The sources of function libraries that were loaded with it.
@@ -141,7 +144,8 @@ impl PrimaryLink {
 
 impl MemoryUsage for PrimaryLink {
     fn memory_usage(&self) -> usize {
-        self.unread_usage + self.transfer_bytes + self.helper_bytes
+        let transfer = self.transfer.as_ref().map_or(0, MemoryUsage::memory_usage);
+        transfer + self.unread_usage + self.transfer_bytes + self.helper_bytes
     }
 }
 

@@ -376,9 +376,13 @@ impl Replication {
 }
 
 impl Replication {
-    /// Bytes of the stream that are held for replicas only, beyond what the backlog may hold.
+    /// Bytes of the stream that are held for replicas only, beyond what the backlog may hold; without replicas all of it is
+    /// the backlog's.
     #[must_use]
     pub fn usage_beyond_backlog(&self) -> usize {
+        if self.replicas.is_empty() && self.awaited_psyncs.is_empty() {
+            return 0;
+        }
         self.stream.as_ref().map_or(0, Stream::usage_beyond_backlog)
     }
 
