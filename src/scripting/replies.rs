@@ -17,10 +17,8 @@ pub(super) fn error_table(vm: &mut Vm, text: &[u8]) -> Value {
         },
         None => [b"ERR ", trim_line_ends(text)].concat(),
     };
-    // Texts end at a NUL, as C's do.
-    let end = text.iter().position(|byte| *byte == 0).unwrap_or(text.len());
     let table = vm.heap.new_table(0, 4);
-    let text = vm.string(&text[..end]);
+    let text = vm.string(until_nul(&text));
     vm.heap.set_field(table, "err", text);
     Value::Table(table)
 }
@@ -147,6 +145,11 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// What C takes for the whole text.
+fn until_nul(text: &[u8]) -> &[u8] {
+    &text[..memchr::memchr(0, text).unwrap_or(text.len())]
+}
+
 fn set_if_key(vm: &mut Vm, table: TableRef, key: Value, value: Value) {
     if !key.is_nil() && key != Value::Number(f64::NAN) {
         vm.heap.set(table, key, value);
@@ -231,11 +234,11 @@ fn write_typed(
     if let Some(text) = vm.text_field(table, "err") {
         let counted = vm.heap.get_field(table, "ignore_error_stats_update") == Value::Boolean(true);
         on_error(text, !counted);
-        reply.error(text);
+        reply.error(until_nul(text));
         return true;
     }
     if let Some(text) = vm.text_field(table, "ok") {
-        reply.simple_bytes(text);
+        reply.simple_bytes(until_nul(text));
         return true;
     }
     if let Value::Number(number) = vm.heap.get_field(table, "double") {
@@ -243,8 +246,10 @@ fn write_typed(
         return true;
     }
     if let Some(digits) = vm.text_field(table, "big_number") {
-        let digits: Vec<u8> =
-            digits.iter().map(|byte| if matches!(byte, b'\r' | b'\n') { b' ' } else { *byte }).collect();
+        let digits: Vec<u8> = until_nul(digits)
+            .iter()
+            .map(|byte| if matches!(byte, b'\r' | b'\n') { b' ' } else { *byte })
+            .collect();
         reply.big_number(&digits);
         return true;
     }

@@ -4,6 +4,7 @@ use sha1::{Digest, Sha1};
 
 use super::super::replies;
 use super::arguments::truncated;
+use super::base::plain_text;
 use super::{Functions, fill};
 use crate::algorithms::numbers::format_f64;
 use crate::scripting::host::{Host, replication};
@@ -288,18 +289,23 @@ fn error_handler(vm: &mut Vm, _: &mut dyn Host, arguments: Arguments) -> NativeR
     let table = match error {
         Value::Table(table) => table,
         other => {
-            let mut text = b"ERR ".to_vec();
-            vm.write_text(&mut text, other);
+            let text = [b"ERR ".as_slice(), &plain_text(vm, other)].concat();
             let table = vm.heap.new_table(0, 3);
             let text = vm.string(&text);
             vm.heap.set_field(table, "err", text);
             table
         }
     };
-    if let Some((chunk, line)) = vm.innermost_place() {
-        let source = vm.string(&[b"@", chunk.as_slice()].concat());
+    let place = match vm.innermost_place() {
+        // Valkey's handler is a function of the language: who called it so has no place any more.
+        _ if vm.is_tail_called() => Some((b"=(tail call)".to_vec(), -1.0)),
+        Some((chunk, line)) => Some(([b"@", chunk.as_slice()].concat(), f64::from(line))),
+        None => None,
+    };
+    if let Some((source, line)) = place {
+        let source = vm.string(&source);
         vm.heap.set_field(table, "source", source);
-        vm.heap.set_field(table, "line", Value::Number(f64::from(line)));
+        vm.heap.set_field(table, "line", Value::Number(line));
     }
     vm.give(Value::Table(table))
 }
@@ -320,8 +326,17 @@ impl Continue for ProtectedCall {
             _ => Value::Nil,
         };
         vm.push(Value::Boolean(false));
-        vm.push(if matches!(text, Value::String(_) | Value::Number(_)) { text } else { error });
-        Some(Ok(Flow::Return(2)))
+        if matches!(text, Value::String(_) | Value::Number(_)) {
+            vm.push(text);
+            return Some(Ok(Flow::Return(2)));
+        }
+        vm.push(error);
+        if !matches!(error, Value::Table(_)) {
+            return Some(Ok(Flow::Return(2)));
+        }
+        // What was looked for in the table stays there.
+        vm.push(text);
+        Some(Ok(Flow::Return(3)))
     }
 }
 

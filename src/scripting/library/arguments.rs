@@ -78,3 +78,15 @@ pub(in crate::scripting) fn truncated(number: f64) -> i64 {
     let fits = (-9.223_372_036_854_776e18..9.223_372_036_854_776e18).contains(&number);
     if fits { number as i64 } else { i64::MIN }
 }
+
+/// The 64 bits of a number as C's conversion to an unsigned integer makes them.
+pub(super) fn integer_bits(number: f64) -> u64 {
+    const HALF: f64 = 9.223_372_036_854_776e18;
+    if !(HALF..).contains(&number) {
+        truncated(number) as u64
+    } else if number < 2.0 * HALF {
+        number as u64
+    } else {
+        0
+    }
+}

@@ -53,9 +53,8 @@ fn assert(vm: &mut Vm, _: &mut dyn Host, arguments: Arguments) -> NativeResult {
         Value::Nil => b"assertion failed!".to_vec(),
         _ => vm.bytes_argument(arguments, 1)?,
     };
-    // Lua formats the message as `%s`, which ends at a NUL, and adds no place.
-    let end = message.iter().position(|byte| *byte == 0).unwrap_or(message.len());
-    Err(vm.error(&message[..end]))
+    // Lua formats the message as `%s`, and adds no place.
+    Err(vm.error(until_nul(&message)))
 }
 
 fn collectgarbage(vm: &mut Vm, _: &mut dyn Host, arguments: Arguments) -> NativeResult {
@@ -77,11 +76,22 @@ fn collectgarbage(vm: &mut Vm, _: &mut dyn Host, arguments: Arguments) -> Native
         b"stop" | b"restart" => Value::Number(0.0),
         b"setpause" | b"setstepmul" => Value::Number(200.0),
         other => {
-            let message = format!("invalid option '{}'", String::from_utf8_lossy(other));
-            return Err(vm.argument_error(0, &message));
+            let message = invalid_option(other);
+            return Err(vm.argument_error(0, message));
         }
     };
     vm.give(value)
+}
+
+/// What is said of a word that is none of those that may stand there.
+pub(super) fn invalid_option(word: &[u8]) -> Vec<u8> {
+    [b"invalid option '", until_nul(word), b"'"].concat()
+}
+
+/// What C takes for the whole string.
+pub(super) fn until_nul(text: &[u8]) -> &[u8] {
+    let end = memchr::memchr(0, text).unwrap_or(text.len());
+    &text[..end]
 }
 
 fn gcinfo(vm: &mut Vm, _: &mut dyn Host, _: Arguments) -> NativeResult {
@@ -90,7 +100,7 @@ fn gcinfo(vm: &mut Vm, _: &mut dyn Host, _: Arguments) -> NativeResult {
 }
 
 fn error(vm: &mut Vm, _: &mut dyn Host, arguments: Arguments) -> NativeResult {
-    let level = vm.integer_or(arguments, 1, 1)?;
+    let level = vm.integer_or(arguments, 1, 1)? as i32;
     let value = vm.argument(arguments, 0);
     // Lua takes numbers for strings here.
     if let (true, Value::String(_) | Value::Number(_)) = (level > 0, value) {
@@ -133,13 +143,13 @@ fn ipairs(vm: &mut Vm, _: &mut dyn Host, arguments: Arguments) -> NativeResult {
 }
 
 fn ipairs_step(vm: &mut Vm, _: &mut dyn Host, arguments: Arguments) -> NativeResult {
-    let next = vm.integer_argument(arguments, 1)?.wrapping_add(1);
+    let next = (vm.integer_argument(arguments, 1)? as i32).wrapping_add(1);
     let table = vm.table_argument(arguments, 0)?;
-    let value = vm.heap.get(table, Value::Number(next as f64));
+    let value = vm.heap.get(table, Value::Number(f64::from(next)));
     if value.is_nil() {
         return Ok(Flow::Return(0));
     }
-    vm.push(Value::Number(next as f64));
+    vm.push(Value::Number(f64::from(next)));
     vm.push(value);
     Ok(Flow::Return(2))
 }
@@ -188,17 +198,21 @@ fn pcall(vm: &mut Vm, _: &mut dyn Host, arguments: Arguments) -> NativeResult {
     Ok(Flow::Call(arguments.count - 1, Box::new(ProtectedCall)))
 }
 
+/// Errors within handlers of errors that are handed to the handler in turn (the room C has for calls within calls).
+const HANDLED_MAX: usize = 190;
+
 /// `xpcall` while its function runs, and then while its handler does.
 #[derive(Debug)]
 struct HandledCall {
     handler: Value,
-    failed: bool,
+    /// Errors that the handler was given.
+    handled: usize,
 }
 
 impl Continue for HandledCall {
     fn resume(self: Box<Self>, vm: &mut Vm, _: &mut dyn Host, results: Arguments) -> NativeResult {
         // A handler gives one value.
-        if self.failed {
+        if self.handled > 0 {
             let value = vm.take_result(results);
             vm.push(Value::Boolean(false));
             vm.push(value);
@@ -209,14 +223,15 @@ impl Continue for HandledCall {
     }
 
     fn catch(self: Box<Self>, vm: &mut Vm, error: Value) -> Option<NativeResult> {
-        if self.failed {
+        if self.handled >= HANDLED_MAX || !matches!(self.handler, Value::Function(_)) {
             vm.push(Value::Boolean(false));
-            vm.push(error);
+            let text = vm.string(b"error in error handling");
+            vm.push(text);
             return Some(Ok(Flow::Return(2)));
         }
         vm.push(self.handler);
         vm.push(error);
-        Some(Ok(Flow::Call(1, Box::new(Self { handler: self.handler, failed: true }))))
+        Some(Ok(Flow::Call(1, Box::new(Self { handler: self.handler, handled: self.handled + 1 }))))
     }
 
     fn mark(&self, marker: &mut Marker<'_>) {
@@ -228,7 +243,7 @@ fn xpcall(vm: &mut Vm, _: &mut dyn Host, arguments: Arguments) -> NativeResult {
     vm.any_argument(arguments, 1)?;
     let (function, handler) = (vm.argument(arguments, 0), vm.argument(arguments, 1));
     vm.push(function);
-    Ok(Flow::Call(0, Box::new(HandledCall { handler, failed: false })))
+    Ok(Flow::Call(0, Box::new(HandledCall { handler, handled: 0 })))
 }
 
 fn rawequal(vm: &mut Vm, _: &mut dyn Host, arguments: Arguments) -> NativeResult {
@@ -258,7 +273,7 @@ fn select(vm: &mut Vm, _: &mut dyn Host, arguments: Arguments) -> NativeResult {
     if vm.bytes(vm.argument(arguments, 0)).is_some_and(|text| text.first() == Some(&b'#')) {
         return vm.give(Value::Number(arguments.count as f64 - 1.0));
     }
-    let wanted = vm.integer_argument(arguments, 0)?;
+    let wanted = i64::from(vm.integer_argument(arguments, 0)? as i32);
     let count = arguments.count as i64;
     let first = if wanted < 0 { count + wanted } else { wanted.min(count) };
     if first < 1 {
@@ -268,7 +283,7 @@ fn select(vm: &mut Vm, _: &mut dyn Host, arguments: Arguments) -> NativeResult {
 }
 
 fn tonumber(vm: &mut Vm, _: &mut dyn Host, arguments: Arguments) -> NativeResult {
-    let base = vm.integer_or(arguments, 1, 10)?;
+    let base = vm.integer_or(arguments, 1, 10)? as i32;
     if base == 10 {
         let value = vm.any_argument(arguments, 0)?;
         let number = vm.to_number(value).map_or(Value::Nil, Value::Number);
@@ -327,20 +342,27 @@ fn tostring(vm: &mut Vm, _: &mut dyn Host, arguments: Arguments) -> NativeResult
         vm.push(value);
         return Ok(Flow::Call(1, Box::new(GivenText)));
     }
-    let text = match value {
-        Value::String(_) => return vm.give(value),
+    if let Value::String(_) = value {
+        return vm.give(value);
+    }
+    let text = plain_text(vm, value);
+    let text = vm.string(&text);
+    vm.give(text)
+}
+
+/// What `tostring` makes of a value whose metatable says nothing.
+pub(super) fn plain_text(vm: &Vm, value: Value) -> Vec<u8> {
+    match value {
         Value::Nil | Value::Cell(_) => b"nil".to_vec(),
         Value::Boolean(value) => value.to_string().into_bytes(),
-        Value::Number(_) => {
+        Value::String(_) | Value::Number(_) => {
             let mut text = Vec::new();
             vm.write_text(&mut text, value);
             text
         }
         Value::Null => b"userdata: (nil)".to_vec(),
         object => format!("{}: 0x{:014x}", object.type_name(), object.identity()).into_bytes(),
-    };
-    let text = vm.string(&text);
-    vm.give(text)
+    }
 }
 
 fn type_of(vm: &mut Vm, _: &mut dyn Host, arguments: Arguments) -> NativeResult {
@@ -392,7 +414,7 @@ fn loadstring(vm: &mut Vm, _: &mut dyn Host, arguments: Arguments) -> NativeResu
         Value::Nil => source.clone(),
         _ => vm.bytes_argument(arguments, 1)?,
     };
-    load_source(vm, &source, &chunk)
+    load_source(vm, &source, until_nul(&chunk))
 }
 
 /// `load` while it asks its function for pieces.
@@ -413,15 +435,24 @@ impl Pieces {
 impl Continue for Pieces {
     fn resume(mut self: Box<Self>, vm: &mut Vm, _: &mut dyn Host, results: Arguments) -> NativeResult {
         let piece = vm.take_result(results);
-        match vm.bytes(piece) {
-            Some([]) => load_source(vm, &self.source, &self.chunk),
-            Some(piece) => {
-                self.source.extend_from_slice(piece);
+        let before = self.source.len();
+        match piece {
+            Value::String(_) | Value::Number(_) => {
+                vm.write_text(&mut self.source, piece);
                 vm.check_room(self.source.len())?;
-                self.ask(vm)
+                if self.source.len() > before {
+                    return self.ask(vm);
+                }
+                load_source(vm, &self.source, &self.chunk)
             }
-            None if piece.is_nil() => load_source(vm, &self.source, &self.chunk),
-            None => Err(vm.plain_error(b"reader function must return a string")),
+            Value::Nil => load_source(vm, &self.source, &self.chunk),
+            _ => {
+                let message = [vm.place(1).as_slice(), b"reader function must return a string"].concat();
+                vm.push(Value::Nil);
+                let message = vm.string(&message);
+                vm.push(message);
+                Ok(Flow::Return(2))
+            }
         }
     }
 
@@ -445,7 +476,7 @@ fn load(vm: &mut Vm, _: &mut dyn Host, arguments: Arguments) -> NativeResult {
 fn load_chunk_name(vm: &mut Vm, arguments: Arguments) -> Result<Vec<u8>> {
     match vm.argument(arguments, 1) {
         Value::Nil => Ok(b"=(load)".to_vec()),
-        _ => vm.bytes_argument(arguments, 1),
+        _ => Ok(until_nul(&vm.bytes_argument(arguments, 1)?).to_vec()),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::{Functions, register};
 use crate::scripting::host::Host;
-use crate::scripting::lua::value::Value;
+use crate::scripting::lua::value::{Result, Value};
 use crate::scripting::lua::vm::{Arguments, Flow, NativeResult, Vm};
 
 macro_rules! of_one {
@@ -74,26 +74,33 @@ pub(super) fn open(vm: &mut Vm) {
     vm.heap.set_field(table, "huge", Value::Number(f64::INFINITY));
 }
 
+/// Of two arguments the second is looked at first, as in C.
+fn two_numbers(vm: &mut Vm, arguments: Arguments) -> Result<(f64, f64)> {
+    let second = vm.number_argument(arguments, 1)?;
+    Ok((vm.number_argument(arguments, 0)?, second))
+}
+
 fn atan2(vm: &mut Vm, _: &mut dyn Host, arguments: Arguments) -> NativeResult {
-    let (y, x) = (vm.number_argument(arguments, 0)?, vm.number_argument(arguments, 1)?);
+    let (y, x) = two_numbers(vm, arguments)?;
     vm.give(Value::Number(y.atan2(x)))
 }
 
 fn fmod(vm: &mut Vm, _: &mut dyn Host, arguments: Arguments) -> NativeResult {
-    let (x, y) = (vm.number_argument(arguments, 0)?, vm.number_argument(arguments, 1)?);
+    let (x, y) = two_numbers(vm, arguments)?;
     vm.give(Value::Number(x % y))
 }
 
 fn pow(vm: &mut Vm, _: &mut dyn Host, arguments: Arguments) -> NativeResult {
-    let (x, y) = (vm.number_argument(arguments, 0)?, vm.number_argument(arguments, 1)?);
+    let (x, y) = two_numbers(vm, arguments)?;
     vm.give(Value::Number(x.powf(y)))
 }
 
 fn modf(vm: &mut Vm, _: &mut dyn Host, arguments: Arguments) -> NativeResult {
     let number = vm.number_argument(arguments, 0)?;
     vm.push(Value::Number(number.trunc()));
-    let rest = if number.is_infinite() { 0.0_f64.copysign(number) } else { number - number.trunc() };
-    vm.push(Value::Number(rest));
+    let rest = if number.is_infinite() { 0.0 } else { number - number.trunc() };
+    // A rest of nothing has the number's sign.
+    vm.push(Value::Number(rest.copysign(number)));
     Ok(Flow::Return(2))
 }
 
@@ -121,7 +128,8 @@ fn split(number: f64) -> (f64, i32) {
 }
 
 fn ldexp(vm: &mut Vm, _: &mut dyn Host, arguments: Arguments) -> NativeResult {
-    let (mut number, exponent) = (vm.number_argument(arguments, 0)?, vm.integer_argument(arguments, 1)?);
+    let exponent = vm.integer_argument(arguments, 1)?;
+    let mut number = vm.number_argument(arguments, 0)?;
     let mut left = (exponent as i32).clamp(-5000, 5000);
     while left != 0 && number != 0.0 && number.is_finite() {
         let step = left.clamp(-1000, 1000);

@@ -1,6 +1,6 @@
 //! `struct`: numbers and strings as the bytes of C structures.
 
-use super::arguments::truncated;
+use super::arguments::{integer_bits, truncated};
 use super::{Functions, register};
 use crate::scripting::host::Host;
 use crate::scripting::lua::value::{Result, Value};
@@ -96,8 +96,8 @@ impl<'a> Format<'a> {
                 self.align = align;
             }
             other => {
-                let message = format!("invalid format option '{}'", char::from(other));
-                return Err(vm.argument_error(0, &message));
+                let message = [b"invalid format option '".as_slice(), &[other], b"'"].concat();
+                return Err(vm.argument_error(0, message));
             }
         }
         Ok(())
@@ -123,7 +123,7 @@ fn pack(vm: &mut Vm, _: &mut dyn Host, arguments: Arguments) -> NativeResult {
         output.resize(output.len() + padding, 0);
         match letter {
             b'b' | b'B' | b'h' | b'H' | b'l' | b'L' | b'T' | b'i' | b'I' => {
-                let number = vm.number_argument(arguments, index)?;
+                let number = number_to_pack(vm, arguments, index)?;
                 let bytes = integer_bits(number).to_le_bytes();
                 // Beyond eight bytes there is nothing but zeros.
                 let mut wide = [0; INTEGER_MAX];
@@ -133,16 +133,19 @@ fn pack(vm: &mut Vm, _: &mut dyn Host, arguments: Arguments) -> NativeResult {
             }
             b'x' => output.push(0),
             b'f' => {
-                let number = vm.number_argument(arguments, index)? as f32;
+                let number = number_to_pack(vm, arguments, index)? as f32;
                 format.add(&mut output, &number.to_le_bytes());
                 index += 1;
             }
             b'd' => {
-                let number = vm.number_argument(arguments, index)?;
+                let number = number_to_pack(vm, arguments, index)?;
                 format.add(&mut output, &number.to_le_bytes());
                 index += 1;
             }
             b'c' | b's' => {
+                if index == arguments.count {
+                    return Err(vm.argument_error(index, "string expected, got nil"));
+                }
                 let string = vm.text_argument(arguments, index)?;
                 index += 1;
                 let bytes = vm.heap.bytes_of(string);
@@ -161,15 +164,12 @@ fn pack(vm: &mut Vm, _: &mut dyn Host, arguments: Arguments) -> NativeResult {
     vm.give(Value::String(packed))
 }
 
-/// The 64 bits of a number as C's conversions make them.
-fn integer_bits(number: f64) -> u64 {
-    if number < 0.0 || number < 9.223_372_036_854_776e18 {
-        truncated(number) as u64
-    } else if number < 1.844_674_407_370_955_2e19 {
-        number as u64
-    } else {
-        0
+/// A number; where there is none the library has put a nil.
+fn number_to_pack(vm: &mut Vm, arguments: Arguments, index: usize) -> Result<f64> {
+    if index == arguments.count {
+        return Err(vm.argument_error(index, "number expected, got nil"));
     }
+    vm.number_argument(arguments, index)
 }
 
 fn integer(bytes: &[u8], big: bool, signed: bool) -> f64 {
@@ -193,11 +193,9 @@ fn unpack(vm: &mut Vm, _: &mut dyn Host, arguments: Arguments) -> NativeResult {
     let text = vm.bytes_argument(arguments, 0)?;
     let data = vm.bytes_argument(arguments, 1)?;
     let start = vm.integer_or(arguments, 2, 1)?;
-    let Some(mut position) = usize::try_from(start).ok().and_then(|start| start.checked_sub(1)) else {
-        // In C the offset is unsigned: a negative one is beyond the data.
-        let (index, message) =
-            if start == 0 { (2, "offset must be 1 or greater") } else { (1, "data string too short") };
-        return Err(vm.argument_error(index, message));
+    // In C the offset is unsigned: a negative one is beyond the data.
+    let Some(mut position) = (start as usize).checked_sub(1) else {
+        return Err(vm.argument_error(2, "offset must be 1 or greater"));
     };
     let mut format = Format::new(&text);
     let mut values: Vec<Value> = Vec::new();

@@ -102,6 +102,20 @@ pub(super) enum Expression {
     Table(Vec<Field>, u32),
 }
 
+impl Expression {
+    /// Whether it is true whatever happens, or false.
+    pub(super) fn constant_truth(&self) -> Option<bool> {
+        match self {
+            Self::Nil | Self::False => Some(false),
+            Self::True | Self::Number(_) | Self::String(_) => Some(true),
+            Self::Single(inner) => inner.constant_truth(),
+            Self::Unary(Unary::Not, inner, _) => inner.constant_truth().map(|truth| !truth),
+            Self::Unary(Unary::Negate, inner, _) => matches!(**inner, Self::Number(_)).then_some(true),
+            _ => None,
+        }
+    }
+}
+
 /// What follows an expression. The numbers are lines.
 #[derive(Debug)]
 pub(super) enum Suffix {

@@ -28,7 +28,10 @@ const RESERVED: [&str; 21] = [
 const LINES_MAX: u32 = i32::MAX as u32 - 2;
 
 /// Bytes that are shown of a source that is its own name.
-const SHOWN_NAME: usize = 60;
+pub(super) const SHOWN_NAME: usize = 60;
+
+/// The same in errors of syntax (Lua: `MAXSRC`).
+const SHOWN_IN_SYNTAX: usize = 80;
 
 /// The state of reading.
 pub(super) struct Lexer<'a> {
@@ -42,16 +45,16 @@ pub(super) struct Lexer<'a> {
 }
 
 /// How a chunk is called in messages, from the name it was loaded with.
-pub fn shown_name(name: &[u8]) -> Vec<u8> {
+pub(super) fn shown_name(name: &[u8], most: usize) -> Vec<u8> {
     match name.split_first() {
-        Some((b'=', rest)) => rest.get(..SHOWN_NAME - 1).unwrap_or(rest).to_vec(),
-        Some((b'@', rest)) if rest.len() > SHOWN_NAME - 9 => {
-            [b"...", &rest[rest.len() - (SHOWN_NAME - 9)..]].concat()
+        Some((b'=', rest)) => rest.get(..most - 1).unwrap_or(rest).to_vec(),
+        Some((b'@', rest)) if rest.len() > most - 9 => {
+            [b"...", &rest[rest.len() - (most - 9)..]].concat()
         }
         Some((b'@', rest)) => rest.to_vec(),
         _ => {
             let line = name.iter().position(|byte| matches!(byte, b'\n' | b'\r')).unwrap_or(name.len());
-            let room = SHOWN_NAME - "[string \"...\"] ".len() - 1;
+            let room = most - " [string \"...\"] ".len() - 1;
             if line < name.len() || line > room {
                 [b"[string \"", &name[..line.min(room)], b"...\"]"].concat()
             } else {
@@ -87,7 +90,7 @@ impl<'a> Lexer<'a> {
 
     /// An error at the line being read, without a token.
     pub(super) fn plain_error(&self, message: &str) -> SyntaxError {
-        let mut text = shown_name(self.chunk);
+        let mut text = shown_name(self.chunk, SHOWN_IN_SYNTAX);
         text.extend_from_slice(format!(":{}: {message}", self.line).as_bytes());
         SyntaxError(text)
     }
@@ -109,6 +112,8 @@ impl<'a> Lexer<'a> {
     pub(super) fn error_at(&self, message: &str, token: &Token) -> SyntaxError {
         match token {
             Token::Name(_) | Token::String(_) | Token::Number(_) => self.error_here(message),
+            // Bytes beyond ASCII are shown as they are.
+            Token::Char(byte) if !byte.is_ascii() => self.error_near(message, &[*byte]),
             token => self.error_near(message, token_text(token).as_bytes()),
         }
     }

@@ -16,5 +16,3 @@ pub mod table;
 mod thread;
 pub mod value;
 pub mod vm;
-
-pub use lexer::shown_name;

@@ -4,6 +4,8 @@
 #[must_use]
 pub fn parse_number(text: &[u8]) -> Option<f64> {
     let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c);
+    // As C's strings, numbers end at a NUL.
+    let text = &text[..memchr::memchr(0, text).unwrap_or(text.len())];
     let start = text.iter().position(|byte| !is_blank(byte))?;
     let end = text.iter().rposition(|byte| !is_blank(byte))? + 1;
     let text = std::str::from_utf8(&text[start..end]).ok()?;

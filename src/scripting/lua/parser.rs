@@ -239,8 +239,10 @@ impl Parser<'_> {
         while !last && !self.block_follows() {
             last = self.is_word("return") || self.is_word("break");
             let begins = self.lexer.line;
+            // A function that is defined by its name is set in the first of its lines.
+            let defines = self.is_word("function");
             let kind = self.statement()?;
-            let line = self.last_line;
+            let line = if defines { begins } else { self.last_line };
             self.accept(&Token::Char(b';'))?;
             statements.push(Statement { kind, begins, line });
         }

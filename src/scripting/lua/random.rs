@@ -1,7 +1,7 @@
 //! The generator behind `math.random`: 48 bits of linear congruence, as C's `lrand48`, so that sequences are Valkey's.
 
 /// The generator.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub struct Random {
     state: u64,
 }

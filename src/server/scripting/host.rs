@@ -217,7 +217,8 @@ impl Host for ScriptHost<'_> {
 
     fn may_run(&mut self) -> Option<bool> {
         let args = Args::new(&self.request.buffer, &self.request.ranges);
-        let entry = self.server.commands.find(args).ok()?;
+        // How many arguments it has does not matter.
+        let entry = self.server.commands.named(args)?;
         Some(self.server.denied(self.running.client, entry, args).is_none())
     }
 

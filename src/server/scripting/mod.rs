@@ -25,6 +25,7 @@ use crate::memory::{MemoryUsage, Mover, usable_size, vec_usage};
 use crate::resp::{CommandError, Reply};
 use crate::scripting::host::{CommandRequest, replication};
 use crate::scripting::library::{self, Versions};
+use crate::scripting::lua::random::Random;
 use crate::scripting::lua::vm::Vm;
 use crate::sys::clock;
 
@@ -97,6 +98,8 @@ pub struct Scripting {
     /// The libraries of functions.
     pub functions: Functions,
     runs: u64,
+    /// What `math.random` of all of them draws from; a flush does not begin it anew.
+    random: Random,
     /// Scripts that made room for others (INFO).
     pub evicted: u64,
     aside: Option<Box<Running>>,

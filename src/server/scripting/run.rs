@@ -330,10 +330,13 @@ impl Engine {
 
 impl super::Scripting {
     fn take_vm(&mut self, is_eval: bool) -> Option<Box<Vm>> {
-        if is_eval { self.eval.take() } else { self.functions.vm.take() }
+        let mut vm = if is_eval { self.eval.take() } else { self.functions.vm.take() }?;
+        vm.random = self.random;
+        Some(vm)
     }
 
     fn put_back(&mut self, vm: Box<Vm>, is_eval: bool) {
+        self.random = vm.random;
         *(if is_eval { &mut self.eval } else { &mut self.functions.vm }) = Some(vm);
     }
 

@@ -113,8 +113,7 @@ fn word_option(vm: &mut Vm, arguments: Arguments, index: usize, name: &str, word
         _ => {
             let word = vm.bytes_argument(arguments, index)?;
             let Some(place) = words.iter().position(|known| known.as_bytes() == word) else {
-                let message = format!("invalid option '{}'", String::from_utf8_lossy(&word));
-                return Err(vm.argument_error(index, &message));
+                return Err(vm.argument_error(index, super::base::invalid_option(&word)));
             };
             set_option(vm, arguments, name, place as f64);
         }

@@ -1,7 +1,7 @@
 //! `string.format`: the conversions of C's `printf` that Lua allows.
 
 use crate::scripting::host::Host;
-use crate::scripting::library::arguments::truncated;
+use crate::scripting::library::arguments::integer_bits;
 use crate::scripting::lua::number::{Layout, write_fixed, write_scientific, write_shortest_layout};
 use crate::scripting::lua::value::{Result, Value};
 use crate::scripting::lua::vm::{Arguments, NativeResult, Vm};
@@ -184,8 +184,7 @@ fn convert(
         b'd' | b'i' => specification.integer(output, vm.integer_argument(arguments, index)?),
         b'o' | b'u' | b'x' | b'X' => {
             let number = vm.number_argument(arguments, index)?;
-            let value = if number >= 9.2e18 { number as u64 } else { truncated(number) as u64 };
-            specification.unsigned(output, value, conversion);
+            specification.unsigned(output, integer_bits(number), conversion);
         }
         b'e' | b'E' | b'f' | b'g' | b'G' => {
             specification.double(output, vm.number_argument(arguments, index)?, conversion);

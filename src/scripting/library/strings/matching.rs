@@ -399,7 +399,7 @@ pub(super) fn gsub(vm: &mut Vm, _: &mut dyn Host, arguments: Arguments) -> Nativ
     let pattern = vm.text_argument(arguments, 1)?;
     let replacement = vm.argument(arguments, 2);
     let length = vm.heap.bytes_of(subject).len();
-    let max = vm.integer_or(arguments, 3, length as i64 + 1)?;
+    let max = i64::from(vm.integer_or(arguments, 3, length as i64 + 1)? as i32);
     if !matches!(replacement, Value::Number(_) | Value::String(_) | Value::Function(_) | Value::Table(_)) {
         return Err(vm.argument_error(2, "string/function/table expected"));
     }

@@ -63,7 +63,7 @@ fn byte(vm: &mut Vm, _: &mut dyn Host, arguments: Arguments) -> NativeResult {
 fn char(vm: &mut Vm, _: &mut dyn Host, arguments: Arguments) -> NativeResult {
     let mut bytes = Vec::with_capacity(arguments.count);
     for index in 0..arguments.count {
-        match u8::try_from(vm.integer_argument(arguments, index)?) {
+        match u8::try_from(vm.integer_argument(arguments, index)? as i32) {
             Ok(byte) => bytes.push(byte),
             Err(_) => return Err(vm.argument_error(index, "invalid value")),
         }

@@ -134,6 +134,10 @@ impl Generator<'_> {
             return self.into(first, to);
         };
         match operator {
+            // A constant that does not decide is not there, as for Lua 5.1: messages then name what the right one names.
+            Binary::And | Binary::Or if first.constant_truth() == Some(*operator == Binary::And) => {
+                self.into(second, to)?;
+            }
             Binary::And | Binary::Or => {
                 self.into(first, to)?;
                 self.either(*operator, second, to)?;

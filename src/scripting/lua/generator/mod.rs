@@ -13,7 +13,7 @@ use std::sync::Arc;
 use super::ast::{FunctionBody, VariableId};
 use super::code::{Capture, FIRST_CONSTANT, LocalName, Op, Operand, Proto};
 use super::heap::Heap;
-use super::lexer::{SyntaxError, shown_name};
+use super::lexer::{SHOWN_NAME, SyntaxError, shown_name};
 use super::parser;
 use super::value::{ProtoRef, StrRef, Value};
 
@@ -36,7 +36,7 @@ enum ConstantKey {
 /// The text of the first syntax error.
 pub(super) fn compile(heap: &mut Heap, source: &[u8], chunk: &[u8]) -> Generated<ProtoRef> {
     let body = parser::parse(source, chunk)?;
-    let chunk: Arc<[u8]> = shown_name(chunk).into();
+    let chunk: Arc<[u8]> = shown_name(chunk, SHOWN_NAME).into();
     generate(heap, &body, &chunk, Vec::new())
 }
 
@@ -170,7 +170,8 @@ impl Generator<'_> {
     }
 
     fn number(&mut self, number: f64) -> u32 {
-        self.constant(ConstantKey::Number(number.to_bits()), Value::Number(number))
+        // Both zeros are one constant, the first to be met: so `-0` may stand for a `0` after it, as in Lua 5.1.
+        self.constant(ConstantKey::Number((number + 0.0).to_bits()), Value::Number(number))
     }
 
     fn string(&mut self, bytes: &[u8]) -> u32 {

@@ -76,7 +76,6 @@ impl Vm {
                 return self.get_index(to, value, name, Some(object), host);
             }
             Op::Arithmetic { operation, to, left, right } => {
-                let (left, right) = (self.operand(left), self.operand(right));
                 return self.arithmetic(operation, to, left, right, host);
             }
             Op::Equal { expected, left, right } => {
@@ -174,10 +173,11 @@ impl Vm {
         &mut self,
         operation: Arithmetic,
         to: u8,
-        left: Value,
-        right: Value,
+        from: Operand,
+        and: Operand,
         host: &mut dyn Host,
     ) -> Result<()> {
+        let (left, right) = (self.operand(from), self.operand(and));
         if let (Some(left), Some(right)) = (self.to_number(left), self.to_number(right)) {
             self.set(to, Value::Number(operation.apply(left, right)));
             return Ok(());
@@ -192,8 +192,8 @@ impl Vm {
         };
         let handler = self.binary_metamethod(left, right, event);
         if handler.is_nil() {
-            let culprit = if self.to_number(left).is_none() { left } else { right };
-            return Err(self.operand_error("perform arithmetic on", culprit));
+            let (culprit, operand) = if self.to_number(left).is_none() { (left, from) } else { (right, and) };
+            return Err(self.operand_error("perform arithmetic on", culprit, operand));
         }
         self.call_metamethod(handler, &[left, right], After::Store(to), host)
     }

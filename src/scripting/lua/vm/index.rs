@@ -393,8 +393,10 @@ impl Vm {
                 let other = before[before.len() - 1];
                 let handler = self.binary_metamethod(other, value, self.events.concat);
                 if handler.is_nil() {
-                    let culprit = if Self::is_text(other) { value } else { other };
-                    return Err(self.operand_error("concatenate", culprit));
+                    // The culprit's register: the left one's, or the one after it.
+                    let (culprit, register) =
+                        if Self::is_text(other) { (value, first + left) } else { (other, first + left - 1) };
+                    return Err(self.operand_error("concatenate", culprit, register.into()));
                 }
                 let after = After::Concat { to, first, left: left - 1 };
                 return self.call_metamethod(handler, &[other, value], after, host);

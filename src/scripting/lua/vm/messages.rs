@@ -118,26 +118,18 @@ impl Vm {
         self.error(&message)
     }
 
-    /// The error of an instruction with two operands, one of which is the culprit.
+    /// The error of an operand; `register` is where it is, if that is what the instruction names.
     #[must_use]
     #[cold]
-    pub(super) fn operand_error(&mut self, what: &str, culprit: Value) -> Stop {
-        let register = match self.running_op() {
-            Some(Op::Arithmetic { left, right, .. }) => [left, right]
-                .into_iter()
-                .find(|operand| self.is_in(*operand, culprit))
-                .map(|operand| operand as u8),
-            Some(Op::Concat { first, last, .. }) => {
-                (first..=last).rev().find(|register| self.is_in(Operand::from(*register), culprit))
-            }
-            _ => None,
-        };
+    pub(super) fn operand_error(&mut self, what: &str, culprit: Value, operand: Operand) -> Stop {
+        let register = u8::try_from(operand).ok().filter(|_| operand < FIRST_CONSTANT);
         self.type_error(what, culprit, register)
     }
 
-    fn is_in(&self, operand: Operand, value: Value) -> bool {
-        operand < FIRST_CONSTANT
-            && self.stack.get(self.base + usize::from(operand)).is_some_and(|found| *found == value)
+    /// Whether the running library function was called in the place of the function that called it.
+    #[must_use]
+    pub(in crate::scripting) fn is_tail_called(&self) -> bool {
+        matches!(self.running_op(), Some(Op::TailCall { .. }))
     }
 
     /// The error of calling what cannot be called.
@@ -186,12 +178,13 @@ impl Vm {
     /// `bad argument #n to 'name' (...)`; `index` counts from 0.
     #[must_use]
     #[cold]
-    pub(in crate::scripting) fn argument_error(&mut self, index: usize, message: &str) -> Stop {
+    pub(in crate::scripting) fn argument_error(&mut self, index: usize, message: impl AsRef<[u8]>) -> Stop {
+        let message = message.as_ref();
         let name = self.called_as();
         let (number, shown) = match &name {
             Some(("method", name)) if index == 0 => {
-                let name = String::from_utf8_lossy(name);
-                return self.error(format!("calling '{name}' on bad self ({message})").as_bytes());
+                let text = [b"calling '", name.as_slice(), b"' on bad self (", message, b")"].concat();
+                return self.error(&text);
             }
             Some(("method", name)) => (index, name.clone()),
             Some((_, name)) => (index + 1, name.clone()),
@@ -199,7 +192,9 @@ impl Vm {
         };
         let mut text = format!("bad argument #{number} to '").into_bytes();
         text.extend_from_slice(&shown);
-        text.extend_from_slice(format!("' ({message})").as_bytes());
+        text.extend_from_slice(b"' (");
+        text.extend_from_slice(message);
+        text.push(b')');
         self.error(&text)
     }
 
@@ -214,7 +209,7 @@ impl Vm {
     ) -> Stop {
         let got =
             if index < arguments.count { self.argument(arguments, index).type_name() } else { "no value" };
-        self.argument_error(index, &format!("{expected} expected, got {got}"))
+        self.argument_error(index, format!("{expected} expected, got {got}"))
     }
 }
 
@@ -226,13 +221,16 @@ fn name_of(heap: &Heap, proto: &Proto, pc: usize, register: u8) -> Option<Name> 
     if let Some(local) = proto.locals.iter().rev().find(is_it) {
         return Some(("local", local.name.to_vec()));
     }
-    let (at, op) = proto.code.get(..pc)?.iter().enumerate().rev().find(|(_, op)| writes(op, register))?;
+    let (at, op) = last_writer(proto.code.get(..pc)?, register)?;
     let text = |constant: Option<usize>| match constant.and_then(|place| proto.constants.get(place)) {
-        Some(Value::String(string)) => heap.bytes_of(*string).to_vec(),
+        Some(Value::String(string)) => {
+            let name = heap.bytes_of(*string);
+            name[..memchr::memchr(0, name).unwrap_or(name.len())].to_vec()
+        }
         _ => b"?".to_vec(),
     };
     let constant = |operand: Operand| operand.checked_sub(FIRST_CONSTANT).map(usize::from);
-    Some(match *op {
+    Some(match op {
         Op::GetGlobal { name, .. } => ("global", text(Some(name as usize))),
         Op::GetUpvalue { index, .. } => ("upvalue", proto.upvalue_names.get(usize::from(index))?.to_vec()),
         Op::GetIndex { key, .. } => ("field", text(constant(key))),
@@ -241,6 +239,27 @@ fn name_of(heap: &Heap, proto: &Proto, pc: usize, register: u8) -> Option<Name> 
         Op::GetCell { register: from, .. } => return name_of(heap, proto, at, from),
         _ => return None,
     })
+}
+
+/// The instruction that a register's value comes from as far as can be told: jumps over code are taken, and what a jump
+/// depends on has no name (Lua: `symbexec`).
+fn last_writer(code: &[Op], register: u8) -> Option<(usize, Op)> {
+    let (mut at, mut last) = (0, None);
+    while let Some(op) = code.get(at) {
+        if writes(op, register) {
+            last = Some((at, *op));
+        }
+        at += 1;
+        let (Op::Jump { by } | Op::JumpIf { by, .. } | Op::ForPrepare { by, .. }) = *op else { continue };
+        let target = usize::try_from(by).ok().map(|by| at + by).filter(|target| *target <= code.len());
+        if let Some(target) = target {
+            if matches!(op, Op::JumpIf { register: tested, .. } if *tested == register) {
+                last = Some((at - 1, *op));
+            }
+            at = target;
+        }
+    }
+    last
 }
 
 /// Whether an instruction puts something into a register.

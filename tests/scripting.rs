@@ -1,0 +1,120 @@
+//! Scripts and functions turned off, and flushed.
+#![allow(clippy::unwrap_used, clippy::print_stderr, missing_docs)]
+
+mod support;
+
+use support::Server;
+use support::info::{number, section};
+use support::reply::Conversation;
+
+const OFF: &str =
+    "(error) ERR Scripts and functions are turned off in this server's configuration ('scripting no').\n";
+const LIBRARY: &str = r##"FUNCTION LOAD "#!lua name=lib\nredis.register_function('f', function(keys) return redis.call('INCR', keys[1]) end)""##;
+
+fn restarted(server: &mut Server, arguments: &[&str]) -> Server {
+    server.kill();
+    let directory = std::mem::replace(&mut server.directory, tempfile::tempdir().unwrap());
+    Server::start_in(directory, arguments)
+}
+
+#[test]
+fn nothing_runs_when_scripting_is_off() {
+    let server = Server::start(&["--scripting", "no"]);
+    let mut client = Conversation::open(&server);
+    for request in [
+        "EVAL 'return 1' 0",
+        "EVAL_RO 'return 1' 0",
+        "EVALSHA e0e1f9fabfc9d4800c877a703b823ac0578ff8db 0",
+        "SCRIPT LOAD 'return 1'",
+        "SCRIPT FLUSH",
+        "FCALL f 0",
+        "FUNCTION LIST",
+        LIBRARY,
+    ] {
+        assert_eq!(client.ask(request), OFF, "{request}");
+    }
+    assert_eq!(client.ask("MULTI"), "OK\n");
+    assert_eq!(client.ask("EVAL 'return 1' 0"), OFF);
+    assert!(client.ask("EXEC").contains("EXECABORT"));
+    assert_eq!(client.ask("CONFIG SET scripting yes").lines().count(), 1);
+    assert!(client.ask("CONFIG SET scripting yes").contains("can only be turned on by a restart"));
+    assert_eq!(client.ask("EVAL 'return 1' 0"), OFF);
+}
+
+#[test]
+fn libraries_outlive_a_server_that_does_not_run_them() {
+    let mut server = Server::start(&[]);
+    let mut client = Conversation::open(&server);
+    assert!(client.ask(LIBRARY).contains("lib"));
+    assert_eq!(client.ask("FCALL f 1 counter"), "(integer) 1\n");
+    // Turned off at run time, it saves what it has.
+    assert_eq!(client.ask("CONFIG SET scripting no"), "OK\n");
+    assert_eq!(client.ask("FCALL f 1 counter"), OFF);
+    assert_eq!(client.ask("SAVE"), "OK\n");
+    let mut server = restarted(&mut server, &["--scripting", "no"]);
+    let mut client = Conversation::open(&server);
+    assert_eq!(client.ask("FCALL f 1 counter"), OFF);
+    assert_eq!(client.ask("SAVE"), "OK\n");
+    let server = restarted(&mut server, &[]);
+    let mut client = Conversation::open(&server);
+    assert_eq!(client.ask("FCALL f 1 counter"), "(integer) 2\n");
+}
+
+#[test]
+fn an_append_only_file_keeps_its_libraries() {
+    let only_file = ["--appendonly", "yes", "--aof-use-rdb-preamble", "no", "--appendfsync", "always"];
+    let mut server = Server::start(&only_file);
+    let mut client = Conversation::open(&server);
+    assert!(client.ask(LIBRARY).contains("lib"));
+    assert_eq!(client.ask("FCALL f 1 counter"), "(integer) 1\n");
+    let off: Vec<&str> = only_file.into_iter().chain(["--scripting", "no"]).collect();
+    let mut server = restarted(&mut server, &off);
+    let mut client = Conversation::open(&server);
+    assert_eq!(client.ask("GET counter"), "\"1\"\n");
+    assert_eq!(client.ask("BGREWRITEAOF").lines().count(), 1);
+    server.until("the rewrite is over", || {
+        section(&mut client, "persistence").contains("aof_rewrite_in_progress:0")
+    });
+    let server = restarted(&mut server, &only_file);
+    let mut client = Conversation::open(&server);
+    assert_eq!(client.ask("FCALL f 1 counter"), "(integer) 2\n");
+}
+
+#[test]
+fn a_replica_that_runs_nothing_keeps_what_its_primary_loads() {
+    let primary = Server::start(&["--repl-diskless-sync-delay", "0"]);
+    let replica = Server::start(&["--scripting", "no"]);
+    let (mut one, mut other) = (Conversation::open(&primary), Conversation::open(&replica));
+    assert_eq!(other.ask(&format!("REPLICAOF 127.0.0.1 {}", primary.port)), "OK\n");
+    replica.until("it follows", || section(&mut other, "replication").contains("master_link_status:up"));
+    assert!(one.ask(LIBRARY).contains("lib"));
+    assert_eq!(one.ask("FCALL f 1 counter"), "(integer) 1\n");
+    assert_eq!(one.ask("WAIT 1 5000"), "(integer) 1\n");
+    assert_eq!(other.ask("GET counter"), "\"1\"\n");
+    assert_eq!(other.ask("SAVE"), "OK\n");
+    let mut replica = replica;
+    let replica = restarted(&mut replica, &[]);
+    let mut other = Conversation::open(&replica);
+    assert!(other.ask("FUNCTION LIST").contains("lib"));
+}
+
+#[test]
+fn a_flush_of_many_scripts_gives_its_memory_back() {
+    let server = Server::start(&[]);
+    let mut client = Conversation::open(&server);
+    let scripts = |client: &mut Conversation| {
+        let memory = section(client, "memory");
+        number(&memory, "used_memory_vm_eval") + number(&memory, "used_memory_scripts_eval")
+    };
+    for index in 0..2000 {
+        client.ask(&format!("SCRIPT LOAD 'local t = {{}} for i = 1, {index} do t[i] = {{i}} end return #t'"));
+    }
+    client.ask("EVAL 'local t = {} for i = 1, 20000 do t[i] = {tostring(i)} end return #t' 0");
+    assert!(scripts(&mut client) > 1_000_000);
+    for mode in ["ASYNC", "SYNC", ""] {
+        assert_eq!(client.ask(&format!("SCRIPT FLUSH {mode}")), "OK\n");
+        assert_eq!(client.ask("EVAL 'return 7' 0"), "(integer) 7\n");
+    }
+    assert!(scripts(&mut client) < 400_000);
+    server.until("all is given back", || number(&section(&mut client, "memory"), "used_memory") < 4_000_000);
+}
