@@ -14,7 +14,7 @@ mod support;
 mod targets;
 
 use harness::fuzz;
-use targets::{aof, config, listpack, payload, resp, snapshot};
+use targets::{aof, config, listpack, payload, resp, scripts, snapshot};
 
 #[test]
 fn rdb() {
@@ -46,4 +46,40 @@ fn requests() {
 #[test]
 fn config_file() {
     fuzz("config_file", &config::grammar(), &mut config::target());
+}
+
+#[test]
+fn scripts() {
+    let (grammar, mut target) = scripts::scripts();
+    fuzz("scripts", &grammar, &mut |input| target.run(input));
+}
+
+#[test]
+fn json() {
+    let (grammar, mut target) = scripts::json();
+    fuzz("json", &grammar, &mut |input| target.run(input));
+}
+
+#[test]
+fn packed() {
+    let (grammar, mut target) = scripts::packed();
+    fuzz("packed", &grammar, &mut |input| target.run(input));
+}
+
+#[test]
+fn structs() {
+    let (grammar, mut target) = scripts::structs();
+    fuzz("structs", &grammar, &mut |input| target.run(input));
+}
+
+#[test]
+fn bits() {
+    let (grammar, mut target) = scripts::bits();
+    fuzz("bits", &grammar, &mut |input| target.run(input));
+}
+
+#[test]
+fn patterns() {
+    let (grammar, mut target) = scripts::patterns();
+    fuzz("patterns", &grammar, &mut |input| target.run(input));
 }

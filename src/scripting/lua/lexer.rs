@@ -48,9 +48,7 @@ pub(super) struct Lexer<'a> {
 pub(super) fn shown_name(name: &[u8], most: usize) -> Vec<u8> {
     match name.split_first() {
         Some((b'=', rest)) => rest.get(..most - 1).unwrap_or(rest).to_vec(),
-        Some((b'@', rest)) if rest.len() > most - 9 => {
-            [b"...", &rest[rest.len() - (most - 9)..]].concat()
-        }
+        Some((b'@', rest)) if rest.len() > most - 9 => [b"...", &rest[rest.len() - (most - 9)..]].concat(),
         Some((b'@', rest)) => rest.to_vec(),
         _ => {
             let line = name.iter().position(|byte| matches!(byte, b'\n' | b'\r')).unwrap_or(name.len());

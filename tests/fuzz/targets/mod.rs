@@ -5,6 +5,7 @@ pub mod config;
 pub mod listpack;
 pub mod payload;
 pub mod resp;
+pub mod scripts;
 pub mod snapshot;
 
 /// A folder for files of short life.
