@@ -64,10 +64,15 @@ impl MemoryFigures {
     #[must_use]
     pub fn take(keyspace: &Keyspace, server: &mut Server) -> Self {
         let used = server.allocated();
-        let held = |replica: bool| {
-            let of_class = |class| (class == ClientClass::Replica) == replica;
-            let chosen = server.clients.iter().filter(|client| of_class(client.class()) && !client.close_now);
-            chosen.map(MemoryUsage::memory_usage).sum::<usize>()
+        let chosen = |replica: bool| {
+            let of_class = move |class| (class == ClientClass::Replica) == replica;
+            server.clients.iter().filter(move |client| of_class(client.class()) && !client.close_now)
+        };
+        let held = |replica| chosen(replica).map(MemoryUsage::memory_usage).sum::<usize>();
+        // What replicas that are gone have left is the backlog's, until it is freed.
+        let beyond_backlog = match chosen(true).next() {
+            Some(_) => server.replication.usage_beyond_backlog(),
+            None => 0,
         };
         let (clients, replicas, tables) = (held(false), held(true), keyspace.table_usage());
         let waiting = server.waiting_usage();
@@ -97,8 +102,8 @@ impl MemoryFigures {
             peak: server.stats.peak_allocated,
             startup,
             clients,
-            replicas: replicas + server.replication.usage_beyond_backlog(),
-            backlog: server.replication.backlog_usage(),
+            replicas: replicas + beyond_backlog,
+            backlog: server.replication.memory_usage() - beyond_backlog,
             stream: server.replication.stream().map_or(0, MemoryUsage::memory_usage),
             unread: server.primary_link.unread_usage,
             tables,
