@@ -192,11 +192,18 @@ impl OptionValue for Addresses {
     }
 
     fn rewrite(&self, spec: &OptionSpec, default: &[u8]) -> Rewrite {
-        let printed = self.print(spec);
-        if printed == default {
+        if self.print(spec) == default {
             return Rewrite::Absent;
         }
-        Rewrite::one(if printed.is_empty() { b"\"\"".to_vec() } else { printed }, true)
+        // An address that is none is told when it is listened at; until then it is one word, as it was read.
+        let is_plain = |word: &[u8]| {
+            !word.is_empty()
+                && word.iter().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\'' | b'\\'))
+        };
+        let words = self.0.iter().map(Text::as_bytes);
+        let words = words.map(|word| if is_plain(word) { word.to_vec() } else { quote(word) });
+        let line = words.collect::<Vec<_>>().join(&b' ');
+        Rewrite::one(if line.is_empty() { b"\"\"".to_vec() } else { line }, true)
     }
 }
 
