@@ -92,7 +92,7 @@ fn follow(replica: &Server, primary: &Server) {
 fn a_replica_of_a_busy_primary_is_accounted_for() {
     let Some(primary) = primary(&[]) else { return };
     let _writer = Writer::start(&primary);
-    let replica = Server::start(&["--appendonly", "yes"]);
+    let replica = Server::start(&["--appendonly", "yes", "--auto-aof-rewrite-percentage", "0"]);
     follow(&replica, &primary);
     replica.until("the link is up", || replication(&replica, "master_link_status") == "up");
     replica.until("the append-only file is there", || {
