@@ -21,16 +21,21 @@ impl Listening {
     /// Opens the TCP sockets that the configuration asks for, in place of those that are open. `None` when one of them
     /// cannot be had; the log says why, and none is open then.
     pub fn open_tcp(&mut self, config: &Config) -> Option<Vec<Socket>> {
-        for socket in self.tcp.drain(..) {
-            // A socket that is shut down holds its address no longer, whoever else has a handle of it.
-            let _ = socket.shutdown(Shutdown::Both);
-        }
+        self.close_tcp();
         if config.port == 0 {
             return Some(Vec::new());
         }
         let opened = Self::open(config, config.port)?;
         self.tcp = opened.iter().filter_map(|socket| socket.try_clone().ok()).collect();
         Some(opened)
+    }
+
+    /// Listens at no TCP address any more: who comes from here on is refused.
+    pub fn close_tcp(&mut self) {
+        for socket in self.tcp.drain(..) {
+            // A socket that is shut down holds its address no longer, whoever else has a handle of it.
+            let _ = socket.shutdown(Shutdown::Both);
+        }
     }
 
     /// Opens the sockets of a cluster's bus at the same addresses. `None` when one of them cannot be had; the log says why.

@@ -140,6 +140,8 @@ fn finish(keyspace: &mut Keyspace, server: &mut Server, options: ShutdownOptions
     server.leave_cluster(options.failover);
     remove_files(server);
     server.flush_replicas();
+    // Before the clients' connections end: they may try to come back at once.
+    server.listening.close_tcp();
     tracing::warn!("Valkey is now ready to exit, bye bye...");
     std::process::exit(0);
 }

@@ -21,6 +21,9 @@ const INTERNED_MAX: usize = 40;
 
 /// What is allocated between two collections at least, and at most.
 const COLLECTION_MIN: usize = 256 << 10;
+
+/// Between a collection and the end of a run that another one is worth: what nothing runs in is kept small.
+const KEPT_AT_REST: usize = 32 << 10;
 const COLLECTION_MAX: usize = 64 << 20;
 
 /// What a script's objects may weigh together, in bytes.
@@ -311,6 +314,12 @@ impl Heap {
     #[must_use]
     pub fn wants_collection(&self) -> bool {
         self.bytes >= self.collect_at
+    }
+
+    /// Whether it is time to collect, now that nothing runs.
+    #[must_use]
+    pub fn wants_collection_at_rest(&self) -> bool {
+        self.bytes + (COLLECTION_MIN - KEPT_AT_REST) >= self.collect_at
     }
 
     /// Frees what cannot be reached from `roots`.

@@ -199,13 +199,14 @@ impl Server {
     }
 
     /// A slice is over: the script is put aside, or its reply is written.
-    fn end_slice(&mut self, vm: Box<Vm>, running: Running, outcome: Outcome, reply: &mut Reply) -> bool {
+    fn end_slice(&mut self, mut vm: Box<Vm>, running: Running, outcome: Outcome, reply: &mut Reply) -> bool {
         if outcome == Outcome::Paused {
             self.scripting.put_back(vm, running.is_eval);
             self.scripting.aside = Some(Box::new(running));
             return false;
         }
         let failed = self.write_outcome(&vm, &running, outcome, reply);
+        vm.rest();
         self.scripting.put_back(vm, running.is_eval);
         if let Some(client) = self.clients.get_mut(running.client) {
             client.database = running.database;

@@ -268,6 +268,14 @@ impl Vm {
         self.registry.get(place).copied().unwrap_or_default()
     }
 
+    /// After a run whose results were taken: gives back what it left, if that is worth it.
+    pub fn rest(&mut self) {
+        self.reset();
+        if self.heap.wants_collection_at_rest() {
+            self.collect();
+        }
+    }
+
     /// Ends whatever is under way.
     pub fn reset(&mut self) {
         self.abandon();
