@@ -4,8 +4,10 @@
 //! link is gone there, the task ends, and with it the socket. A connection of this node's own making begins with the
 //! link, before there is a socket.
 
+use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -14,14 +16,13 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::Notify;
 
 use super::Shared;
+use super::listener::accepted;
 use crate::bus;
-use crate::memory::vec_usage;
+use crate::memory::{allocated_bytes, usable_size, vec_usage};
 use crate::server::cluster::{Ends, LinkId};
 
 /// Bytes asked of a socket at once.
 const CHUNK: usize = 16 * 1024;
-/// A receive buffer above this size is given back when its message is done with.
-const KEPT: usize = 1024;
 /// Messages that are handled before other tasks have their turn.
 const MESSAGES_PER_TURN: usize = 64;
 
@@ -44,20 +45,29 @@ async fn accept(shared: Rc<Shared>, listener: TcpListener) {
         while loads_at_start(&shared) {
             tokio::time::sleep(PAUSE).await;
         }
-        match listener.accept().await {
-            Ok((stream, peer)) => {
-                keep_alive(&shared, &stream);
-                let link = shared.engine.borrow_mut().accept_link(ends_of(&stream, Some(peer)));
-                if let Some(id) = link {
-                    tokio::task::spawn_local(serve(Rc::clone(&shared), id, stream));
-                }
-            }
-            Err(error) => {
+        match accepted(|context| listener.poll_accept(context)).await {
+            (Ok((stream, peer)), before) => welcome(&shared, stream, peer, before),
+            (Err(error), _) => {
                 tracing::debug!("Error accepting cluster node: {error}");
                 tokio::time::sleep(PAUSE).await;
             }
         }
     }
+}
+
+/// Takes a connection in. What was allocated since `before`, the link itself aside, is its task's.
+fn welcome(shared: &Rc<Shared>, stream: TcpStream, peer: SocketAddr, before: usize) {
+    keep_alive(shared, &stream);
+    let links_before = links_usage(shared);
+    let Some(id) = shared.engine.borrow_mut().accept_link(ends_of(&stream, Some(peer))) else { return };
+    tokio::task::spawn_local(serve(Rc::clone(shared), id, stream));
+    let link = links_usage(shared).saturating_sub(links_before);
+    let bytes = allocated_bytes().saturating_sub(before + link);
+    shared.engine.borrow_mut().note_link_task(id, bytes);
+}
+
+fn links_usage(shared: &Shared) -> usize {
+    shared.engine.borrow().server.cluster.as_ref().map_or(0, |cluster| cluster.links_usage())
 }
 
 fn loads_at_start(shared: &Shared) -> bool {
@@ -86,8 +96,16 @@ fn ends_of(stream: &TcpStream, peer: Option<SocketAddr>) -> Ends {
     }
 }
 
-/// Connects to another node for a link, and serves it then.
-pub async fn connect_bus(shared: Rc<Shared>, id: LinkId, ip: String, port: u16) {
+/// Starts the task that connects to another node for a link, and serves it then.
+pub fn connect_bus(shared: &Rc<Shared>, id: LinkId, ip: String, port: u16) {
+    let address = usable_size(ip.capacity());
+    let before = allocated_bytes();
+    tokio::task::spawn_local(open(Rc::clone(shared), id, ip, port));
+    let bytes = allocated_bytes().saturating_sub(before);
+    shared.engine.borrow_mut().note_link_task(id, bytes + address);
+}
+
+async fn open(shared: Rc<Shared>, id: LinkId, ip: String, port: u16) {
     let Some(attention) = attention_of(&shared, id) else { return };
     let source = shared.engine.borrow().server.config.bind_source_addr.as_str().parse::<IpAddr>().ok();
     let connected = tokio::select! {
@@ -95,7 +113,8 @@ pub async fn connect_bus(shared: Rc<Shared>, id: LinkId, ip: String, port: u16) 
         connected = connect(&ip, port, source) => connected,
     };
     match connected {
-        Ok(stream) => {
+        Ok((stream, bytes)) => {
+            shared.engine.borrow_mut().note_link_task(id, bytes);
             let ends = ends_of(&stream, None);
             shared.engine.borrow_mut().link_connected(id, ends);
             serve(shared, id, stream).await;
@@ -107,14 +126,24 @@ pub async fn connect_bus(shared: Rc<Shared>, id: LinkId, ip: String, port: u16) 
     }
 }
 
-async fn connect(ip: &str, port: u16, source: Option<IpAddr>) -> io::Result<TcpStream> {
+/// A connection, and the bytes that the event loop has allocated for it.
+async fn connect(ip: &str, port: u16, source: Option<IpAddr>) -> io::Result<(TcpStream, usize)> {
     let ip: IpAddr = ip.parse().map_err(|_| io::Error::from(io::ErrorKind::AddrNotAvailable))?;
     let socket = if ip.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     if let Some(source) = source {
         // As the peer would not be reached otherwise either, a source of the other family is left out.
         let _ = socket.bind(SocketAddr::new(source, 0));
     }
-    socket.connect(SocketAddr::new(ip, port)).await
+    let mut connecting = pin!(socket.connect(SocketAddr::new(ip, port)));
+    let mut bytes = 0;
+    let stream = poll_fn(|context| {
+        let before = allocated_bytes();
+        let connected = connecting.as_mut().poll(context);
+        bytes += allocated_bytes().saturating_sub(before);
+        connected
+    })
+    .await?;
+    Ok((stream, bytes))
 }
 
 fn attention_of(shared: &Shared, id: LinkId) -> Option<Rc<Notify>> {
@@ -186,10 +215,10 @@ fn flush(shared: &Shared, id: LinkId, stream: &TcpStream) -> Flushed {
 
 /// Reads what the socket has and hands whole messages over; `true` when the link is over.
 fn read(shared: &Shared, id: LinkId, stream: &TcpStream, received: &mut Vec<u8>) -> bool {
-    received.reserve(CHUNK);
-    match stream.try_read_buf(received) {
+    let mut chunk = [0; CHUNK];
+    match stream.try_read(&mut chunk) {
         Ok(0) => return true,
-        Ok(_) => {}
+        Ok(count) => received.extend_from_slice(chunk.get(..count).unwrap_or_default()),
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
         Err(_) => return true,
     }
@@ -207,7 +236,7 @@ fn read(shared: &Shared, id: LinkId, stream: &TcpStream, received: &mut Vec<u8>)
         }
     }
     received.drain(..done);
-    if received.is_empty() && received.capacity() > KEPT {
+    if received.is_empty() {
         *received = Vec::new();
     }
     shared.engine.borrow_mut().note_receive_buffer(id, vec_usage(received));

@@ -86,7 +86,7 @@ async fn accept_unix(shared: Rc<Shared>, listener: UnixListener) {
 }
 
 /// A connection, and what was allocated right before it was taken: what comes on top is the connection's own.
-async fn accepted<T>(mut poll: impl FnMut(&mut TaskContext<'_>) -> Poll<T>) -> (T, usize) {
+pub(super) async fn accepted<T>(mut poll: impl FnMut(&mut TaskContext<'_>) -> Poll<T>) -> (T, usize) {
     poll_fn(|context| {
         let before = allocated_bytes();
         poll(context).map(|connection| (connection, before))

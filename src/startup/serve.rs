@@ -296,7 +296,7 @@ fn perform(shared: &Rc<Shared>, listeners: &mut Listeners, task: Task) {
             }
         }
         Task::ConnectBus(link, ip, port) => {
-            tokio::task::spawn_local(net::connect_bus(Rc::clone(shared), link, ip, port));
+            net::connect_bus(shared, link, ip, port);
         }
         Task::WatchChild => saving::watch_child(shared),
         Task::Migrate(migration) => {

@@ -112,7 +112,7 @@ impl Cluster {
 
     fn write_open_slots(&self, line: &mut String) {
         let migrating = self.migrating.iter().map(|(slot, node)| (*slot, "->-", *node));
-        let importing = self.importing.iter().filter(|(slot, _)| !self.migrating.contains_key(slot));
+        let importing = self.importing.iter().filter(|(slot, _)| !self.migrating.contains_key(*slot));
         let importing = importing.map(|(slot, node)| (*slot, "-<-", *node));
         let mut open: Vec<_> = migrating.chain(importing).collect();
         open.sort_unstable();

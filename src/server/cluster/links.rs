@@ -44,6 +44,8 @@ pub struct Link {
     pub ends: Ends,
     /// Bytes of the buffer in which a message arrives.
     pub receive_bytes: usize,
+    /// Bytes of its task and of what the event loop keeps of its socket.
+    pub task_bytes: usize,
     /// What waits to be sent, the first of it perhaps in part.
     queue: VecDeque<Rc<[u8]>>,
     /// Bytes of the first message that were sent.
@@ -111,6 +113,7 @@ impl Links {
             extensions: false,
             ends,
             receive_bytes: 0,
+            task_bytes: 0,
             queue: VecDeque::new(),
             sent: 0,
             gate: 0,
@@ -181,6 +184,7 @@ impl MemoryUsage for Links {
                 + usable_size(link.queue.capacity() * size_of::<Rc<[u8]>>())
                 + texts.iter().sum::<usize>()
                 + link.receive_bytes
+                + link.task_bytes
         };
         usable_size(self.all.allocation_size().next_multiple_of(16))
             + messages

@@ -39,7 +39,7 @@ pub use node::{Address, Announced, Node, NodeKey, Nodes, node_flag};
 pub use open_slots::{SetSlot, SlotAction};
 pub use statistics::{Metric, SlotStatistics};
 
-use std::collections::BTreeMap;
+use hashbrown::HashMap;
 
 use crate::algorithms::slot::SLOTS;
 use crate::bus::{NodeId, SlotSet};
@@ -50,6 +50,9 @@ use manual::ManualFailover;
 use saving::Saving;
 use state::State;
 use statistics::Statistics;
+
+/// A table whose keys other nodes may choose.
+type Map<K, V> = HashMap<K, V, std::hash::RandomState>;
 
 /// How far the port of the bus is from the client port when none is given.
 pub const BUS_PORT_OFFSET: u16 = 10_000;
@@ -191,15 +194,15 @@ pub struct Cluster {
     /// Slots that their owners claim no longer; nobody else has claimed them yet.
     unclaimed: Box<SlotSet>,
     /// Slots on their way to other nodes.
-    migrating: BTreeMap<u16, NodeKey>,
+    migrating: Map<u16, NodeKey>,
     /// Slots on their way to this one.
-    importing: BTreeMap<u16, NodeKey>,
+    importing: Map<u16, NodeKey>,
     /// The highest epoch that is known.
     pub current_epoch: u64,
     /// The epoch in which this node voted last.
     pub last_vote_epoch: u64,
     /// Nodes that were forgotten and until when they stay so, Unix seconds.
-    forgotten: BTreeMap<NodeId, i64>,
+    forgotten: Map<NodeId, i64>,
     /// Connections.
     pub links: Links,
     state: State,
@@ -246,11 +249,11 @@ impl Cluster {
             myself: NodeKey::FIRST,
             owners: vec![None; SLOTS].into_boxed_slice(),
             unclaimed: Box::default(),
-            migrating: BTreeMap::new(),
-            importing: BTreeMap::new(),
+            migrating: Map::default(),
+            importing: Map::default(),
             current_epoch: 0,
             last_vote_epoch: 0,
-            forgotten: BTreeMap::new(),
+            forgotten: Map::default(),
             links: Links::default(),
             state: State::default(),
             election: Election::default(),
@@ -346,17 +349,19 @@ impl Cluster {
 
 impl MemoryUsage for Cluster {
     fn memory_usage(&self) -> usize {
-        // A tree's nodes hold up to eleven entries; how full they are is not told.
-        let tree = |entries: usize, entry: usize| entries * usable_size(entry);
+        // The allocator is asked for blocks aligned to 16 bytes.
+        let table = |bytes: usize| usable_size(bytes.next_multiple_of(16));
         box_usage::<Self>()
             + self.nodes.memory_usage()
             + usable_size(size_of_val::<[Option<NodeKey>]>(&self.owners))
             + box_usage::<SlotSet>()
-            + tree(self.migrating.len() + self.importing.len(), size_of::<(u16, NodeKey)>())
-            + tree(self.forgotten.len(), size_of::<(NodeId, i64)>())
+            + table(self.migrating.allocation_size())
+            + table(self.importing.allocation_size())
+            + table(self.forgotten.allocation_size())
             + self.links.memory_usage()
             + vec_usage(&self.effects)
             + vec_usage(&self.pending_setslots)
+            + vec_usage(&self.todo.set_slots)
             + usable_size(self.announced_ip.capacity())
             + self.saving.memory_usage()
             + self.statistics.memory_usage()

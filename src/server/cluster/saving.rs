@@ -36,8 +36,10 @@ struct Done {
 pub(super) struct Saving {
     helper: Option<(JobQueue, Arc<Notify>)>,
     done: Arc<Done>,
-    /// The number of the last save that was asked for.
+    /// The number of the last save that was handed to the helper thread.
     asked: u64,
+    /// What has changed since then has to be saved too; whether it has to last.
+    waiting: Option<bool>,
     /// Failures that the log has told.
     told_failures: u64,
     told_ms: i64,
@@ -63,13 +65,25 @@ impl Saving {
         self.done.saved.load(Ordering::Acquire)
     }
 
-    /// Has a text written; gives the number of the save. Without a thread nothing is written.
-    pub(super) fn ask(&mut self, config: &Config, text: String, sync: bool) -> u64 {
+    /// The node file is out of date; gives the number of the save that will bring it up to date. One save is under way at
+    /// a time: what changes meanwhile is saved together.
+    pub(super) fn want(&mut self, sync: bool) -> u64 {
+        self.waiting = Some(self.waiting.unwrap_or(false) || sync);
+        self.asked + 1
+    }
+
+    /// Whether a save is to be begun now; and whether it has to last.
+    pub(super) fn take_due(&mut self) -> Option<bool> {
+        if self.asked > self.saved() { None } else { self.waiting.take() }
+    }
+
+    /// Has a text written. Without a thread nothing is.
+    pub(super) fn begin(&mut self, config: &Config, text: String, sync: bool) {
         self.asked += 1;
         let number = self.asked;
         let Some((queue, wake)) = &self.helper else {
             self.done.saved.store(number, Ordering::Release);
-            return number;
+            return;
         };
         let path = PathBuf::from(config.cluster_config_file.as_path());
         let (done, wake) = (Arc::clone(&self.done), Arc::clone(wake));
@@ -89,7 +103,6 @@ impl Saving {
             done.saved.fetch_max(number, Ordering::Release);
             wake.notify_one();
         });
-        number
     }
 
     /// What went wrong since this was asked last is in the log; a node that may not go on without its file ends.

@@ -78,7 +78,8 @@ impl Server {
         }
         let Some(cluster) = &mut self.cluster else { return };
         tracing::info!("Saving the cluster configuration file before exiting.");
-        cluster.saving.ask(&self.config, cluster.file_text(), true);
+        cluster.saving.wait_until_idle();
+        cluster.saving.begin(&self.config, cluster.file_text(), true);
         cluster.saving.wait_until_idle();
         cluster.saving.unlock();
     }
@@ -307,23 +308,24 @@ impl Engine {
 
     /// Has the node file written if that is due, tells the other nodes if they are to know, and lets what was queued go.
     fn save_and_send(&mut self) {
-        let config_changed = self.server.with_cluster(|cluster, view| {
+        self.server.with_cluster(|cluster, view| {
             cluster.saving.hear_of_failures(view.config, view.now_ms);
             let Todo { save, sync, broadcast, .. } = std::mem::take(&mut cluster.todo);
             let mut gate = 0;
             if save {
-                let text = cluster.file_text();
-                let number = cluster.saving.ask(view.config, text, sync);
+                let number = cluster.saving.want(sync);
                 gate = if sync { number } else { 0 };
+            }
+            if let Some(sync) = cluster.saving.take_due() {
+                let text = cluster.file_text();
+                cluster.saving.begin(view.config, text, sync);
             }
             if broadcast {
                 cluster.broadcast_pong(false, view);
             }
             let saved = cluster.saving.saved();
             cluster.links.release(gate, saved);
-            save
         });
-        debug_assert!(config_changed.is_some());
     }
 
     /// What a link may send now: the bytes, and whether more waits.
@@ -337,6 +339,13 @@ impl Engine {
     pub fn set_link_stuck(&mut self, id: LinkId, stuck: bool) {
         if let Some(link) = self.server.cluster.as_mut().and_then(|cluster| cluster.links.get_mut(id)) {
             link.stuck = stuck;
+        }
+    }
+
+    /// A link's task and socket hold so many bytes more.
+    pub fn note_link_task(&mut self, id: LinkId, bytes: usize) {
+        if let Some(link) = self.server.cluster.as_mut().and_then(|cluster| cluster.links.get_mut(id)) {
+            link.task_bytes += bytes;
         }
     }
 
