@@ -60,6 +60,8 @@ fn one_slot(slots: impl Iterator<Item = Option<u16>>) -> Result<Option<u16>, Com
 struct Presence {
     missing: bool,
     existing: bool,
+    /// The first of them.
+    first: Option<Vec<u8>>,
     /// There are several different keys.
     several: bool,
     /// A command is among them of which it cannot be told.
@@ -96,10 +98,9 @@ impl Presence {
         now_ms: i64,
     ) {
         let name = entry.command.name;
-        let mut first: Option<&[u8]> = None;
         for key in keys_of(entry, args).unwrap_or_default() {
             let key = args.at(key.index);
-            self.several |= *first.get_or_insert(key) != key;
+            self.several |= self.first.get_or_insert_with(|| key.to_vec()) != key;
             self.unclear |= name == "move" || name == "copy" && copies_elsewhere(args, database);
             let exists = keyspace.holds_live(database, key, now_ms);
             self.existing |= exists;
