@@ -407,7 +407,7 @@ const COMMANDS: &[&str] = &[
     "'GET',nil",
     "VALUE",
     "'MULTI'",
-    "'CONFIG','GET','port'",
+    "'CONFIG','GET','maxclients'",
     "'OBJECT','ENCODING','n'",
     "'OBJECT','NOPE'",
     "'SCRIPT','LOAD','x'",

@@ -136,7 +136,8 @@ fn without_addresses(reply: &str) -> String {
 }
 
 struct Pair {
-    servers: [Server; 2],
+    /// Ended with the test.
+    _servers: [Server; 2],
     links: [Conversation; 2],
 }
 
@@ -145,7 +146,7 @@ impl Pair {
         let theirs = Server::start_valkey(&[])?;
         let servers = [Server::start(&[]), theirs];
         let links = [Conversation::open(&servers[0]), Conversation::open(&servers[1])];
-        Some(Self { servers, links })
+        Some(Self { _servers: servers, links })
     }
 
     /// What both reply to a script, from the same beginning.
@@ -159,17 +160,13 @@ impl Pair {
             link.send(&["HELLO", hello]);
             link.send(&["EVAL", &source, "1", "key", "1", "two"]);
         }
-        let ports = [self.servers[0].port, self.servers[1].port];
-        let mut replies = self.links.each_mut().map(|link| {
+        self.links.each_mut().map(|link| {
             for _ in 0..3 {
                 link.read();
             }
-            without_addresses(&link.read())
-        });
-        for (reply, port) in replies.iter_mut().zip(ports) {
-            *reply = reply.replace(&port.to_string(), "PORT");
-        }
-        replies
+            // Which sign a result has that is no number is the compiler's choice.
+            without_addresses(&link.read()).replace("-nan", "nan")
+        })
     }
 
     fn differ(&mut self, script: &Script) -> Option<[String; 2]> {
