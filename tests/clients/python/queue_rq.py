@@ -55,9 +55,9 @@ def main():
                 pipe.execute()
         for number in filter(delay_of, range(jobs)):
             delay = delay_of(number)
-            queue.enqueue_in(
-                timedelta(seconds=delay), tasks.rq_double, number, time.time() + delay - 0.01, **keep(number)
-            )
+            # RQ keeps whole seconds, so that a job may come within the second before its time.
+            not_before = int(time.time() + delay)
+            queue.enqueue_in(timedelta(seconds=delay), tasks.rq_double, number, not_before, **keep(number))
         failing = [number for number in range(jobs) if tasks.fails_always(number)]
         deadline = time.time() + 600
         finished, failed = queue.finished_job_registry, queue.failed_job_registry
