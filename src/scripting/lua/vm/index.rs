@@ -156,9 +156,9 @@ impl Vm {
             Some(Found::Handler { handler, object }) => {
                 self.call_metamethod(handler, &[object, key], After::Store(to), host)
             }
-            // What a metatable led to has no name.
+            // What a metatable led to has no name. A number has none, and need not equal itself.
             Some(Found::Nothing(found)) => {
-                let named = named.filter(|_| found == object);
+                let named = named.filter(|_| found == object || matches!(object, Value::Number(_)));
                 Err(self.type_error("index", found, named))
             }
             None => Err(self.error(b"loop in gettable")),

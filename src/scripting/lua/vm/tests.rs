@@ -191,6 +191,7 @@ fn errors_are_worded_as_the_original_words_them() {
     check(
         &[
             ("local x return x.y", "! script:1: attempt to index local 'x' (a nil value)"),
+            ("local x = 0/0 return x.y", "! script:1: attempt to index local 'x' (a number value)"),
             ("return foo.bar", "! script:1: attempt to index global 'foo' (a nil value)"),
             ("local t = {} return t.a.b", "! script:1: attempt to index field 'a' (a nil value)"),
             ("local t = {} t.f()", "! script:1: attempt to call field 'f' (a nil value)"),
