@@ -168,19 +168,7 @@ pub(super) const SORT_RO: Command = Command {
     since: "7.0.0",
     complexity: "O(N+M*log(M)), N being the elements and M those returned",
     summary: "Sorts a list, a set or a sorted set, and gives the result.",
-    arguments: &[
-        Arg::key("key"),
-        Arg::new("by-pattern", ArgKind::Pattern).shown_as("pattern").of_key_spec(1).token("BY").optional(),
-        Arg::block("limit", &[Arg::integer("offset"), Arg::integer("count")]).token("LIMIT").optional(),
-        Arg::new("get-pattern", ArgKind::Pattern)
-            .shown_as("pattern")
-            .of_key_spec(1)
-            .token("GET")
-            .optional()
-            .multiple_token(),
-        Arg::one_of("order", &[Arg::flag("asc", "ASC"), Arg::flag("desc", "DESC")]).optional(),
-        Arg::flag("sorting", "ALPHA").optional(),
-    ],
+    arguments: Arg::all_but_last(SORT.arguments),
     handler: sort_ro,
     ..Command::DEFAULT
 };

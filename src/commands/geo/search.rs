@@ -440,18 +440,7 @@ pub(super) const GEORADIUS_RO: Command = Command {
     keys: &[SOURCE],
     since: "3.2.10",
     summary: "Gives the members within a radius of a point.",
-    arguments: &[
-        Arg::key("key"),
-        LONGITUDE,
-        LATITUDE,
-        Arg::double("radius"),
-        UNIT,
-        WITH_COORD,
-        WITH_DIST,
-        WITH_HASH,
-        COUNT_SINCE,
-        ORDER,
-    ],
+    arguments: Arg::all_but_last(GEORADIUS.arguments),
     handler: |cx, args| run(cx, args, Form::Radius { may_store: false }),
     ..RADIUS_COMMAND
 };
@@ -485,17 +474,7 @@ pub(super) const GEORADIUSBYMEMBER_RO: Command = Command {
     keys: &[SOURCE],
     since: "3.2.10",
     summary: "Gives the members within a radius of another.",
-    arguments: &[
-        Arg::key("key"),
-        Arg::string("member"),
-        Arg::double("radius"),
-        UNIT,
-        WITH_COORD,
-        WITH_DIST,
-        WITH_HASH,
-        COUNT,
-        ORDER,
-    ],
+    arguments: Arg::all_but_last(GEORADIUSBYMEMBER.arguments),
     handler: |cx, args| run(cx, args, Form::RadiusByMember { may_store: false }),
     ..RADIUS_COMMAND
 };

@@ -264,6 +264,15 @@ impl Arg {
         self
     }
 
+    /// All arguments but the last: those of a command that has everything of another one but where it stores.
+    #[must_use]
+    pub const fn all_but_last(arguments: &'static [Self]) -> &'static [Self] {
+        match arguments.split_last() {
+            Some((_, rest)) => rest,
+            None => arguments,
+        }
+    }
+
     /// That may be repeated, its token with it.
     #[must_use]
     pub const fn multiple_token(mut self) -> Self {
