@@ -252,8 +252,7 @@ impl Server {
             }
         };
         let now_us = clock::monotonic_us();
-        let threshold_ms = self.config.latency_monitor_threshold;
-        self.latency.note(threshold_ms, "active-defrag-cycle", now_us - started_us, self.now_ms);
+        self.note_latency_of("active-defrag-cycle", now_us - started_us);
         if !is_through {
             return Some(self.defrag.pace.wait(least_us, intended_us, now_us));
         }

@@ -304,12 +304,15 @@ impl Server {
 
     /// Tells the latency monitor how long an event took that began at `started`, in ticks of the clock.
     pub fn note_latency(&mut self, event: &'static str, started: u64) {
-        let threshold_ms = self.config.latency_monitor_threshold;
-        if threshold_ms > 0 {
-            let microseconds =
-                crate::sys::clock::nanoseconds_between(started, crate::sys::clock::ticks()) / 1000;
-            self.latency.note(threshold_ms, event, microseconds, self.now_ms);
+        if self.config.latency_monitor_threshold > 0 {
+            let nanoseconds = crate::sys::clock::nanoseconds_between(started, crate::sys::clock::ticks());
+            self.note_latency_of(event, nanoseconds / 1000);
         }
+    }
+
+    /// Tells the latency monitor how long an event took.
+    pub(in crate::server) fn note_latency_of(&mut self, event: &'static str, microseconds: u64) {
+        self.latency.note(self.config.latency_monitor_threshold, event, microseconds, self.now_ms);
     }
 
     /// Whether new keys are to be noted: somebody listens to their events, or waits for keys.

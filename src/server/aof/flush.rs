@@ -236,7 +236,6 @@ impl Server {
 
     fn note_write(&mut self, syncing: bool, microseconds: u64) {
         self.stats.event_loop.aof_ns += microseconds * 1000;
-        let threshold_ms = self.config.latency_monitor_threshold;
         let event = if syncing {
             "aof-write-pending-fsync"
         } else if self.persistence.has_child() {
@@ -244,8 +243,8 @@ impl Server {
         } else {
             "aof-write-alone"
         };
-        self.latency.note(threshold_ms, event, microseconds, self.now_ms);
-        self.latency.note(threshold_ms, "aof-write", microseconds, self.now_ms);
+        self.note_latency_of(event, microseconds);
+        self.note_latency_of("aof-write", microseconds);
     }
 
     fn sync_when_due(&mut self, policy: AppendFsync) {
@@ -301,8 +300,7 @@ impl Server {
     fn synced(&mut self, mark: Mark, microseconds: u64, result: io::Result<()>) {
         let always = self.config.appendfsync == AppendFsync::Always && self.aof.state != AofState::Off;
         if always {
-            let threshold_ms = self.config.latency_monitor_threshold;
-            self.latency.note(threshold_ms, "aof-fsync-always", microseconds, self.now_ms);
+            self.note_latency_of("aof-fsync-always", microseconds);
         }
         if let Err(reason) = self.aof.sync_ended(mark, result, always) {
             tracing::warn!(

@@ -231,7 +231,7 @@ impl Server {
         if let Some(fork_us) = self.persistence.fork_us() {
             self.stats.forks += 1;
             self.stats.last_fork_microseconds = fork_us;
-            self.latency.note(self.config.latency_monitor_threshold, "fork", fork_us, self.now_ms);
+            self.note_latency_of("fork", fork_us);
             self.ask(Task::WatchChild);
         }
     }
