@@ -159,19 +159,19 @@ impl Keyspace {
     /// Whether a database still holds this key though its time has come.
     #[must_use]
     pub fn holds_expired(&self, database: usize, key: &[u8], now_ms: i64) -> bool {
-        self.databases.get(database).is_some_and(|database| {
-            let table = database.table();
-            table.find(hash(key), key).is_some_and(|position| table.get(position).is_expired(now_ms))
-        })
+        self.has_expired(database, key, now_ms) == Some(true)
     }
 
     /// Whether a database holds this key and its time has not come.
     #[must_use]
     pub fn holds_live(&self, database: usize, key: &[u8], now_ms: i64) -> bool {
-        self.databases.get(database).is_some_and(|database| {
-            let table = database.table();
-            table.find(hash(key), key).is_some_and(|position| !table.get(position).is_expired(now_ms))
-        })
+        self.has_expired(database, key, now_ms) == Some(false)
+    }
+
+    /// Whether the time of the entry under this key has come; `None` without an entry.
+    fn has_expired(&self, database: usize, key: &[u8], now_ms: i64) -> Option<bool> {
+        let table = self.databases.get(database)?.table();
+        table.find(hash(key), key).map(|position| table.get(position).is_expired(now_ms))
     }
 
     /// Exchanges the contents of two databases. Both must exist.
