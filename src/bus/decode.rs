@@ -3,7 +3,10 @@
 use std::fmt;
 
 use super::slot_set::BYTES as SLOT_BYTES;
-use super::{GOSSIP_LENGTH, HEADER_LENGTH, ID_LENGTH, IP_LENGTH, LIGHT, LIGHT_HEADER_LENGTH, PREFIX_LENGTH};
+use super::{
+    GOSSIP_LENGTH, GossipEntry, HEADER_LENGTH, ID_LENGTH, IP_LENGTH, LIGHT, LIGHT_HEADER_LENGTH,
+    PREFIX_LENGTH,
+};
 use super::{Kind, NodeId, SIGNATURE, SlotSet, VERSION, at, extension, mark};
 
 /// The longest message but those to subscribers: all nodes that a count can name, and extensions.
@@ -169,36 +172,20 @@ pub struct Gossip<'a> {
     bytes: &'a [u8],
 }
 
-/// What is said of one of them.
-#[derive(Debug)]
-pub struct GossipEntry<'a> {
-    /// Its id; `None` for what is no id.
-    pub id: Option<NodeId>,
-    /// When it last answered the sender, Unix seconds.
-    pub pong_received: u32,
-    /// Its address.
-    pub ip: &'a str,
-    /// Its port for clients.
-    pub port: u16,
-    /// The same over TLS.
-    pub tls_port: u16,
-    /// The port of its bus.
-    pub bus_port: u16,
-    /// What it is.
-    pub flags: u16,
-}
-
 impl<'a> Gossip<'a> {
-    /// The nodes in order.
-    pub fn iter(self) -> impl Iterator<Item = GossipEntry<'a>> {
-        self.bytes.chunks_exact(GOSSIP_LENGTH).map(|entry| GossipEntry {
-            id: id_at(entry, 0),
-            pong_received: u32_at(entry, 44),
-            ip: text(entry.get(48..48 + IP_LENGTH).unwrap_or_default()),
-            port: u16_at(entry, 94),
-            bus_port: u16_at(entry, 96),
-            flags: u16_at(entry, 98),
-            tls_port: u16_at(entry, 100),
+    /// The nodes in order; `None` for one whose id is none.
+    pub fn iter(self) -> impl Iterator<Item = Option<GossipEntry<'a>>> {
+        self.bytes.chunks_exact(GOSSIP_LENGTH).map(|entry| {
+            Some(GossipEntry {
+                id: id_at(entry, 0)?,
+                ping_sent: u32_at(entry, 40),
+                pong_received: u32_at(entry, 44),
+                ip: text(entry.get(48..48 + IP_LENGTH).unwrap_or_default()),
+                port: u16_at(entry, 94),
+                bus_port: u16_at(entry, 96),
+                flags: u16_at(entry, 98),
+                tls_port: u16_at(entry, 100),
+            })
         })
     }
 }

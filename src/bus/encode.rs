@@ -2,10 +2,12 @@
 
 use std::rc::Rc;
 
-use super::{GOSSIP_LENGTH, HEADER_LENGTH, IP_LENGTH, Kind, LIGHT, NodeId, SIGNATURE, SlotSet, VERSION};
+use super::{
+    GOSSIP_LENGTH, GossipEntry, HEADER_LENGTH, IP_LENGTH, Kind, LIGHT, NodeId, SIGNATURE, SlotSet, VERSION,
+};
 use super::{at, extension, mark};
 
-/// What the long header tells of the sender.
+/// What the long header tells of the sender. [`super::Sender`] is what is made of one that came: an id there may be none.
 #[derive(Debug)]
 pub struct Header<'a> {
     /// Its id.
@@ -34,27 +36,6 @@ pub struct Header<'a> {
     pub is_down: bool,
     /// See [`mark`].
     pub marks: u8,
-}
-
-/// What is said of another node.
-#[derive(Debug)]
-pub struct GossipEntry<'a> {
-    /// Its id.
-    pub id: NodeId,
-    /// When it was last pinged without an answer so far, Unix seconds; 0 for not at all.
-    pub ping_sent: u32,
-    /// When it last answered, Unix seconds.
-    pub pong_received: u32,
-    /// Its address.
-    pub ip: &'a str,
-    /// Its port for clients.
-    pub port: u16,
-    /// The same over TLS.
-    pub tls_port: u16,
-    /// The port of its bus.
-    pub bus_port: u16,
-    /// What it is.
-    pub flags: u16,
 }
 
 /// A message with the long header that is being written.

@@ -14,7 +14,7 @@ mod tests;
 pub use decode::{
     Body, Extension, Extensions, Gossip, Invalid, Message, Sender, Update, decode, frame_length, peek,
 };
-pub use encode::{GossipEntry, Header, Writer, publish_light};
+pub use encode::{Header, Writer, publish_light};
 pub use id::{ID_LENGTH, NodeId};
 pub use slot_set::SlotSet;
 
@@ -86,6 +86,27 @@ pub mod extension {
     pub const CLIENT_TLS_PORT: u16 = 7;
     /// Where the sender stands.
     pub const ZONE: u16 = 8;
+}
+
+/// What is said of another node.
+#[derive(Debug)]
+pub struct GossipEntry<'a> {
+    /// Its id.
+    pub id: NodeId,
+    /// When it was last pinged without an answer so far, Unix seconds; 0 for not at all.
+    pub ping_sent: u32,
+    /// When it last answered, Unix seconds.
+    pub pong_received: u32,
+    /// Its address.
+    pub ip: &'a str,
+    /// Its port for clients.
+    pub port: u16,
+    /// The same over TLS.
+    pub tls_port: u16,
+    /// The port of its bus.
+    pub bus_port: u16,
+    /// What it is.
+    pub flags: u16,
 }
 
 /// What a message is for.

@@ -316,7 +316,7 @@ impl Cluster {
         view: &View<'_>,
     ) {
         let sender = self.links.get(link).and_then(|link| link.node).or(sender);
-        let invalid = gossip.iter().filter(|entry| entry.id.is_none()).count();
+        let invalid = gossip.iter().filter(Option::is_none).count();
         if invalid > 0 {
             match sender {
                 Some(sender) => {
@@ -327,8 +327,8 @@ impl Cluster {
             }
             return;
         }
-        for entry in gossip.iter() {
-            let Some(id) = entry.id else { continue };
+        for entry in gossip.iter().flatten() {
+            let id = entry.id;
             let address = Address {
                 ip: entry.ip.to_owned(),
                 port: entry.port,
