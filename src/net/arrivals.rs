@@ -4,7 +4,7 @@
 //! turn wakes whoever waits for a socket, is given a waker that only notes the connection, and the executor reads all
 //! that are noted before it makes its batch of them.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Wake, Waker};
 
 use tokio::sync::Notify;
@@ -26,9 +26,14 @@ impl Arrivals {
         Arc::new(Self { keys: Mutex::default(), executor })
     }
 
+    /// The list. Whoever panicked while it was locked has left it whole.
+    fn lock(&self) -> MutexGuard<'_, Vec<ClientKey>> {
+        self.keys.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Notes that a connection is to be read. Noted in vain, also for another that has its place now, costs a look.
     pub(super) fn note(&self, key: ClientKey) {
-        let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut keys = self.lock();
         keys.push(key);
         if keys.len() == 1 {
             self.executor.notify_one();
@@ -37,7 +42,7 @@ impl Arrivals {
 
     /// Changes places with an empty list, which is filled from now on.
     pub(super) fn swap(&self, emptied: &mut Vec<ClientKey>) {
-        std::mem::swap(&mut *self.keys.lock().unwrap_or_else(PoisonError::into_inner), emptied);
+        std::mem::swap(&mut *self.lock(), emptied);
     }
 
     /// What notes a connection whenever its socket becomes readable.
@@ -48,7 +53,7 @@ impl Arrivals {
 
 impl MemoryUsage for Arrivals {
     fn memory_usage(&self) -> usize {
-        vec_usage(&self.keys.lock().unwrap_or_else(PoisonError::into_inner))
+        vec_usage(&self.lock())
     }
 }
 
