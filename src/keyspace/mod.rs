@@ -8,6 +8,7 @@ mod expiry;
 mod happenings;
 mod keys;
 mod relocation;
+mod slot_index;
 #[cfg(test)]
 mod tests;
 
@@ -179,9 +180,9 @@ impl Keyspace {
         self.databases.swap(first, second);
     }
 
-    /// Begins to count the keys of each hash slot: this is a node of a cluster. The databases must be empty.
-    pub fn count_slots(&mut self) {
-        self.databases.iter_mut().for_each(Database::count_slots);
+    /// Begins to index the keys of each hash slot: this is a node of a cluster. The databases must be empty.
+    pub fn index_slots(&mut self) {
+        self.databases.iter_mut().for_each(Database::index_slots);
     }
 
     /// How many keys a hash slot has, over all databases.
@@ -190,7 +191,7 @@ impl Keyspace {
         self.databases.iter().map(|database| database.keys_in_slot(slot)).sum()
     }
 
-    /// Bytes of the counts of slots.
+    /// Bytes of the indexes of slots.
     #[must_use]
     pub fn slots_usage(&self) -> usize {
         self.databases.iter().map(Database::slots_usage).sum()

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 
 use super::{Entry, Keys, Keyspace, WriteExpiry};
+use crate::algorithms::slot::slot_of;
 use crate::memory::{MemoryUsage, allocated_bytes};
 use crate::types::Encoding;
 
@@ -100,4 +101,44 @@ fn an_expired_key_is_gone_for_whoever_looks_and_leaves_a_note() {
     assert_eq!(keyspace.counters.expired, 1);
     assert_eq!(keyspace.take_happened().len(), 1);
     assert!(keyspace.is_empty());
+}
+
+#[test]
+fn a_slot_knows_its_keys_whatever_becomes_of_their_entries() {
+    let mut random = fastrand::Rng::with_seed(8);
+    let mut keyspace = Keyspace::new(1);
+    keyspace.index_slots();
+    let tagged = slot_of(b"tag");
+    for _ in 0..30_000 {
+        let number = random.u16(..5000);
+        let key = if random.bool() { format!("{{tag}}{number}") } else { number.to_string() }.into_bytes();
+        let mut keys = keys(&mut keyspace, 0);
+        if random.u8(..3) == 0 {
+            drop(keys.remove(&key));
+        } else {
+            drop(keys.set_string(&key, &value(&mut random), WriteExpiry::Keep));
+        }
+    }
+    let database = &keyspace.databases()[0];
+    for slot in [tagged, slot_of(b"1"), slot_of(b"2"), slot_of(b"{nobody}")] {
+        let in_slot = |entry: &Entry| (slot_of(entry.key()) == slot).then(|| entry.key().to_vec());
+        let mut expected: Vec<_> = database.table().iter().filter_map(|entry| in_slot(&entry)).collect();
+        let mut found: Vec<_> = database.entries_in_slot(slot).map(|entry| entry.key().to_vec()).collect();
+        expected.sort();
+        found.sort();
+        assert_eq!(found, expected);
+        assert_eq!(database.keys_in_slot(slot), expected.len());
+        let (mut scanned, mut cursor) = (Vec::new(), 0);
+        loop {
+            cursor = database.scan_slot(slot, cursor, |entry| scanned.push(entry.key().to_vec()));
+            if cursor == 0 {
+                break;
+            }
+        }
+        scanned.sort();
+        assert_eq!(scanned, expected);
+    }
+    assert!(database.keys_in_slot(tagged) > 2000);
+    let emptied = keyspace.databases_mut()[0].take();
+    assert!(emptied.slots_usage() > 0 && keyspace.slots_usage() == 0);
 }

@@ -7,10 +7,9 @@ use std::io;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::keyspace::Entry;
+use crate::keyspace::{Database, Entry};
 use crate::memory::{MemoryUsage, usable_size, vec_usage};
 use crate::server::scripting::Discarded;
-use crate::structures::hash_table::HashTable;
 use crate::sys::barrier::{HelperThreads, JobQueue, Worker};
 
 /// Values with more allocations than this are worth a trip to the helper (Valkey: `LAZYFREE_THRESHOLD`).
@@ -36,7 +35,7 @@ impl Counts {
 #[derive(Default)]
 struct Waiting {
     entries: VecDeque<Entry>,
-    tables: VecDeque<HashTable<Entry>>,
+    databases: VecDeque<Database>,
     buffers: Vec<Vec<u8>>,
     scripts: VecDeque<Discarded>,
     /// The helper has the job of emptying all of them.
@@ -78,10 +77,14 @@ impl Waiting {
             taken.push(entry);
             return true;
         }
-        let Some(table) = self.tables.front_mut() else { return false };
-        while taken.len() < ENTRIES_AT_ONCE {
-            if !table.pop_bucket(|entry| taken.push(entry)) {
-                self.tables.pop_front();
+        let Some(database) = self.databases.front_mut() else { return false };
+        // What of the slots' index is freed on the way counts as little as an entry.
+        for _ in 0..ENTRIES_AT_ONCE {
+            if !database.take_apart(|entry| taken.push(entry)) {
+                self.databases.pop_front();
+                break;
+            }
+            if taken.len() >= ENTRIES_AT_ONCE {
                 break;
             }
         }
@@ -122,11 +125,11 @@ impl Background {
         self.free_waiting(1, |waiting| waiting.entries.push_back(entry));
     }
 
-    /// Frees all the entries of a database that was emptied: on the helper if `lazily`, else here.
-    pub fn free_table(&self, table: HashTable<Entry>, lazily: bool) {
-        let objects = table.len();
+    /// Frees all that a database held which was emptied: on the helper if `lazily`, else here.
+    pub fn free_database(&self, database: Database, lazily: bool) {
+        let objects = database.len();
         if lazily && objects > 0 {
-            self.free_waiting(objects, |waiting| waiting.tables.push_back(table));
+            self.free_waiting(objects, |waiting| waiting.databases.push_back(database));
         }
     }
 
@@ -167,18 +170,21 @@ impl Background {
     pub fn pending_usage(&self) -> usize {
         let Ok(waiting) = self.waiting.try_lock() else { return 0 };
         let lists = usable_size(waiting.entries.capacity() * size_of::<Entry>())
-            + usable_size(waiting.tables.capacity() * size_of::<HashTable<Entry>>())
+            + usable_size(waiting.databases.capacity() * size_of::<Database>())
             + vec_usage(&waiting.buffers)
             + usable_size(waiting.scripts.capacity() * size_of::<Discarded>());
         let entries: usize = waiting.entries.iter().map(Entry::weight).sum();
-        let tables: usize = waiting
-            .tables
+        let databases: usize = waiting
+            .databases
             .iter()
-            .map(|table| table.memory_usage() + table.iter().map(|entry| entry.weight()).sum::<usize>())
+            .map(|database| {
+                let entries: usize = database.table().iter().map(|entry| entry.weight()).sum();
+                database.table().memory_usage() + database.slots_usage() + entries
+            })
             .sum();
         let buffers: usize = waiting.buffers.iter().map(vec_usage).sum();
         let scripts: usize = waiting.scripts.iter().map(Discarded::usage).sum();
-        lists + entries + tables + buffers + scripts
+        lists + entries + databases + buffers + scripts
     }
 
     /// Objects freed since start or CONFIG RESETSTAT (INFO `lazyfreed_objects`).
@@ -266,14 +272,15 @@ mod tests {
     #[test]
     fn an_emptied_database_is_freed_by_the_helper() {
         let background = Background::start(|| ()).unwrap();
-        let mut table = HashTable::default();
+        let mut database = Database::default();
         for number in 0..5000_u32 {
             let key = number.to_le_bytes();
-            table.insert(crate::algorithms::hash::hash(&key), Entry::string(&key, b"value", None));
+            database.insert(crate::algorithms::hash::hash(&key), Entry::string(&key, b"value", None));
         }
+        let table = database.table();
         let weight: usize = table.memory_usage() + table.iter().map(|entry| entry.weight()).sum::<usize>();
         let quiet = background.threads.quiesce();
-        background.free_table(table, true);
+        background.free_database(database, true);
         assert!((weight..weight + 1000).contains(&background.pending_usage()));
         drop(quiet);
         background.wait_until_idle();

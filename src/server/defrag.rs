@@ -28,6 +28,7 @@ const REFRESH_US: u64 = 100_000;
 #[derive(Debug, Clone, Copy)]
 enum Stage {
     Keys { database: usize, place: Place },
+    Slots { database: usize, cursor: usize },
     Scripts(usize),
     Subscriptions(usize),
 }
@@ -273,10 +274,17 @@ impl Server {
                         usize::try_from(self.config.active_defrag_max_scan_fields).unwrap_or(usize::MAX);
                     match present.relocate(place, mover, whole_max, keys) {
                         Some(place) => Stage::Keys { database, place },
-                        None => Stage::Keys { database: database + 1, place: Place::default() },
+                        None => Stage::Slots { database, cursor: 0 },
                     }
                 }
             },
+            Stage::Slots { database, cursor } => {
+                let present = keyspace.databases_mut().get_mut(database);
+                match present.map_or(0, |present| present.relocate_slots(cursor, mover)) {
+                    0 => Stage::Keys { database: database + 1, place: Place::default() },
+                    cursor => Stage::Slots { database, cursor },
+                }
+            }
             Stage::Scripts(cursor) => match self.scripting.relocate_sources(cursor, mover) {
                 0 => Stage::Subscriptions(0),
                 next => Stage::Scripts(next),

@@ -35,7 +35,7 @@ pub(super) fn open(engine: &mut Engine) -> Result<(), String> {
         }
         Err(error) => return Err(describe(&error, &name)),
     };
-    keyspace.count_slots();
+    keyspace.index_slots();
     let queue = server.background.threads.spawn("cluster", memory::register_thread);
     let queue = queue.map_err(|error| os_reason(&error))?;
     server.enter_cluster(cluster, queue, lock);

@@ -1,9 +1,8 @@
 //! CLUSTERSCAN: a scan whose cursor says by its hash tag which node goes on with it.
 //!
-//! A cursor is `fingerprint-{tag}-cursor`: the tag's slot is the first of those still to be scanned. The table of a
-//! database is not divided by slots, so all the slots in a row that this node serves are scanned together; one slot
-//! alone costs a walk over the whole table, and nothing if it has no keys. The fingerprint ties a cursor to the
-//! table's hashing; with another one the slots are scanned from their beginning.
+//! A cursor is `fingerprint-{tag}-cursor`: the tag's slot is the first of those still to be scanned, slot after slot as
+//! far as this node serves them in a row. The fingerprint ties a cursor to the hashing of keys; with another one the slot
+//! is scanned from its beginning.
 
 use super::{CLUSTER_COMMAND, enabled};
 use crate::algorithms::hash::hash;
@@ -16,6 +15,10 @@ use crate::server::command::{Arg, ArgKind, Args, Command, KeySpec, Outcome, cate
 
 /// What stands for "not begun" in the place of a fingerprint.
 const NOT_BEGUN: &str = "0";
+
+/// Bits that a cursor within a slot has at most.
+const CURSOR_BITS: u32 = 48;
+const CURSOR: u64 = (1 << CURSOR_BITS) - 1;
 
 pub(super) const CLUSTERSCAN: Command = Command {
     name: "clusterscan",
@@ -109,6 +112,15 @@ fn reply_nothing(cx: &mut Context<'_>, next: Option<u16>) {
     cx.reply.array(0);
 }
 
+/// A slot and a cursor within it as one number, which is not 0. What a client makes up for a cursor is cut to size.
+fn pack(slot: u16, cursor: u64) -> u64 {
+    (u64::from(slot) + 1) << CURSOR_BITS | cursor & CURSOR
+}
+
+fn unpack(place: u64) -> (u16, u64) {
+    ((place >> CURSOR_BITS).saturating_sub(1) as u16, place & CURSOR)
+}
+
 fn scan_slots(
     cx: &mut Context<'_>,
     options: &ScanOptions<'_>,
@@ -121,16 +133,12 @@ fn scan_slots(
     let mut found = ScanReply::new(cx.reply);
     let mut expired = Vec::new();
     let database = cx.keys.db();
-    let is_empty = (first..=last).all(|slot| database.keys_in_slot(slot) == 0);
-    let step = |cursor| {
-        if is_empty {
-            return (0, 0);
-        }
+    let step = |place| {
+        let (slot, cursor) = unpack(place);
         let mut seen = 0;
-        let next = database.table().scan(cursor, |entry| {
+        let next = database.scan_slot(slot, cursor, |entry| {
             seen += 1;
             let wanted = options.value_type.is_none_or(|wanted| wanted == entry.value_type())
-                && (first..=last).contains(&slot_of(entry.key()))
                 && options.matches(entry.key());
             if !wanted {
                 return;
@@ -141,15 +149,20 @@ fn scan_slots(
                 found.push(entry.key());
             }
         });
-        (next, seen)
+        if next != 0 {
+            return (pack(slot, next), seen);
+        }
+        let further = (slot + 1..=last).find(|slot| database.keys_in_slot(*slot) > 0);
+        (further.map_or(0, |slot| pack(slot, 0)), seen)
     };
-    let cursor = options.walk(cursor, step);
+    let place = options.walk(pack(first, cursor), step);
     for key in &expired {
         // Looking for it deletes it.
         let _ = cx.keys.contains(key);
     }
-    let text = if cursor != 0 {
-        cursor_text(&fingerprint(), first, cursor)
+    let text = if place != 0 {
+        let (slot, cursor) = unpack(place);
+        cursor_text(&fingerprint(), slot, cursor)
     } else if !alone && usize::from(last) + 1 < SLOTS {
         cursor_text(NOT_BEGUN, last + 1, 0)
     } else {

@@ -5,7 +5,6 @@ use crate::algorithms::slot::{SLOTS, slot_of};
 use crate::commands::arguments::{integer, is_word};
 use crate::commands::timeout::deadline_of_ms;
 use crate::config::EventClasses;
-use crate::keyspace::Keys;
 use crate::resp::CommandError;
 use crate::server::Context;
 use crate::server::blocking::{BlockRequest, TimeoutReply};
@@ -309,7 +308,7 @@ pub(super) const GETKEYSINSLOT: Command = Command {
     name: "getkeysinslot",
     arity: 4,
     flags: flag::STALE,
-    complexity: "O(N), N keys of the database.",
+    complexity: "O(N), N keys that are asked for.",
     summary: "Gives keys of the selected database that are in a slot.",
     arguments: &[Arg::integer("slot"), Arg::integer("count")],
     tips: &["nondeterministic_output"],
@@ -322,23 +321,11 @@ fn getkeysinslot(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let (number, count) = (integer(args.at(2))?, integer(args.at(3))?);
     let wanted = slot_to_look_at(number).zip(usize::try_from(count).ok());
     let (slot, count) = wanted.ok_or_else(|| CommandError::custom("ERR Invalid slot or number of keys"))?;
-    let keys = keys_in_slot(&cx.keys, slot, count);
-    cx.reply.array(keys.len());
-    keys.iter().for_each(|key| cx.reply.bulk(key));
+    let database = cx.keys.db();
+    let count = database.keys_in_slot(slot).min(count);
+    cx.reply.array(count);
+    database.entries_in_slot(slot).take(count).for_each(|entry| cx.reply.bulk(entry.key()));
     Ok(())
-}
-
-/// Keys of the selected database in a slot, `most` at most; looks no further than it has to.
-fn keys_in_slot(keys: &Keys<'_>, slot: u16, most: usize) -> Vec<Vec<u8>> {
-    let count = keys.db().keys_in_slot(slot).min(most);
-    let mut found = Vec::with_capacity(count);
-    if count > 0 {
-        let entries = keys.db().table().iter();
-        found.extend(
-            entries.filter(|entry| slot_of(entry.key()) == slot).take(count).map(|e| e.key().to_vec()),
-        );
-    }
-    found
 }
 
 pub(super) const FLUSHSLOT: Command = Command {
@@ -347,7 +334,7 @@ pub(super) const FLUSHSLOT: Command = Command {
     flags: flag::ADMIN | flag::NO_ASYNC_LOADING | flag::WRITE | flag::ALL_DBS,
     categories: category::KEYSPACE,
     since: "9.0.0",
-    complexity: "O(N), N keys of the databases.",
+    complexity: "O(N), N keys of the slot.",
     summary: "Deletes every key of a slot.",
     arguments: &[
         Arg::integer("slot"),
@@ -372,10 +359,14 @@ fn flushslot(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let own = cx.keys.database;
     for database in 0..cx.keys.keyspace.databases().len() {
         cx.keys.database = database;
-        for key in keys_in_slot(&cx.keys, slot, usize::MAX) {
-            if let Some(entry) = cx.keys.remove(&key) {
-                cx.changed(EventClasses::GENERIC, "del", &key);
-                cx.server.background.free_entry(entry, lazily);
+        while let keys = cx.keys.db().some_keys_in_slot(slot)
+            && !keys.is_empty()
+        {
+            for key in keys {
+                if let Some(entry) = cx.keys.remove_any(&key) {
+                    cx.changed(EventClasses::GENERIC, "del", &key);
+                    cx.server.background.free_entry(entry, lazily);
+                }
             }
         }
     }

@@ -31,7 +31,7 @@ fn flush(keyspace: &mut Keyspace, server: &mut Server, database: usize, lazily: 
     blocked.database_emptied(clients, database);
     let db = &mut keyspace.databases_mut()[database];
     let count = db.len();
-    background.free_table(db.take(), lazily);
+    background.free_database(db.take(), lazily);
     keyspace.counters.changes += count as u64;
 }
 

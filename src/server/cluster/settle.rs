@@ -9,7 +9,6 @@ use super::links::{Ends, LinkId};
 use super::manual::FailoverMode;
 use super::receive::Verdict;
 use super::{Cluster, Effect, SetSlot, Todo, View, node_flag};
-use crate::algorithms::slot::slot_of;
 use crate::bus::SlotSet;
 use crate::keyspace::{Keys, Keyspace};
 use crate::replication::{Replica, ReplicaState};
@@ -271,26 +270,33 @@ impl Engine {
         if slots.is_empty() {
             return;
         }
-        let Self { keyspace, server } = self;
-        for database in 0..keyspace.databases().len() {
-            let table = keyspace.databases().get(database).map(|database| database.table());
-            let entries = table.into_iter().flat_map(|table| table.iter());
-            let keys: Vec<Vec<u8>> = entries
-                .filter(|entry| slots.contains(slot_of(entry.key())))
-                .map(|entry| entry.key().to_vec())
-                .collect();
-            for key in keys {
-                let now_ms = server.now_ms;
-                let mut keys = Keys { keyspace, database, now_ms, hint: None, touches: false };
-                let Some(entry) = keys.remove_any(&key) else { continue };
-                server.propagate_deletion(database, &key, lazily);
-                server.watched.touch(&mut server.clients, database, &key);
-                server.invalidate(&key, None);
-                server.background.free_entry(entry, lazily);
-                keyspace.counters.changes += 1;
-                server.end_unit();
+        for database in 0..self.keyspace.databases().len() {
+            for slot in slots.iter() {
+                while let keys = self.keys_of(database, slot)
+                    && !keys.is_empty()
+                {
+                    keys.iter().for_each(|key| self.delete_lost(database, key, lazily));
+                }
             }
         }
+    }
+
+    fn keys_of(&self, database: usize, slot: u16) -> Vec<Vec<u8>> {
+        self.keyspace.databases().get(database).map_or_else(Vec::new, |db| db.some_keys_in_slot(slot))
+    }
+
+    /// Deletes a key that is another node's now.
+    fn delete_lost(&mut self, database: usize, key: &[u8], lazily: bool) {
+        let Self { keyspace, server } = self;
+        let now_ms = server.now_ms;
+        let mut keys = Keys { keyspace, database, now_ms, hint: None, touches: false };
+        let Some(entry) = keys.remove_any(key) else { return };
+        server.propagate_deletion(database, key, lazily);
+        server.watched.touch(&mut server.clients, database, key);
+        server.invalidate(key, None);
+        server.background.free_entry(entry, lazily);
+        keyspace.counters.changes += 1;
+        server.end_unit();
     }
 
     /// Clients that wait for what is not served here any more are sent on.

@@ -15,7 +15,7 @@ impl Engine {
         for database in 0..self.keyspace.databases().len() {
             self.tell_of_exchange(database);
             let db = &mut self.keyspace.databases_mut()[database];
-            self.server.background.free_table(db.take(), lazily);
+            self.server.background.free_database(db.take(), lazily);
         }
         self.forget_libraries();
     }
@@ -51,8 +51,7 @@ impl Engine {
         for (database, new) in aside.into_iter().enumerate() {
             self.tell_of_exchange(database);
             if let Some(db) = self.keyspace.databases_mut().get_mut(database) {
-                let mut old = std::mem::replace(db, new);
-                self.server.background.free_table(old.take(), true);
+                self.server.background.free_database(std::mem::replace(db, new), true);
             }
         }
         self.forget_libraries();
@@ -65,8 +64,8 @@ impl Engine {
     /// Frees data that was loaded beside and will not be used.
     pub fn discard_data_aside(&mut self) {
         self.server.primary_link.aside_libraries = Vec::new();
-        for mut database in std::mem::take(&mut self.server.primary_link.aside) {
-            self.server.background.free_table(database.take(), true);
+        for database in std::mem::take(&mut self.server.primary_link.aside) {
+            self.server.background.free_database(database, true);
         }
     }
 

@@ -7,7 +7,7 @@
 use super::block::{BLOCK_WORDS, Block, SLOTS};
 use super::buckets::Buckets;
 use super::marks::{GROUP_BUCKETS, Mark};
-use super::word::Word;
+use super::word::{Word, tag_of};
 use super::{Borrowed, Element, HashTable, Position};
 use crate::memory::raw;
 
@@ -72,6 +72,18 @@ impl<E: Element> HashTable<E> {
             prefetch_ahead(&self.buckets, bucket);
             self.visit_bucket(bucket, &mut visit);
         }
+    }
+
+    /// The elements for whose hashes this is the low half, as far as the table can tell: it keeps most of those bits, so
+    /// that hardly another element comes along.
+    pub fn like(&self, half: u32) -> impl Iterator<Item = Borrowed<'_, E>> {
+        let hash = u64::from(half);
+        let bucket = (!self.is_empty()).then(|| self.buckets.index(hash));
+        let blocks = bucket.into_iter().flat_map(|bucket| self.buckets.blocks(bucket));
+        blocks.flat_map(move |block| {
+            let words = block.header().matches(tag_of(hash)).map(move |slot| block.word(slot));
+            words.filter(move |word| word.agrees(hash)).map(|word| self.lend(word))
+        })
     }
 
     fn visit_bucket(&self, bucket: u32, visit: &mut impl FnMut(&E)) {
