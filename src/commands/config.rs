@@ -1,12 +1,13 @@
 //! CONFIG: reading and changing options, rewriting their file, clearing statistics.
 
-use std::path::Path;
+use std::path::PathBuf;
 
 use super::help::container_help;
-use crate::config::{ConfigError, SetContext, os_reason};
+use crate::config::{ConfigError, SetContext};
 use crate::keyspace::Counters;
 use crate::resp::CommandError;
 use crate::server::command::{Arg, Args, Command, Group, Outcome, flag};
+use crate::server::file_save::Content;
 use crate::server::{Context, apply_config};
 
 /// The family.
@@ -108,15 +109,9 @@ fn rewrite(cx: &mut Context<'_>, _: Args<'_>) -> Outcome {
     if path.is_empty() {
         return Err(CommandError::NoConfigFile);
     }
-    let users = cx.server.acl.lines();
-    if let Err(error) = cx.server.config.rewrite(Path::new(path), Some(&users)) {
-        let reason = os_reason(&error);
-        tracing::warn!("CONFIG REWRITE failed: {reason}");
-        return Err(CommandError::ConfigRewrite(reason.into()));
-    }
-    tracing::info!("CONFIG REWRITE executed with success.");
-    cx.reply.ok();
-    Ok(())
+    let path = PathBuf::from(path);
+    let rewriting = cx.server.config.rewriting(Some(cx.server.acl.lines()));
+    cx.save_file(&path, Content::Configuration(rewriting))
 }
 
 const CONFIG_RESETSTAT: Command = Command {

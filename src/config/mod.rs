@@ -23,7 +23,7 @@ pub use change::{Changes, ConfigError, SetContext, find_option};
 pub use command_line::{CommandLine, Invocation, parse_command_line};
 pub use file::{Directive, Directives, LoadError, Loaded, Sources, VALKEY_VERSION, load};
 pub use options::{Config, OPTIONS};
-pub use rewrite::replace_file;
+pub use rewrite::{Rewriting, replace_file};
 pub use spec::{Flags, Form, Kind, OptionSpec, TextCheck};
 pub use special::{
     Addresses, EventClasses, OomScores, OutputBufferLimit, OutputBufferLimits, Percentiles, ReplicaOf,

@@ -27,6 +27,8 @@ pub enum TimeoutReply {
     Null,
     /// The error that SHUTDOWN gives when the server goes on.
     Shutdown,
+    /// Its time is never over: only what it waits for ends the wait (a file that is written).
+    Never,
     /// `:n`, or two of them: what was reached until then (WAIT, WAITAOF).
     Replicas(ReplicaWait),
     /// NOREPLICAS, or `OK` if the replicas have done what CLUSTER SETSLOT asks for.

@@ -18,6 +18,7 @@ mod description;
 mod dispatch;
 pub mod events;
 pub mod eviction;
+pub mod file_save;
 pub mod histogram;
 pub mod info;
 pub mod latency;
@@ -76,6 +77,8 @@ use tracking::Tracking;
 use transaction::WatchedKeys;
 
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
 use crate::config::{Config, Supervised};
 use crate::keyspace::Keyspace;
@@ -108,6 +111,8 @@ pub enum Task {
     ConnectBus(cluster::LinkId, String, u16),
     /// Send these keys to another server.
     Migrate(Box<migration::Migration>),
+    /// Have a helper thread write this file.
+    SaveFile(Box<file_save::PendingSave>),
     /// Load the append-only file anew, while the event loop turns.
     ReloadAof(Box<aof::Reload>),
     /// Accept TCP connections from these sockets, and from no others any more (CONFIG SET port, bind).
@@ -236,6 +241,8 @@ pub struct Server {
     pub eviction: Eviction,
     /// What MIGRATE has on its way.
     pub migrations: migration::Migrations,
+    /// Bytes of the files that are to be written.
+    pub file_saves: Arc<AtomicUsize>,
     /// What this is as a node of a cluster; `None` when it is none.
     pub cluster: Option<Box<cluster::Cluster>>,
     /// Why clients are held back.
@@ -347,6 +354,10 @@ impl Server {
 
     /// Ends a client's wait though no key ended it; says whether it waited.
     pub fn end_wait(&mut self, client: ClientKey, end: WaitEnd) -> bool {
+        let blocked = self.clients.get(client).and_then(|record| record.blocked.as_ref());
+        if blocked.is_some_and(|blocked| blocked.timeout_reply == TimeoutReply::Never) {
+            return false;
+        }
         let Some(blocked) = self.blocked.unblock(&mut self.clients, client) else { return false };
         self.count(client, blocked.command, 0, false);
         let set_slot = self.cluster.as_mut().and_then(|cluster| cluster.take_pending_set_slot(client));
@@ -370,6 +381,7 @@ impl Server {
                         _ => CommandError::NoReplicas.write(&mut record.output),
                     }
                 }
+                (WaitEnd::Timeout, TimeoutReply::Never) => {}
                 (WaitEnd::Timeout, TimeoutReply::Replicas(_)) => {
                     if let Some((wait, reached)) = reached {
                         reached.write(wait, &mut record.output);

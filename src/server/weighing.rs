@@ -1,5 +1,7 @@
 //! What the process holds beside the entries, by owner: the parent's part of a memory profile.
 
+use std::sync::atomic::Ordering;
+
 use super::Server;
 use super::client::ClientClass;
 use crate::keyspace::Keyspace;
@@ -27,8 +29,11 @@ impl Server {
     #[must_use]
     pub fn weigh(&self, keyspace: &Keyspace, in_flight: usize) -> Figures {
         let used = allocated_bytes();
-        let mut clients =
-            self.clients.registry_usage() + self.connection_lists_bytes + self.migrations.bytes + in_flight;
+        let mut clients = self.clients.registry_usage()
+            + self.connection_lists_bytes
+            + self.migrations.bytes
+            + self.file_saves.load(Ordering::Relaxed)
+            + in_flight;
         let mut replicas = 0;
         for client in self.clients.iter() {
             match client.class() {

@@ -134,6 +134,7 @@ pub fn build(
         identity,
         eviction: Default::default(),
         migrations: Default::default(),
+        file_saves: Default::default(),
         cluster: None,
         pauses: Default::default(),
         shutdown_asked: None,
@@ -301,6 +302,9 @@ fn perform(shared: &Rc<Shared>, listeners: &mut Listeners, task: Task) {
         Task::WatchChild => saving::watch_child(shared),
         Task::Migrate(migration) => {
             tokio::task::spawn_local(net::migrate(Rc::clone(shared), migration));
+        }
+        Task::SaveFile(pending) => {
+            tokio::task::spawn_local(net::save_file(Rc::clone(shared), pending));
         }
         Task::ReloadAof(reload) => saving::reload_aof(shared, reload),
         Task::FollowPrimary => shared.follow_primary(),

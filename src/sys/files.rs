@@ -22,6 +22,9 @@ pub fn sync_directory(directory: &Path) -> io::Result<()> {
     }
 }
 
+/// What makes a file, or a directory, last: on a helper thread so that a fork need not wait for it.
+pub type SyncFile<'a> = &'a dyn Fn(&File) -> io::Result<()>;
+
 /// The directory a path's name stands in.
 #[must_use]
 pub fn directory_of(path: &Path) -> &Path {

@@ -128,7 +128,11 @@ impl Server {
 }
 
 fn spawn(program: &Path, port: u16, directory: &Path, arguments: &[String]) -> Child {
+    // A configuration file comes before all options.
+    let files = arguments.iter().take_while(|argument| !argument.starts_with('-')).count();
+    let (files, arguments) = arguments.split_at(files.min(1));
     Command::new(program)
+        .args(files)
         .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--logfile", "log"])
         .args(["--enable-debug-command", "yes", "--dir"])
         .arg(directory)

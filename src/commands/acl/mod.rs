@@ -10,6 +10,7 @@ use crate::resp::CommandError;
 use crate::server::Context;
 use crate::server::acl::{Asked, DEFAULT_USER, is_name};
 use crate::server::command::{Arg, Args, Command, Group, Outcome, flag};
+use crate::server::file_save::Content;
 
 /// The family.
 pub(super) const COMMANDS: &[Command] = &[ACL];
@@ -211,12 +212,9 @@ fn save(cx: &mut Context<'_>, _: Args<'_>) -> Outcome {
     if cx.server.config.aclfile.is_empty() {
         return Err(CommandError::NoAclFile);
     }
-    if let Err(error) = cx.server.save_users() {
-        tracing::warn!("Writing ACL file for ACL SAVE: {}", crate::config::os_reason(&error));
-        return Err(CommandError::AclSave);
-    }
-    cx.reply.ok();
-    Ok(())
+    let path = cx.server.config.aclfile.as_path().to_owned();
+    let text = cx.server.acl.file_text();
+    cx.save_file(&path, Content::Users(text))
 }
 
 const ACL_HELP: Command = Command {

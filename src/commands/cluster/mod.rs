@@ -14,6 +14,7 @@ use crate::resp::CommandError;
 use crate::server::Context;
 use crate::server::cluster::{Cluster, NodeKey};
 use crate::server::command::{Arg, Args, Command, Group, Outcome, category, flag};
+use crate::server::file_save::Content;
 
 /// The family.
 pub(super) const COMMANDS: &[Command] = &[CLUSTER, ASKING, READONLY, READWRITE, scan::CLUSTERSCAN];
@@ -221,13 +222,9 @@ const SAVECONFIG: Command = Command {
 };
 
 fn saveconfig(cx: &mut Context<'_>, _: Args<'_>) -> Outcome {
-    enabled(cx)?;
-    cx.server.save_cluster().map_err(|error| {
-        let reason = crate::config::os_reason(&error);
-        CommandError::custom(format!("ERR error saving the cluster node config: {reason}"))
-    })?;
-    cx.reply.ok();
-    Ok(())
+    let text = enabled(cx)?.file_text();
+    let path = cx.server.config.cluster_config_file.as_path().to_owned();
+    cx.save_file(&path, Content::Nodes(text))
 }
 
 /// A subcommand whose arguments do not fit.

@@ -5,6 +5,7 @@ mod digest;
 mod inspect;
 mod replication;
 
+use std::fs::File;
 use std::path::Path;
 use std::time::Duration;
 
@@ -412,7 +413,7 @@ fn sizes() -> String {
 
 fn rewrite_all(cx: &mut Context<'_>) -> Outcome {
     let path = cx.server.identity.config_file.as_str();
-    cx.server.config.rewrite_all(Path::new(path)).map_err(|error| {
+    cx.server.config.rewriting_of_all().write(Path::new(path), &File::sync_all).map_err(|error| {
         CommandError::custom(format!("ERR CONFIG-REWRITE-FORCE-ALL failed: {}", os_reason(&error)))
     })?;
     cx.reply.ok();

@@ -1,11 +1,10 @@
 //! Users in files: lines of the configuration, and the file of their own (`aclfile`).
 
 use std::fs;
-use std::io;
 
 use super::user::{RuleContext, User};
 use super::{Acl, DEFAULT_USER, RuleError, is_name, join_selectors};
-use crate::config::{os_reason, replace_file};
+use crate::config::os_reason;
 use crate::server::Server;
 use crate::server::client::ClientKey;
 
@@ -130,6 +129,20 @@ pub(super) fn parse(text: &[u8], file: &str, context: RuleContext<'_>) -> Result
     Err(faults.text)
 }
 
+impl Acl {
+    /// The file of all users (ACL SAVE).
+    #[must_use]
+    pub fn file_text(&self) -> Vec<u8> {
+        let mut text = Vec::new();
+        for line in self.lines() {
+            text.extend_from_slice(b"user ");
+            text.extend_from_slice(&line);
+            text.push(b'\n');
+        }
+        text
+    }
+}
+
 impl Server {
     /// Defines the users of the configuration's lines.
     ///
@@ -186,19 +199,5 @@ impl Server {
         }
         self.users_changed();
         Ok(())
-    }
-
-    /// Writes all users into the file (ACL SAVE).
-    ///
-    /// # Errors
-    /// The system's.
-    pub fn save_users(&self) -> io::Result<()> {
-        let mut text = Vec::new();
-        for line in self.acl.lines() {
-            text.extend_from_slice(b"user ");
-            text.extend_from_slice(&line);
-            text.push(b'\n');
-        }
-        replace_file(self.config.aclfile.as_path(), &text)
     }
 }

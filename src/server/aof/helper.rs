@@ -131,6 +131,11 @@ impl Helper {
         Ok(Self { queue, shared: Arc::new(Shared { outcomes, pending_syncs: AtomicUsize::new(0), wake }) })
     }
 
+    /// Where jobs are put.
+    pub(super) fn queue(&self) -> JobQueue {
+        self.queue.clone()
+    }
+
     /// What is notified when something is to be taken.
     pub(super) fn wake(&self) -> Arc<Notify> {
         Arc::clone(&self.shared.wake)

@@ -29,7 +29,7 @@ use super::client::ClientKey;
 use crate::config::{AppendFsync, Config};
 use crate::memory::{MemoryUsage, usable_size, vec_usage};
 use crate::persistence::aof::{Directory, Manifest, annotation};
-use crate::sys::barrier::HelperThreads;
+use crate::sys::barrier::{HelperThreads, JobQueue};
 use adopt::Adoption;
 use helper::{Helper, Mark};
 use rewrite::Rewrites;
@@ -157,6 +157,12 @@ impl Aof {
             held_seen: 0,
             flush_sleep_us: 0,
         })
+    }
+
+    /// The thread that syncs: other files, too, are made to last there.
+    #[must_use]
+    pub fn queue(&self) -> JobQueue {
+        self.helper.queue()
     }
 
     /// What wakes the event loop when the helper thread has done something.

@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use super::Cluster;
 use super::node::{Announced, Node, NodeKey, node_flag};
+use crate::sys::barrier::JobQueue;
 
 /// Flags as the lines show them, in order.
 const FLAG_NAMES: [(u16, &str); 8] = [
@@ -127,6 +128,12 @@ impl Cluster {
         let hidden = if reader == Reader::File { node_flag::HANDSHAKE } else { 0 };
         let shown = self.nodes.iter().filter(|(_, node)| !node.is(hidden));
         shown.map(|(key, _)| self.line_of(key, reader) + "\n").collect()
+    }
+
+    /// The thread that writes the node file.
+    #[must_use]
+    pub fn save_queue(&self) -> Option<JobQueue> {
+        self.saving.queue()
     }
 
     /// The whole node file.

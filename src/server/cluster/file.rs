@@ -13,7 +13,7 @@ use super::node::{Address, Node, NodeKey, node_flag};
 use crate::algorithms::slot::SLOTS;
 use crate::bus::NodeId;
 use crate::config::split_arguments;
-use crate::sys::files;
+use crate::sys::files::{self, SyncFile};
 
 /// Why a node file cannot be used.
 #[derive(Debug)]
@@ -27,9 +27,6 @@ pub enum FileError {
     /// Another node uses it.
     InUse,
 }
-
-/// What makes a file, or a directory, last.
-pub type SyncFile<'a> = &'a dyn Fn(&File) -> io::Result<()>;
 
 /// A step of saving.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

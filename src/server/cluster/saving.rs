@@ -8,10 +8,11 @@ use std::sync::atomic::{AtomicI32, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 
 use tokio::sync::Notify;
 
-use super::file::{self, SaveStep, SyncFile};
+use super::file::{self, SaveStep};
 use crate::config::{ClusterConfigSaveBehavior, Config};
 use crate::memory::usable_size;
 use crate::sys::barrier::JobQueue;
+use crate::sys::files::SyncFile;
 
 /// The log says at most so often that the file could not be written, in milliseconds.
 const LOG_MS: i64 = 30_000;
@@ -58,6 +59,11 @@ impl Saving {
     pub(super) fn start(&mut self, queue: JobQueue, wake: Arc<Notify>, lock: File) {
         self.helper = Some((queue, wake));
         self.lock = Some(lock);
+    }
+
+    /// Where the file is written.
+    pub(super) fn queue(&self) -> Option<JobQueue> {
+        self.helper.as_ref().map(|(queue, _)| queue.clone())
     }
 
     /// The number of the last save that is on the disk.

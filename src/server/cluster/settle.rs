@@ -57,7 +57,7 @@ impl Server {
         self.cluster = Some(Box::new(cluster));
     }
 
-    /// Writes the node file at once, without making it last.
+    /// Writes the node file at once, without making it last: the server starts.
     ///
     /// # Errors
     /// The system's.

@@ -52,7 +52,7 @@ pub fn target() -> impl FnMut(&[u8]) {
             }
         };
         std::fs::write(&path, "").unwrap();
-        loaded.config.rewrite_all(&path).unwrap();
+        loaded.config.rewriting_of_all().write(&path, &std::fs::File::sync_all).unwrap();
         let text: Vec<u8> = std::fs::read(&path).unwrap();
         // What was written has the options alone, a line each.
         let without =
