@@ -345,7 +345,7 @@ impl State {
             ChildExit::Exited(_) => {
                 tracing::warn!("Background saving error");
                 self.last_save_ok = false;
-                remove_temporary(running);
+                self.remove_temporary(running);
             }
             ChildExit::Signalled(signal) => self.terminated(running, signal),
         }
@@ -362,11 +362,22 @@ impl State {
 
     fn terminated(&mut self, running: &RunningChild, signal: i32) {
         tracing::warn!("Background saving terminated by signal {signal}");
-        remove_temporary(running);
+        self.remove_temporary(running);
         // The signal by which this server ends a child on purpose is no failure.
         if signal != Signal::SIGUSR1 as i32 {
             self.last_save_ok = false;
         }
+    }
+
+    /// Has a helper thread remove what a child has left: giving a large file's space back takes long.
+    fn remove_temporary(&self, running: &RunningChild) {
+        let Some(remover) = &self.remover else { return remove_temporary(running) };
+        let files = running.kind.leftovers(running.child.pid().unsigned_abs());
+        remover.submit(move |worker| {
+            for file in files {
+                let _ = worker.in_system_call(|| files::remove_if_present(&file));
+            }
+        });
     }
 
     fn settle_profile(&mut self, running: RunningChild, succeeded: bool, now_ms: i64) {

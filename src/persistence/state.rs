@@ -4,6 +4,7 @@ use super::background::{EndedRewrite, EndedSnapshot};
 use super::child::{ChildKind, RunningChild};
 use crate::config::{Config, SavePoint};
 use crate::profile::{Profile, Profiles};
+use crate::sys::barrier::JobQueue;
 
 /// Seconds after a failed background save before the next one is tried (Valkey: `CONFIG_BGSAVE_RETRY_DELAY`).
 const RETRY_SECONDS: i64 = 5;
@@ -74,6 +75,8 @@ pub struct State {
     pub(super) ended_rewrite: Option<EndedRewrite>,
     pub(super) ended_snapshot: Option<EndedSnapshot>,
     pub(super) scheduled: Option<Scheduled>,
+    /// The thread that removes what a child has left, which takes long for a large file.
+    pub(super) remover: Option<JobQueue>,
     /// Memory profiles.
     pub profiles: Profiles,
 }
@@ -102,8 +105,14 @@ impl State {
             ended_rewrite: None,
             ended_snapshot: None,
             scheduled: None,
+            remover: None,
             profiles: Profiles::default(),
         }
+    }
+
+    /// What children leave is removed by this thread from now on.
+    pub fn remove_on(&mut self, thread: JobQueue) {
+        self.remover = Some(thread);
     }
 
     /// Whether a data set is being loaded.

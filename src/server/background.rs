@@ -112,6 +112,12 @@ impl Background {
         Ok(Self { threads, queue, counts: Arc::default(), waiting: Arc::default() })
     }
 
+    /// Where jobs of others are put.
+    #[must_use]
+    pub fn queue(&self) -> JobQueue {
+        self.queue.clone()
+    }
+
     /// Closes a file (or anything else whose end is a system call) on the helper.
     pub fn close_later<T: Send + 'static>(&self, file: T) {
         self.queue.submit(move |worker| worker.in_system_call(move || drop(file)));

@@ -151,6 +151,7 @@ pub fn build(
         oom_score: OomScore::default(),
         tasks,
     };
+    server.persistence.remove_on(server.background.queue());
     server.acl.set_default_password(server.config.requirepass.as_bytes());
     server.follow_configured();
     if let Err((option, reason)) = server::apply_config(&mut keyspace, &mut server, &[]) {

@@ -15,8 +15,8 @@ use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 ///
 /// # Errors
 /// What opening or syncing reports, except that a filesystem which cannot sync directories counts as success.
-pub fn sync_directory(directory: &Path) -> io::Result<()> {
-    match File::open(directory)?.sync_all() {
+pub fn sync_directory(directory: &Path, sync: SyncFile<'_>) -> io::Result<()> {
+    match sync(&File::open(directory)?) {
         Err(error) if matches!(error.raw_os_error(), Some(libc::EINVAL | libc::EBADF)) => Ok(()),
         result => result,
     }
@@ -42,7 +42,7 @@ pub fn directory_of(path: &Path) -> &Path {
 pub fn replace(temporary: &Path, target: &Path) -> io::Result<Option<File>> {
     let replaced = File::open(target).ok();
     std::fs::rename(temporary, target)?;
-    sync_directory(directory_of(target))?;
+    sync_directory(directory_of(target), &File::sync_all)?;
     Ok(replaced)
 }
 

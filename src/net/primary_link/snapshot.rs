@@ -12,6 +12,7 @@ use crate::memory::vec_usage;
 use crate::persistence::{Finished, LoadError, LoadOptions, Transfer, create_temporary};
 use crate::replication::PrimaryStream;
 use crate::server::primary_link::LinkState;
+use crate::sys::barrier::JobQueue;
 use crate::sys::clock;
 use crate::sys::files;
 
@@ -184,13 +185,13 @@ impl Link {
                 "Replica bio thread: PRIMARY <-> REPLICA sync: receiving {bytes} bytes from primary to disk"
             ),
         }
+        let (queue, options) = self.helper()?;
         let (file, path) = create_temporary(clock::unix_ms()).map_err(|error| {
             let reason = os_reason(&error);
             tracing::warn!("Opening the temp file needed for PRIMARY <-> REPLICA synchronization: {reason}");
             AT_ONCE
         })?;
-        let temporary = Temporary(Some(path));
-        let (queue, options) = self.helper()?;
+        let temporary = Temporary { path: Some(path), queue: queue.clone() };
         let transfer = Transfer::store(&queue, file, options);
         let outcome = self.pump(wire, Some(framing), &transfer).await?;
         drop(transfer);
@@ -215,7 +216,7 @@ impl Link {
             let server = &self.engine()?.server;
             PathBuf::from(server.config.dbfilename.as_path())
         };
-        let Some(received) = temporary.0.clone() else { return Err(AT_ONCE) };
+        let Some(received) = temporary.path.clone() else { return Err(AT_ONCE) };
         let total = std::fs::metadata(&received).map_or(0, |metadata| metadata.len());
         self.begin_load(Target::InPlace, "disk", total)?;
         let transfer = Transfer::load(&queue, received, target.clone(), options);
@@ -223,7 +224,7 @@ impl Link {
         drop(transfer);
         if !matches!(outcome, Err(LoadError::Place(_))) {
             // The file has its own name now.
-            temporary.0 = None;
+            temporary.path = None;
         }
         match outcome {
             Ok(finished) => {
@@ -251,13 +252,15 @@ impl Link {
             drop(engine);
             let (queue, _) = self.helper()?;
             let path = path.to_path_buf();
-            queue.submit(move |_| drop(files::remove_if_present(&path)));
+            queue.submit(move |worker| {
+                let _ = worker.in_system_call(|| files::remove_if_present(&path));
+            });
         }
         Ok(())
     }
 
     /// The thread that decodes, and how.
-    fn helper(&self) -> Result<(crate::sys::barrier::JobQueue, LoadOptions), Failure> {
+    fn helper(&self) -> Result<(JobQueue, LoadOptions), Failure> {
         let mut engine = self.engine()?;
         let access = engine.keyspace.access_policy;
         let server = &mut engine.server;
@@ -439,13 +442,18 @@ fn tell(name: &str, error: &LoadError) {
     }
 }
 
-/// A file that goes with this value, unless it has found its place.
-struct Temporary(Option<PathBuf>);
+/// A file that goes with this value, unless it has found its place; on a helper thread, as it may be large.
+struct Temporary {
+    path: Option<PathBuf>,
+    queue: JobQueue,
+}
 
 impl Drop for Temporary {
     fn drop(&mut self) {
-        if let Some(path) = &self.0 {
-            let _ = files::remove_if_present(path);
+        if let Some(path) = self.path.take() {
+            self.queue.submit(move |worker| {
+                let _ = worker.in_system_call(|| files::remove_if_present(&path));
+            });
         }
     }
 }

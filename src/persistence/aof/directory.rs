@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use super::manifest::{Manifest, ManifestError};
 use crate::config::{Config, os_reason};
-use crate::sys::files;
+use crate::sys::files::{self, SyncFile};
 
 /// Where an append-only file lives: two names of the configuration, fixed at the start.
 #[derive(Debug, Clone)]
@@ -115,7 +115,7 @@ impl Directory {
     ///
     /// # Errors
     /// The line for the log; the manifest on disk is the one before, unless only the last sync failed.
-    pub fn write_manifest(&self, manifest: &Manifest) -> Result<(), String> {
+    pub fn write_manifest(&self, manifest: &Manifest, sync: SyncFile<'_>) -> Result<(), String> {
         let name = self.manifest_name();
         let temporary_name = [b"temp-", name.as_slice()].concat();
         let (temporary, target) = (self.file(&temporary_name), self.file(&name));
@@ -125,7 +125,7 @@ impl Directory {
         file.write_all(&manifest.to_bytes()).map_err(|error| {
             format!("Error trying to write the temporary AOF manifest file {shown}: {}", os_reason(&error))
         })?;
-        file.sync_data()
+        sync(&file)
             .map_err(|error| format!("Fail to fsync the temp AOF file {shown}: {}.", os_reason(&error)))?;
         fs::rename(&temporary, &target).map_err(|error| {
             format!(
@@ -134,7 +134,7 @@ impl Directory {
                 os_reason(&error)
             )
         })?;
-        files::sync_directory(&self.path).map_err(|error| {
+        files::sync_directory(&self.path, sync).map_err(|error| {
             format!("Fail to fsync AOF directory {}: {}.", target.display(), os_reason(&error))
         })
     }
@@ -187,7 +187,7 @@ impl Directory {
         }
         self.create()?;
         manifest.set_base(self.append_filename.clone(), 1);
-        self.write_manifest(manifest)?;
+        self.write_manifest(manifest, &File::sync_all)?;
         let (name, directory) = (show(&self.append_filename), self.path.display());
         fs::rename(old, self.file(&self.append_filename)).map_err(|error| {
             format!(

@@ -1,7 +1,7 @@
 //! Directories of append-only files, whole and damaged.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::Path;
 
 use super::*;
@@ -186,13 +186,13 @@ fn the_manifest_is_replaced_in_one_step() {
     let mut manifest = directory.read_manifest().unwrap();
     assert!(manifest.is_empty());
     manifest.begin_increment(directory.append_filename());
-    directory.write_manifest(&manifest).unwrap();
+    directory.write_manifest(&manifest, &File::sync_all).unwrap();
     assert_eq!(directory.read_manifest().unwrap(), manifest);
     assert!(!Path::new(&place.path("temp-appendonly.aof.manifest")).exists());
     // A rename that cannot succeed leaves the manifest as it was.
     fs::remove_file(place.path("appendonly.aof.manifest")).unwrap();
     fs::create_dir(place.path("appendonly.aof.manifest")).unwrap();
-    let line = directory.write_manifest(&manifest).unwrap_err();
+    let line = directory.write_manifest(&manifest, &File::sync_all).unwrap_err();
     assert!(line.starts_with(
         "Error trying to rename the temporary AOF manifest file temp-appendonly.aof.manifest into"
     ));

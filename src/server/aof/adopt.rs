@@ -8,13 +8,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::helper::{Adopted, Outcome};
+use super::helper::{Adopted, Outcome, remove, sync};
 use super::rewrite::remove_history;
 use super::{Aof, AofState, Stage};
 use crate::config::os_reason;
 use crate::persistence::aof::{Directory, Manifest};
 use crate::server::Server;
-use crate::sys::files;
+use crate::sys::barrier::Worker;
 
 /// What is to be once the helper thread is done.
 #[derive(Debug)]
@@ -54,7 +54,8 @@ impl Server {
         aof.stage = Stage::Adopting(Adoption { manifest, replication: self.replication.offset() });
         let directory = aof.directory.clone();
         let back = snapshot.to_owned();
-        aof.helper.run(move || Outcome::Adopted(adopt(&directory, listed, &back, keeps_history)));
+        aof.helper
+            .run(move |worker| Outcome::Adopted(adopt(worker, &directory, listed, &back, keeps_history)));
         self.propagation.aof.reset_database();
         self.propagation.set_aof_listens(true);
         true
@@ -111,6 +112,7 @@ fn rename(snapshot: &Path, target: &Path) -> Result<(), String> {
 /// Opens the increment and lists both. After a failure the snapshot is where it was, unless the manifest on disk lists it
 /// or another one has taken its place.
 fn adopt(
+    worker: &Worker,
     directory: &Directory,
     manifest: Manifest,
     back: &PathBuf,
@@ -122,21 +124,21 @@ fn adopt(
     let base = directory.file(&name(manifest.base.as_ref()));
     let increment = name(manifest.increments.last());
     let opened = directory.open_increment(&increment, true).and_then(|file| {
-        directory.write_manifest(&manifest)?;
+        directory.write_manifest(&manifest, &|file| sync(worker, file))?;
         Ok(file)
     });
     let file = opened.inspect_err(|_| {
         if !directory.read_manifest().is_ok_and(|on_disk| on_disk == manifest) {
-            let _ = files::remove_if_present(&directory.file(&increment));
+            remove(worker, &directory.file(&increment));
             // Unlike a renaming, a link does not replace a snapshot that was made since.
             let _ = fs::hard_link(&base, back);
-            let _ = files::remove_if_present(&base);
+            remove(worker, &base);
         }
     })?;
     let base_bytes = fs::metadata(&base).map_or(0, |metadata| metadata.len());
     let mut lines = Vec::new();
     if !keeps_history {
-        remove_history(directory, manifest, &mut lines);
+        remove_history(worker, directory, manifest, &mut lines);
     }
     Ok(Adopted { file: Arc::new(file), lines, base_bytes })
 }

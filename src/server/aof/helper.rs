@@ -8,7 +8,7 @@ use std::fmt::Debug;
 use std::fs::File;
 use std::io;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -116,6 +116,16 @@ impl Shared {
     }
 }
 
+/// Makes a file or a directory last: a fork need not wait for that.
+pub(super) fn sync(worker: &Worker, file: &File) -> io::Result<()> {
+    worker.in_system_call(|| file.sync_all())
+}
+
+/// Removes a file, which takes long for a large one: a fork need not wait for that. What stays is of no consequence.
+pub(super) fn remove(worker: &Worker, path: &Path) {
+    let _ = worker.in_system_call(|| files::remove_if_present(path));
+}
+
 /// The thread, as the engine thread sees it.
 #[derive(Debug)]
 pub(super) struct Helper {
@@ -185,11 +195,11 @@ impl Helper {
 
     /// Opens a new increment; `manifest`, which lists it, is written once it is there.
     pub(super) fn switch(&self, directory: Directory, name: Vec<u8>, manifest: Option<Manifest>) {
-        self.submit(move |_| {
+        self.submit(move |worker| {
             let opened = directory.open_increment(&name, true);
             Outcome::Switched(opened.and_then(|file| {
                 if let Some(manifest) = manifest {
-                    directory.write_manifest(&manifest)?;
+                    directory.write_manifest(&manifest, &|file| sync(worker, file))?;
                 }
                 Ok(Arc::new(file) as Arc<dyn Storage>)
             }))
@@ -198,16 +208,12 @@ impl Helper {
 
     /// Removes files; that one stays is of no consequence.
     pub(super) fn remove(&self, paths: Vec<PathBuf>) {
-        self.queue.submit(move |_| {
-            for path in paths {
-                let _ = files::remove_if_present(&path);
-            }
-        });
+        self.queue.submit(move |worker| paths.iter().for_each(|path| remove(worker, path)));
     }
 
     /// Does something else with the directory.
-    pub(super) fn run(&self, job: impl FnOnce() -> Outcome + Send + 'static) {
-        self.submit(move |_| job());
+    pub(super) fn run(&self, job: impl FnOnce(&Worker) -> Outcome + Send + 'static) {
+        self.submit(job);
     }
 
     /// Closes a file.

@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use super::helper::{Installed, Outcome, Storage};
+use super::helper::{Installed, Outcome, Storage, remove, sync};
 use super::{Aof, AofState, Stage};
 use crate::config::os_reason;
 use crate::keyspace::Keyspace;
@@ -15,8 +15,9 @@ use crate::log;
 use crate::persistence::aof::{Directory, Manifest, finished_base, unfinished_base};
 use crate::persistence::{EndedRewrite, Start};
 use crate::server::{Server, Task};
+use crate::sys::barrier::Worker;
+use crate::sys::clock;
 use crate::sys::fork::{ChildExit, Signal};
-use crate::sys::{clock, files};
 
 /// The exit code by which a child says that it was told to go (Valkey: `SERVER_CHILD_NOERROR_RETVAL`).
 const NO_ERROR_EXIT: i32 = 255;
@@ -123,11 +124,9 @@ impl Aof {
             })
             .collect();
         let (directory, manifest) = (self.directory.clone(), self.manifest.clone());
-        self.helper.run(move || {
-            for path in paths {
-                let _ = files::remove_if_present(&path);
-            }
-            Outcome::Cleaned(directory.write_manifest(&manifest))
+        self.helper.run(move |worker| {
+            paths.iter().for_each(|path| remove(worker, path));
+            Outcome::Cleaned(directory.write_manifest(&manifest, &|file| sync(worker, file)))
         });
     }
 
@@ -328,11 +327,11 @@ impl Server {
         }
         aof.stage = Stage::Installing(manifest);
         aof.rewrites.ended = Some(*ended);
-        aof.helper.run(move || {
-            let installed = install(&directory, pid, &base, increment.as_deref(), &new);
+        aof.helper.run(move |worker| {
+            let installed = install(worker, &directory, pid, &base, increment.as_deref(), &new);
             Outcome::Installed(installed.map(|mut installed| {
                 if !keeps_history {
-                    remove_history(&directory, new, &mut installed.lines);
+                    remove_history(worker, &directory, new, &mut installed.lines);
                 }
                 installed
             }))
@@ -415,6 +414,7 @@ impl Server {
 ///
 /// After a failure the files that the manifest on disk lists are there: the base is only removed if it is not among them.
 fn install(
+    worker: &Worker,
     directory: &Directory,
     pid: u32,
     base: &[u8],
@@ -435,7 +435,7 @@ fn install(
         let (temporary, target) = (directory.file(&name), directory.file(increment));
         if let Err(error) = std::fs::rename(&temporary, &target) {
             let (from, to, reason) = (temporary.display(), target.display(), os_reason(&error));
-            remove_all(&made);
+            remove_all(worker, &made);
             return Err(vec![format!(
                 "Error trying to rename the temporary AOF incr file {from} into {to}: {reason}"
             )]);
@@ -444,9 +444,9 @@ fn install(
         lines.push(format!("Successfully renamed the temporary AOF incr file {from} into {to}"));
         made.push(target);
     }
-    if let Err(line) = directory.write_manifest(manifest) {
+    if let Err(line) = directory.write_manifest(manifest, &|file| sync(worker, file)) {
         if !directory.read_manifest().is_ok_and(|on_disk| on_disk == *manifest) {
-            remove_all(&made);
+            remove_all(worker, &made);
         }
         return Err(vec![line]);
     }
@@ -455,13 +455,18 @@ fn install(
 }
 
 /// Removes what the new base and increment replace, and lists it no longer.
-pub(super) fn remove_history(directory: &Directory, mut manifest: Manifest, lines: &mut Vec<String>) {
+pub(super) fn remove_history(
+    worker: &Worker,
+    directory: &Directory,
+    mut manifest: Manifest,
+    lines: &mut Vec<String>,
+) {
     for file in std::mem::take(&mut manifest.history) {
         lines.push(removal(&file.name));
-        let _ = files::remove_if_present(&directory.file(&file.name));
+        remove(worker, &directory.file(&file.name));
     }
     // A list that still has them does no harm: history is not loaded.
-    lines.extend(directory.write_manifest(&manifest).err());
+    lines.extend(directory.write_manifest(&manifest, &|file| sync(worker, file)).err());
 }
 
 /// The line that says so.
@@ -469,8 +474,6 @@ fn removal(name: &[u8]) -> String {
     format!("Removing the history file {} in the background", String::from_utf8_lossy(name))
 }
 
-fn remove_all(paths: &[std::path::PathBuf]) {
-    for path in paths {
-        let _ = files::remove_if_present(path);
-    }
+fn remove_all(worker: &Worker, paths: &[std::path::PathBuf]) {
+    paths.iter().for_each(|path| remove(worker, path));
 }

@@ -1,5 +1,6 @@
 //! Turning the append-only file on and off: at the start, by CONFIG SET, and at the end of the process.
 
+use std::fs::File;
 use std::sync::Arc;
 
 use super::{Aof, AofState};
@@ -43,7 +44,7 @@ impl Server {
         };
         let file = aof.directory.open_increment(&name, false)?;
         if !had_increments {
-            aof.directory.write_manifest(&aof.manifest)?;
+            aof.directory.write_manifest(&aof.manifest, &File::sync_all)?;
         }
         aof.increment_size = aof.directory.size(&name).unwrap_or(0);
         aof.file = Some(Arc::new(file));

@@ -27,7 +27,7 @@ fn keep_copy(path: &Path) -> io::Result<PathBuf> {
     let copy = reserve(path)?;
     let kept = fs::copy(path, &copy)
         .and_then(|_| File::open(&copy)?.sync_all())
-        .and_then(|()| files::sync_directory(files::directory_of(path)));
+        .and_then(|()| files::sync_directory(files::directory_of(path), &File::sync_all));
     if let Err(error) = kept {
         // Half a copy is of no use.
         let _ = fs::remove_file(&copy);
