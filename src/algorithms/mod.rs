@@ -12,3 +12,4 @@ pub mod hash;
 pub mod lzf;
 pub mod numbers;
 pub mod slot;
+pub mod slot_set;

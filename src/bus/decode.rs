@@ -2,12 +2,12 @@
 
 use std::fmt;
 
-use super::slot_set::BYTES as SLOT_BYTES;
 use super::{
     GOSSIP_LENGTH, GossipEntry, HEADER_LENGTH, ID_LENGTH, IP_LENGTH, LIGHT, LIGHT_HEADER_LENGTH,
     PREFIX_LENGTH,
 };
 use super::{Kind, NodeId, SIGNATURE, SlotSet, VERSION, at, extension, mark};
+use crate::algorithms::slot_set::BYTES as SLOT_BYTES;
 
 /// The longest message but those to subscribers: all nodes that a count can name, and extensions.
 const LONGEST: usize = 16 << 20;

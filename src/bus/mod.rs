@@ -7,16 +7,15 @@
 mod decode;
 mod encode;
 mod id;
-mod slot_set;
 #[cfg(test)]
 mod tests;
 
+pub use crate::algorithms::slot_set::SlotSet;
 pub use decode::{
     Body, Extension, Extensions, Gossip, Invalid, Message, Sender, Update, decode, frame_length, peek,
 };
 pub use encode::{Header, Writer, publish_light};
 pub use id::{ID_LENGTH, NodeId};
-pub use slot_set::SlotSet;
 
 /// The first bytes of every message.
 const SIGNATURE: &[u8; 4] = b"RCmb";

@@ -6,8 +6,8 @@
 use super::arguments::{integer, is_word};
 use crate::config::EventClasses;
 use crate::resp::CommandError;
-use crate::server::Context;
 use crate::server::command::Args;
+use crate::server::{Client, Context};
 
 /// Deletes a key that a command gave an expiry in the past, which is told as a deletion.
 pub(super) fn expire_at_once(cx: &mut Context<'_>, key: &[u8]) {
@@ -30,7 +30,7 @@ pub(super) fn is_over(cx: &Context<'_>, expiry_ms: i64) -> bool {
     let server = &cx.server;
     let is_told =
         server.persistence.is_loading() || server.replication.is_replica() || server.config.import_mode;
-    expiry_ms <= cx.now_ms() && !is_told
+    expiry_ms <= cx.now_ms() && !is_told && !cx.client().is_some_and(Client::imports_slots)
 }
 
 /// An expiry as a client gives it.

@@ -472,11 +472,11 @@ options! {
     /// Seconds a forgotten node may not come back.
     cluster_blacklist_ttl: u64 = 60, "cluster-blacklist-ttl", int(0, u64::MAX);
     /// Most entries of the log of slot migrations.
-    cluster_slot_migration_log_max_len: u64 = 1000, "cluster-slot-migration-log-max-len", int(0, LONG_MAX), INERT;
+    cluster_slot_migration_log_max_len: u64 = 1000, "cluster-slot-migration-log-max-len", int(0, LONG_MAX);
     /// Counts use by slot.
     cluster_slot_stats_enabled: bool = false, "cluster-slot-stats-enabled", yes_no();
     /// Bytes still to send up to which a slot migration may finish; -1 no limit.
-    slot_migration_max_failover_repl_bytes: i64 = 0, "slot-migration-max-failover-repl-bytes", number(Form::SignedMemory, -1, LONG_MAX), INERT;
+    slot_migration_max_failover_repl_bytes: i64 = 0, "slot-migration-max-failover-repl-bytes", number(Form::SignedMemory, -1, LONG_MAX);
 
     // ---- TLS and RDMA ----
 

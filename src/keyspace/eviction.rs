@@ -7,9 +7,12 @@
 use super::access::{AccessPolicy, idle_seconds};
 use super::{Entry, Happening, Keyspace};
 use crate::algorithms::hash::hash;
+use crate::algorithms::slot::slot_of;
 use crate::memory::{MemoryUsage, vec_usage};
 use crate::structures::hash_table::{Mark, Position};
 
+/// How often keys are sampled anew when those that were met are hidden.
+const ATTEMPTS: usize = 256;
 /// How many candidates wait (Valkey: `EVPOOL_SIZE`).
 const CANDIDATES: usize = 16;
 
@@ -121,7 +124,8 @@ impl Keyspace {
                 let Some(database) = self.databases.get(candidate.database) else { continue };
                 let table = &database.table;
                 let Some(position) = table.find(hash(&candidate.key), &candidate.key) else { continue };
-                if !policy.volatile_only || table.get(position).expiry_ms().is_some() {
+                let may_go = !policy.volatile_only || table.get(position).expiry_ms().is_some();
+                if may_go && !self.is_hidden(&candidate.key) {
                     return Some(Victim { database: candidate.database, position });
                 }
             }
@@ -129,12 +133,20 @@ impl Keyspace {
         None
     }
 
-    /// Samples keys of every database; says whether there was any.
+    /// Samples keys of every database; says whether there was any that may go.
     fn find_candidates(&mut self, policy: EvictionPolicy, now_ms: i64) -> bool {
-        let Self { databases, candidates, random, access_policy, .. } = self;
+        let attempts = if self.hides_slots() { ATTEMPTS } else { 1 };
+        (0..attempts).any(|_| self.sample_candidates(policy, now_ms))
+    }
+
+    fn sample_candidates(&mut self, policy: EvictionPolicy, now_ms: i64) -> bool {
+        let Self { databases, candidates, random, access_policy, importing, .. } = self;
         let mut found = false;
         for (index, database) in databases.iter().enumerate() {
             let mut offer = |entry: &Entry| {
+                if importing.as_ref().is_some_and(|slots| slots.contains(slot_of(entry.key()))) {
+                    return;
+                }
                 candidates.offer(policy.score(entry, *access_policy, now_ms), index, entry.key());
                 found = true;
             };
@@ -153,6 +165,15 @@ impl Keyspace {
 
     /// A random key of the next database that has one, so that each gives in turn.
     fn random_victim(&mut self, volatile_only: bool) -> Option<Victim> {
+        let attempts = if self.hides_slots() { ATTEMPTS } else { 1 };
+        (0..attempts).find_map(|_| {
+            let victim = self.draw_victim(volatile_only)?;
+            let table = &self.databases[victim.database].table;
+            (!self.is_hidden(table.get(victim.position).key())).then_some(victim)
+        })
+    }
+
+    fn draw_victim(&mut self, volatile_only: bool) -> Option<Victim> {
         let count = self.databases.len();
         for _ in 0..count {
             self.next_to_evict = (self.next_to_evict + 1) % count;

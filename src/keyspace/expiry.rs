@@ -5,6 +5,7 @@
 
 use super::{Entry, Happening, Keyspace, ValueMut};
 use crate::algorithms::hash::hash;
+use crate::algorithms::slot::slot_of;
 use crate::structures::hash_table::Mark;
 use crate::types::Hash;
 
@@ -61,8 +62,11 @@ impl Keyspace {
     ) -> bool {
         // Keys and fields live through the millisecond of their expiry: at it, the sweep would come back in vain.
         let last_due_ms = now_ms.saturating_sub(1);
+        // A round that is gone on with may have passed something.
+        let mut found = true;
         loop {
-            let db = &mut self.databases[database];
+            let Self { databases, importing, .. } = &mut *self;
+            let db = &mut databases[database];
             if db.table().earliest_due_ms(mark) > last_due_ms {
                 return true;
             }
@@ -71,10 +75,15 @@ impl Keyspace {
                 Mark::FieldsExpire => &mut db.field_cursor,
             };
             let start = *cursor;
+            found &= start != 0;
             let mut due = Vec::new();
             let next = db.table.sweep(mark, start, last_due_ms, BUCKETS_PER_STEP, |entry| {
-                due.push(entry.key().to_vec());
-                true
+                // What is imported expires where it comes from.
+                let is_hidden = importing.as_ref().is_some_and(|slots| slots.contains(slot_of(entry.key())));
+                if !is_hidden {
+                    due.push(entry.key().to_vec());
+                }
+                !is_hidden
             });
             *cursor = next;
             for key in &due {
@@ -84,7 +93,8 @@ impl Keyspace {
                 }
             }
             // Buckets that merge meanwhile take what is due to where the sweep has been, so it may take another round.
-            if next == 0 && start == 0 && due.is_empty() {
+            found |= !due.is_empty();
+            if next == 0 && !found {
                 return true;
             }
             if (budget.time_is_over)() {

@@ -365,12 +365,26 @@ impl Keys<'_> {
             let table = databases[self.database].table();
             let position = table.random(random)?;
             let key = table.get(position).key().to_vec();
+            if self.keyspace.is_hidden(&key) {
+                continue;
+            }
             let gives_up = attempt == ATTEMPTS && self.keyspace.expired == ExpiredEntries::Hide;
             if gives_up || self.contains(&key) {
                 return Some(key);
             }
         }
-        None
+        self.first_visible_key()
+    }
+
+    /// A live key that is not hidden, where nearly all are: found by going over the table.
+    fn first_visible_key(&mut self) -> Option<Vec<u8>> {
+        let (keyspace, now_ms) = (&*self.keyspace, self.now_ms);
+        if !keyspace.hides_slots() || keyspace.visible_len(self.database) == 0 {
+            return None;
+        }
+        let mut entries = keyspace.databases[self.database].table().iter();
+        let found = entries.find(|entry| !entry.is_expired(now_ms) && !keyspace.is_hidden(entry.key()));
+        found.map(|entry| entry.key().to_vec())
     }
 }
 

@@ -6,6 +6,7 @@ mod entry;
 mod eviction;
 mod expiry;
 mod happenings;
+mod importing;
 mod keys;
 mod relocation;
 mod slot_index;
@@ -27,6 +28,7 @@ use access::AccessPolicy;
 use eviction::Candidates;
 
 use crate::algorithms::hash::hash;
+use crate::algorithms::slot_set::SlotSet;
 use crate::memory::{MemoryUsage, vec_usage};
 use crate::structures::hash_table::Mark;
 
@@ -52,6 +54,8 @@ pub struct Keyspace {
     /// The database at which active expiry goes on.
     next_to_expire: usize,
     random: fastrand::Rng,
+    /// Slots whose keys are here before the slots are: see `importing.rs`.
+    importing: Option<Box<SlotSet>>,
     /// The sources of function libraries: snapshots hold them beside the databases. Who runs them has them too.
     libraries: Vec<Rc<[u8]>>,
     libraries_unread: bool,
@@ -107,6 +111,7 @@ impl Keyspace {
             next_to_evict: 0,
             next_to_expire: 0,
             random: fastrand::Rng::new(),
+            importing: None,
             libraries: Vec::new(),
             libraries_unread: false,
         }

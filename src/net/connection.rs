@@ -148,6 +148,9 @@ impl Connection {
                 stream.received += count as i64;
                 server.stats.primary_bytes_in += count as u64;
             }
+            if let (true, Some(cluster)) = (client.imports_slots(), &mut server.cluster) {
+                cluster.migrations.bytes_in += count as u64;
+            }
         }
         server.weigh_client(self.key, 0);
         if server.closes_for_query(self.key, self.input.borrow().query.unread()) {

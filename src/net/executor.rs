@@ -17,7 +17,7 @@ use tokio::time::Instant;
 
 use super::Shared;
 use super::connection::{Connection, Input};
-use super::{protocol_failure, replicas};
+use super::{protocol_failure, replicas, slot_export};
 use crate::algorithms::hash::hash;
 use crate::keyspace::{Database, KeyHash};
 use crate::memory::{MemoryUsage, vec_usage};
@@ -190,7 +190,7 @@ impl Batch {
         let limits = Limits {
             authenticated: client.authenticated || engine.server.acl.is_open(),
             max_bulk_len: usize::try_from(engine.server.config.proto_max_bulk_len).unwrap_or(usize::MAX),
-            from_primary: client.primary.is_some(),
+            from_primary: client.primary.is_some() || client.imports_slots(),
         };
         // A request may lift the limits of those after it.
         let most = if limits.authenticated { REQUESTS_PER_CONNECTION } else { 1 };
@@ -517,6 +517,9 @@ pub(super) fn write_output(shared: &Shared, engine: &mut Engine, connection: &Co
     let closing = client.close_after_reply;
     if client.replica.is_some() && !closing {
         return replicas::feed(shared, engine, connection);
+    }
+    if let Some(link) = client.slot_link.filter(|_| !closing) {
+        return slot_export::feed(shared, engine, connection, link);
     }
     client.over_soft_limit_since_ms = None;
     connection.wants_write.set(false);

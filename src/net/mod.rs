@@ -14,6 +14,7 @@ mod migrate;
 mod primary_link;
 mod protocol_failure;
 mod replicas;
+mod slot_export;
 mod stream;
 
 pub use bus::{accept_bus, connect_bus};
@@ -23,6 +24,7 @@ pub use file_save::save_file;
 pub use listener::Listeners;
 pub use migrate::migrate;
 pub use replicas::send_snapshot;
+pub use slot_export::{export_slots, send_slots};
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;

@@ -10,9 +10,10 @@ use std::path::Path;
 
 use super::child::{self, ChildKind, Job, PendingUsage, RunningChild, temporary_path};
 use super::frames::Frame;
-use super::save::{History, NoObserver, SaveError, SaveOptions, reason, save_file};
+use super::save::{History, NoObserver, SaveError, SaveOptions, SlotImport, reason, save_file};
 use super::state::State;
 use super::streams::Streams;
+use crate::algorithms::slot_set::SlotSet;
 use crate::config::Config;
 use crate::keyspace::Keyspace;
 use crate::log::ChildLog;
@@ -41,6 +42,8 @@ pub struct Start<'a> {
     pub history: Option<History>,
     /// Slots of a cluster that are on their way; empty for none.
     pub slot_states: String,
+    /// Slots whose keys are here before the slots are.
+    pub slot_imports: Vec<SlotImport>,
     /// The parent's figures at this instant, and what gives the bytes that wait to be freed, if a profile is wanted.
     pub weigh: Option<(Figures, PendingUsage<'a>)>,
 }
@@ -69,6 +72,24 @@ pub struct EndedSnapshot {
     pub sent_bytes: u64,
 }
 
+/// What a child that sends the keys of slots to another node needs.
+#[derive(Debug, Clone, Copy)]
+pub struct SlotExportPlan<'a> {
+    /// The way to the parent.
+    pub streams: &'a Streams,
+    /// The slots.
+    pub slots: &'a SlotSet,
+}
+
+/// How a child that sent the keys of slots has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EndedSlotExport {
+    /// All keys were written.
+    pub succeeded: bool,
+    /// What copying on write has cost.
+    pub cow_bytes: u64,
+}
+
 /// A rewrite of the append-only file whose child has ended.
 #[derive(Debug, Clone, Copy)]
 pub struct EndedRewrite {
@@ -91,6 +112,31 @@ pub struct WatchedChild {
     pub(super) pidfd: OwnedFd,
 }
 
+/// Where what a child writes goes.
+#[derive(Debug, Clone, Copy)]
+enum Way<'a> {
+    File,
+    Replicas(TransferPlan<'a>),
+    Slots(SlotExportPlan<'a>),
+}
+
+impl<'a> Way<'a> {
+    fn streams(self) -> Option<&'a Streams> {
+        match self {
+            Self::File => None,
+            Self::Replicas(plan) => Some(plan.streams),
+            Self::Slots(plan) => Some(plan.streams),
+        }
+    }
+
+    fn slots(self) -> Option<&'a SlotSet> {
+        match self {
+            Self::File | Self::Replicas(_) => None,
+            Self::Slots(plan) => Some(plan.slots),
+        }
+    }
+}
+
 impl State {
     /// Saves in the foreground. Gives the replaced file, to be closed where that does not hurt.
     ///
@@ -101,9 +147,11 @@ impl State {
         keyspace: &mut Keyspace,
         config: &Config,
         history: Option<History>,
+        slot_imports: Vec<SlotImport>,
         now_ms: i64,
     ) -> Result<Option<File>, SaveError> {
-        let options = SaveOptions { history, ..SaveOptions::new(config, keyspace.access_policy, now_ms) };
+        let options =
+            SaveOptions { history, slot_imports, ..SaveOptions::new(config, keyspace.access_policy, now_ms) };
         let temporary = temporary_path(process::id());
         let target = config.dbfilename.as_path();
         match save_file(keyspace, &options, &temporary, target, &mut NoObserver) {
@@ -139,7 +187,7 @@ impl State {
         self.saves += 1;
         self.last_try = start.now_ms / 1000;
         let weighs = start.weigh.is_some();
-        match self.fork(keyspace, still, start, ChildKind::Snapshot, None) {
+        match self.fork(keyspace, still, start, ChildKind::Snapshot, Way::File) {
             Ok(pid) => {
                 tracing::info!("Background saving started by pid {pid}");
                 if weighs {
@@ -169,7 +217,7 @@ impl State {
         start: Start<'_>,
         snapshot: bool,
     ) -> io::Result<()> {
-        match self.fork(keyspace, still, start, ChildKind::AofBase { snapshot }, None) {
+        match self.fork(keyspace, still, start, ChildKind::AofBase { snapshot }, Way::File) {
             Ok(pid) => {
                 tracing::info!("Background append only file rewriting started by pid {pid}");
                 Ok(())
@@ -193,7 +241,7 @@ impl State {
         start: Start<'_>,
         plan: TransferPlan<'_>,
     ) -> io::Result<()> {
-        match self.fork(keyspace, still, start, ChildKind::Transfer, Some(plan)) {
+        match self.fork(keyspace, still, start, ChildKind::Transfer, Way::Replicas(plan)) {
             Ok(pid) => {
                 tracing::info!("Background RDB transfer started by pid {pid} to {}", plan.streams.way());
                 Ok(())
@@ -205,6 +253,23 @@ impl State {
         }
     }
 
+    /// Forks a child that sends the keys of slots to another node; gives its process id.
+    ///
+    /// # Errors
+    /// The system refused the fork, which is logged. Nothing else has changed.
+    pub fn start_slot_export(
+        &mut self,
+        keyspace: &mut Keyspace,
+        still: &Quiet<'_>,
+        start: Start<'_>,
+        plan: SlotExportPlan<'_>,
+    ) -> io::Result<i32> {
+        self.fork(keyspace, still, start, ChildKind::SlotExport, Way::Slots(plan)).inspect_err(|error| {
+            let reason = reason(error);
+            tracing::warn!("Can't begin slot migration snapshot in background: fork: {reason}");
+        })
+    }
+
     /// Forks a child; gives its process id.
     fn fork(
         &mut self,
@@ -212,17 +277,19 @@ impl State {
         still: &Quiet<'_>,
         start: Start<'_>,
         kind: ChildKind,
-        transfer: Option<TransferPlan<'_>>,
+        way: Way<'_>,
     ) -> io::Result<i32> {
-        let Start { config, now_ms, log, title, oom_score_adj, history, slot_states, weigh } = start;
+        let Start { config, now_ms, log, title, oom_score_adj, history, slot_states, slot_imports, weigh } =
+            start;
         let mut options = SaveOptions::new(config, keyspace.access_policy, now_ms);
         options.history = history;
         options.slot_states = slot_states;
+        options.slot_imports = slot_imports;
         if matches!(kind, ChildKind::AofBase { .. }) {
             options.aof_base = true;
             options.incremental_sync = config.aof_rewrite_incremental_fsync;
         }
-        if let Some(transfer) = transfer {
+        if let Way::Replicas(transfer) = way {
             options.writer.version = transfer.version;
             options.without_data = transfer.without_data;
             options.without_functions = transfer.without_functions;
@@ -232,7 +299,8 @@ impl State {
             options,
             timestamp: config.aof_timestamp_enabled,
             target: config.dbfilename.as_path(),
-            streams: transfer.map(|transfer| transfer.streams),
+            streams: way.streams(),
+            slots: way.slots(),
             title,
             oom_score_adj,
             log,
@@ -321,6 +389,12 @@ impl State {
             self.ended_rewrite = Some(EndedRewrite { pid, snapshot, exit, started_ms, cow_bytes });
             return true;
         }
+        if running.kind == ChildKind::SlotExport {
+            log_end_of_slot_export(exit);
+            let succeeded = exit == ChildExit::Exited(0);
+            self.ended_slot_export = Some(EndedSlotExport { succeeded, cow_bytes: running.peak_cow_bytes });
+            return true;
+        }
         self.last_duration = now_ms / 1000 - running.started_ms / 1000;
         let (to_replicas, succeeded) = (running.kind == ChildKind::Transfer, exit == ChildExit::Exited(0));
         self.ended_snapshot = Some(EndedSnapshot { to_replicas, succeeded, sent_bytes: running.sent_bytes });
@@ -331,6 +405,11 @@ impl State {
         }
         self.settle_profile(running, succeeded, now_ms);
         true
+    }
+
+    /// How the child that sent the keys of slots ended, once.
+    pub fn take_ended_slot_export(&mut self) -> Option<EndedSlotExport> {
+        self.ended_slot_export.take()
     }
 
     /// How the child that made a snapshot ended, once.
@@ -421,6 +500,13 @@ impl State {
         }
     }
 
+    /// Ends a child that sends the keys of slots: no failure. It is judged when it is gone.
+    pub fn kill_slot_export(&mut self) {
+        if self.is_exporting_slots() {
+            self.kill("Killing running slot migration child");
+        }
+    }
+
     fn kill(&mut self, line: &str) {
         if let Some(running) = &mut self.child {
             tracing::info!("{line}: {}", running.child.pid());
@@ -444,6 +530,9 @@ impl State {
     pub fn abandon_child(&mut self) {
         self.kill_child();
         self.kill_rewrite();
+        if self.is_exporting_slots() {
+            tracing::warn!("There is a slot migration child. Killing it!");
+        }
         if let Some(mut running) = self.child.take() {
             let _ = running.child.kill(Signal::SIGKILL);
             let _ = running.child.wait();
@@ -493,6 +582,20 @@ fn log_end_of_transfer(exit: ChildExit) {
         ChildExit::Exited(_) => tracing::warn!("Background RDB transfer error"),
         ChildExit::Signalled(signal) => {
             tracing::warn!("Background RDB transfer terminated by signal {signal}");
+        }
+    }
+}
+
+fn log_end_of_slot_export(exit: ChildExit) {
+    match exit {
+        ChildExit::Exited(0) => tracing::info!("Background SLOT MIGRATION transfer terminated with success"),
+        ChildExit::Exited(NO_ERROR_EXIT) => {
+            let signal = Signal::SIGUSR1 as i32;
+            tracing::warn!("Background SLOT MIGRATION transfer terminated by signal {signal}");
+        }
+        ChildExit::Exited(_) => tracing::warn!("Background SLOT MIGRATION transfer error"),
+        ChildExit::Signalled(signal) => {
+            tracing::warn!("Background SLOT MIGRATION transfer terminated by signal {signal}");
         }
     }
 }

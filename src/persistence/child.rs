@@ -5,14 +5,16 @@
 //! no more often than its price allows.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use super::aof;
+use super::aof::{CommandOptions, write_commands};
 use super::frames::{Decoder, Frame};
 use super::save::{Observer, SaveError, SaveOptions, reason, save_file, write_snapshot};
 use super::streams::Streams;
+use crate::algorithms::slot_set::SlotSet;
 use crate::keyspace::{Entry, Keyspace};
 use crate::log::{ChildLog, Importance};
 use crate::profile::{Census, Figures};
@@ -42,6 +44,8 @@ pub enum ChildKind {
         /// As a snapshot, not as commands.
         snapshot: bool,
     },
+    /// It sends the keys of slots to another node.
+    SlotExport,
 }
 
 impl ChildKind {
@@ -50,6 +54,7 @@ impl ChildKind {
         match self {
             Self::Snapshot | Self::Transfer => "RDB",
             Self::AofBase { .. } => "AOF rewrite",
+            Self::SlotExport => "Slot migration",
         }
     }
 
@@ -57,7 +62,7 @@ impl ChildKind {
     pub(super) fn leftovers(self, pid: u32) -> Vec<PathBuf> {
         match self {
             Self::Snapshot => vec![temporary_path(pid)],
-            Self::Transfer => Vec::new(),
+            Self::Transfer | Self::SlotExport => Vec::new(),
             Self::AofBase { .. } => vec![aof::unfinished_base(pid), aof::finished_base(pid)],
         }
     }
@@ -72,6 +77,8 @@ pub(super) struct Job<'a> {
     pub(super) target: &'a Path,
     /// The way to the replicas, if the snapshot goes to them.
     pub(super) streams: Option<&'a Streams>,
+    /// The slots whose keys are sent, if they are only some.
+    pub(super) slots: Option<&'a SlotSet>,
     pub(super) title: &'a str,
     pub(super) oom_score_adj: Option<i32>,
     pub(super) log: File,
@@ -161,6 +168,9 @@ fn write(keyspace: &Keyspace, job: &Job<'_>, reporter: &mut Reporter<'_>) -> Res
         ChildKind::Transfer => send(keyspace, job, reporter).map_err(|error| SaveError {
             line: format!("Write error sending DB to replicas: {}", reason(&error)),
         })?,
+        ChildKind::SlotExport => send_slots(keyspace, job, reporter).map_err(|error| SaveError {
+            line: format!("Write error sending slots to their new node: {}", reason(&error)),
+        })?,
         ChildKind::AofBase { snapshot } => {
             let target = aof::finished_base(pid);
             aof::write_base(keyspace, &job.options, snapshot, job.timestamp, &target, reporter)?;
@@ -179,6 +189,19 @@ fn send(keyspace: &Keyspace, job: &Job<'_>, reporter: &mut Reporter<'_>) -> io::
     // What goes through a pipe the parent counts as it passes it on.
     let counted = if streams.is_direct() { sent } else { 0 };
     Frame::Sent(counted).send(&mut reporter.end.pipe)
+}
+
+/// Sends the keys of slots as commands, and that they are all.
+fn send_slots(keyspace: &Keyspace, job: &Job<'_>, reporter: &mut Reporter<'_>) -> io::Result<()> {
+    let Some(streams) = job.streams else { return Ok(()) };
+    let options = CommandOptions {
+        timestamp: None,
+        key_delay_us: job.options.key_delay_us,
+        slots: job.slots,
+        slot_imports: &[],
+    };
+    let mut sink = write_commands(keyspace, &options, streams.open()?, reporter)?;
+    sink.write_all(b"*3\r\n$7\r\nCLUSTER\r\n$9\r\nSYNCSLOTS\r\n$12\r\nSNAPSHOT-EOF\r\n")
 }
 
 /// Tells the parent how far the child has come, and weighs the entries if that was asked for.

@@ -5,8 +5,9 @@
 use std::io::Read;
 
 use super::load::{LoadError, LoadOptions};
-use super::save::delay;
+use super::save::{SlotImport, delay};
 use crate::algorithms::numbers::parse_i64;
+use crate::algorithms::slot::SLOTS;
 use crate::keyspace::Entry;
 use crate::keyspace::access::{clock_of_frequency, clock_of_idle};
 use crate::rdb::format;
@@ -41,6 +42,8 @@ pub struct Origin {
     pub offset: Option<i64>,
     /// Slots of the primary's cluster that are on their way (`cluster-slot-states`).
     pub slot_states: Option<String>,
+    /// Slots whose keys are in the snapshot before the slots are their server's.
+    pub slot_imports: Vec<SlotImport>,
 }
 
 impl Origin {
@@ -147,7 +150,8 @@ impl<R: Read> Decoder<R> {
             }
             Event::Function(source) => return Ok(Item::Function(source)),
             // Tables grow one bucket at a time, so there is nothing to prepare; slots are a cluster's.
-            Event::ResizeDb { .. } | Event::SlotInfo { .. } | Event::SlotImport { .. } => {}
+            Event::ResizeDb { .. } | Event::SlotInfo { .. } => {}
+            Event::SlotImport { job, ranges } => self.note_slot_import(&job, &ranges)?,
             Event::Eof(checksum) => {
                 self.finish(checksum);
                 return Ok(Item::End);
@@ -252,6 +256,27 @@ impl<R: Read> Decoder<R> {
         }
         let kind = RdbErrorKind::Corrupt("Invalid slot-info".into());
         Err(RdbError { offset: self.snapshot.offset(), kind }.into())
+    }
+
+    fn note_slot_import(&mut self, job: &[u8], ranges: &[(u64, u64)]) -> Result<(), LoadError> {
+        let slot = |number: u64| u16::try_from(number).ok().filter(|slot| usize::from(*slot) < SLOTS);
+        let corrupt = |offset, text: String| RdbError { offset, kind: RdbErrorKind::Corrupt(text.into()) };
+        let offset = self.snapshot.offset();
+        let ranges: Result<Vec<_>, RdbError> = ranges
+            .iter()
+            .map(|&(start, end)| match (slot(start), slot(end)) {
+                (Some(first), Some(last)) if first <= last => Ok((first, last)),
+                _ => {
+                    let text = format!("Invalid slot import range in RDB: start={start} end={end}");
+                    Err(corrupt(offset, text))
+                }
+            })
+            .collect();
+        let name = job
+            .try_into()
+            .map_err(|_| corrupt(offset, "Invalid slot import job name length in RDB".to_owned()))?;
+        self.origin.slot_imports.push((name, ranges?));
+        Ok(())
     }
 
     fn finish(&self, checksum: ChecksumState) {

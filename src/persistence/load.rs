@@ -8,7 +8,7 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use super::decode::{Decoder, Item, Loaded, Origin};
-use super::receive::Batch;
+use super::receive::{Batch, Finished};
 use super::save::reason;
 use super::state::{LoadProgress, LoadingMode, State};
 use crate::algorithms::hash::hash;
@@ -370,12 +370,12 @@ impl State {
         keyspace: &mut Keyspace,
         mut loader: Loader,
         now_ms: i64,
-    ) -> Result<Loaded, LoadError> {
+    ) -> Result<Finished, LoadError> {
         self.begin_loading(&loader, now_ms);
         let outcome = loader.step(keyspace, now_ms, u64::MAX);
         self.note_loading(&loader);
         self.end_loading();
-        outcome.map(|_| loader.counts())
+        outcome.map(|_| Finished { counts: loader.counts(), origin: loader.origin().clone() })
     }
 
     /// The load is over, whatever came of it.

@@ -19,7 +19,10 @@ mod streams;
 mod tests;
 mod watch;
 
-pub use background::{EndedRewrite, EndedSnapshot, Start, TransferPlan, WatchedChild, sweep_stale_files};
+pub use background::{
+    EndedRewrite, EndedSlotExport, EndedSnapshot, SlotExportPlan, Start, TransferPlan, WatchedChild,
+    sweep_stale_files,
+};
 pub use child::{ChildKind, PendingUsage};
 pub use codec::{dump_payload, stored_form, write_value};
 pub use decode::{Decoder, Item, Loaded, Origin};
@@ -27,7 +30,8 @@ pub use frames::warm_up;
 pub use load::{LoadError, LoadOptions, Loader};
 pub use receive::{Batch, Finished, Outcome, Transfer, TransferScales, create_temporary};
 pub use save::{
-    History, LastUsePolicy, NoObserver, Observer, SaveError, SaveOptions, delay, save_file, write_snapshot,
+    History, LastUsePolicy, NoObserver, Observer, SaveError, SaveOptions, SlotImport, delay, save_file,
+    write_snapshot,
 };
 pub use state::{Due, LoadProgress, LoadingMode, Scheduled, State};
 pub use streams::{Receiver, Streams};

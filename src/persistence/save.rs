@@ -24,8 +24,11 @@ const WRITEBACK_BYTES: u64 = 4 << 20;
 /// to (Valkey: `PROTO_IOBUF_LEN`).
 const SLOW_BUFFER: usize = 16 * 1024;
 
-/// The first version of the format that stores hashes whose fields expire.
+/// The first version of the format that stores hashes whose fields expire, and slots that are on their way.
 const FIRST_WITH_FIELD_EXPIRY: u16 = 80;
+
+/// The name of a migration of slots whose keys are here before the slots are, and its ranges: first and last slots.
+pub type SlotImport = ([u8; 40], Vec<(u16, u16)>);
 
 /// What of the configuration decides how a snapshot is written, and the facts it states of itself.
 #[derive(Debug, Clone)]
@@ -48,6 +51,8 @@ pub struct SaveOptions {
     pub history: Option<History>,
     /// Slots of a cluster that are on their way (`cluster-slot-states`); empty for none.
     pub slot_states: String,
+    /// Slots whose keys are here before the slots are.
+    pub slot_imports: Vec<SlotImport>,
     /// No entries: a replica that asked for less (`REPLCONF rdb-filter-only`).
     pub without_data: bool,
     /// No function libraries, for the same reason.
@@ -114,6 +119,7 @@ impl SaveOptions {
             aof_base: false,
             history: None,
             slot_states: String::new(),
+            slot_imports: Vec::new(),
             without_data: false,
             without_functions: false,
         }
@@ -175,6 +181,9 @@ pub fn write_snapshot<W: Write>(
             writer.write_function(source)?;
         }
     }
+    if !options.without_data {
+        write_slot_imports(&options.slot_imports, &mut writer)?;
+    }
     let mut keys = 0;
     for (number, database) in keyspace.databases().iter().enumerate() {
         if !database.is_empty() && !options.without_data {
@@ -183,6 +192,15 @@ pub fn write_snapshot<W: Write>(
         }
     }
     writer.finish()
+}
+
+/// Who reads of keys and not that they are to be hidden would show them, so an old format does not do.
+fn write_slot_imports<W: Write>(imports: &[SlotImport], writer: &mut Writer<W>) -> io::Result<()> {
+    if !imports.is_empty() && writer.version() < FIRST_WITH_FIELD_EXPIRY {
+        let version = writer.version();
+        return Err(io::Error::other(format!("Can't store slot migrations in RDB version {version}")));
+    }
+    imports.iter().try_for_each(|(name, ranges)| writer.write_slot_import(name, ranges))
 }
 
 fn write_entries<W: Write>(

@@ -1,6 +1,6 @@
 //! What is known of saving and loading: the running child, what the last ones did, and the fields of INFO persistence.
 
-use super::background::{EndedRewrite, EndedSnapshot};
+use super::background::{EndedRewrite, EndedSlotExport, EndedSnapshot};
 use super::child::{ChildKind, RunningChild};
 use crate::config::{Config, SavePoint};
 use crate::profile::{Profile, Profiles};
@@ -74,6 +74,7 @@ pub struct State {
     pub(super) child: Option<RunningChild>,
     pub(super) ended_rewrite: Option<EndedRewrite>,
     pub(super) ended_snapshot: Option<EndedSnapshot>,
+    pub(super) ended_slot_export: Option<EndedSlotExport>,
     pub(super) scheduled: Option<Scheduled>,
     /// The thread that removes what a child has left, which takes long for a large file.
     pub(super) remover: Option<JobQueue>,
@@ -104,6 +105,7 @@ impl State {
             child: None,
             ended_rewrite: None,
             ended_snapshot: None,
+            ended_slot_export: None,
             scheduled: None,
             remover: None,
             profiles: Profiles::default(),
@@ -157,6 +159,12 @@ impl State {
     #[must_use]
     pub fn is_rewriting(&self) -> bool {
         self.child.as_ref().is_some_and(|running| matches!(running.kind, ChildKind::AofBase { .. }))
+    }
+
+    /// Whether a child is sending the keys of slots to another node.
+    #[must_use]
+    pub fn is_exporting_slots(&self) -> bool {
+        self.child.as_ref().is_some_and(|running| running.kind == ChildKind::SlotExport)
     }
 
     /// The child's process id, while there is one.

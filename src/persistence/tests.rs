@@ -67,7 +67,7 @@ fn contents(keyspace: &Keyspace) -> Vec<Row> {
 fn load(path: &Path, options: LoadOptions) -> Result<(Keyspace, Loaded), LoadError> {
     let mut keyspace = Keyspace::new(4);
     let loader = Loader::open(path, options)?.unwrap();
-    let counts = State::new(NOW_MS).load_at_once(&mut keyspace, loader, NOW_MS)?;
+    let counts = State::new(NOW_MS).load_at_once(&mut keyspace, loader, NOW_MS)?.counts;
     Ok((keyspace, counts))
 }
 

@@ -277,6 +277,17 @@ impl<W: Write> Writer<W> {
         self.write_string(source)
     }
 
+    /// Writes that the keys of some slots are here before the slots are: the name of their migration, and its ranges.
+    pub fn write_slot_import(&mut self, name: &[u8], ranges: &[(u16, u16)]) -> io::Result<()> {
+        self.write_byte(opcode::SLOT_IMPORT)?;
+        self.write_string(name)?;
+        self.write_len(ranges.len() as u64)?;
+        ranges.iter().try_for_each(|(start, end)| {
+            self.write_len(u64::from(*start))?;
+            self.write_len(u64::from(*end))
+        })
+    }
+
     /// Starts a database: its number, how many keys it holds and how many of them expire.
     pub fn write_database(&mut self, number: u64, keys: u64, expiries: u64) -> io::Result<()> {
         self.write_byte(opcode::SELECT_DB)?;

@@ -12,6 +12,7 @@ use super::blocking::Blocked;
 use super::client_eviction::Weighed;
 use super::command::TableEntry;
 use super::pubsub::Subscriptions;
+use super::slot_migration::{Direction, SlotLink};
 use super::tracking::{ClientTracking, TrackingMode};
 
 /// A client's place in the registry while it is connected.
@@ -37,6 +38,10 @@ pub enum ClientClass {
     Replica,
     /// The link to this server's primary.
     Primary,
+    /// The node that slots come from.
+    SlotImport,
+    /// The node that slots go to.
+    SlotExport,
 }
 
 impl ClientClass {
@@ -48,6 +53,8 @@ impl ClientClass {
             Self::Pubsub => "pubsub",
             Self::Replica => "replica",
             Self::Primary => "primary",
+            Self::SlotImport => "slot-import",
+            Self::SlotExport => "slot-export",
         }
     }
 }
@@ -155,6 +162,8 @@ pub struct Client {
     pub replica: Option<Box<Replica>>,
     /// It is this server's primary: its stream.
     pub primary: Option<Box<PrimaryStream>>,
+    /// It is the other end of a migration of slots.
+    pub slot_link: Option<SlotLink>,
     /// Replies that wait to be sent.
     pub output: Reply,
     /// When the most that `output` has held was last forgotten, Unix ms.
@@ -235,6 +244,7 @@ impl Client {
             write_offset: 0,
             replica: None,
             primary: None,
+            slot_link: None,
             output: Reply::new(Protocol::Resp2),
             output_peak_reset_ms: now_ms,
             gate: Default::default(),
@@ -253,6 +263,11 @@ impl Client {
     pub fn class(&self) -> ClientClass {
         if self.primary.is_some() {
             ClientClass::Primary
+        } else if let Some(link) = self.slot_link {
+            match link.direction {
+                Direction::Import => ClientClass::SlotImport,
+                Direction::Export => ClientClass::SlotExport,
+            }
         } else if self.replica.as_ref().is_some_and(|replica| replica.is_attached()) {
             ClientClass::Replica
         } else if self.subscriptions.is_some() {
@@ -265,7 +280,14 @@ impl Client {
     /// Whether its requests are history that was made elsewhere: they are run whatever the state of this server.
     #[must_use]
     pub fn is_obeyed(&self) -> bool {
-        self.primary.is_some() || self.hidden
+        self.primary.is_some() || self.hidden || self.imports_slots()
+    }
+
+    /// Whether its requests bring the keys of slots that are on their way here.
+    #[inline]
+    #[must_use]
+    pub fn imports_slots(&self) -> bool {
+        self.slot_link.is_some_and(|link| link.direction == Direction::Import)
     }
 
     /// Lets it in, or has it ask to be let in.

@@ -194,8 +194,10 @@ impl Server {
 
     /// The same of a client whose requests are running: its replies so far have `bytes`.
     pub fn closes_for_replies(&mut self, key: ClientKey, bytes: usize) -> bool {
+        let link = self.clients.get(key).and_then(|client| client.slot_link);
+        let waiting = self.waiting_for_slot_link(link) as u64;
         let Some(client) = self.clients.get_mut(key) else { return false };
-        let bytes = bytes as u64 + unsent_stream(&self.replication, client);
+        let bytes = bytes as u64 + unsent_stream(&self.replication, client) + waiting;
         if client.close_now || bytes == 0 {
             client.over_soft_limit_since_ms = None;
             return client.close_now;
@@ -251,8 +253,10 @@ impl Server {
 pub(super) fn output_limit(config: &Config, class: ClientClass) -> OutputBufferLimit {
     let limits = &config.client_output_buffer_limit;
     match class {
-        ClientClass::Normal | ClientClass::Primary => limits.normal,
-        ClientClass::Replica => above_backlog(limits.replica, config.repl_backlog_size),
+        ClientClass::Normal | ClientClass::Primary | ClientClass::SlotImport => limits.normal,
+        ClientClass::Replica | ClientClass::SlotExport => {
+            above_backlog(limits.replica, config.repl_backlog_size)
+        }
         ClientClass::Pubsub => limits.pubsub,
     }
 }

@@ -37,6 +37,8 @@ impl Client {
             (self.no_evict, 'e'),
             (self.no_touch, 'T'),
             (self.import_source, 'I'),
+            (self.class() == ClientClass::SlotImport, 'i'),
+            (self.class() == ClientClass::SlotExport, 'E'),
         ];
         let flags: String =
             letters.into_iter().filter(|(is_set, _)| *is_set).map(|(_, letter)| letter).collect();

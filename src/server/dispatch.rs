@@ -9,6 +9,7 @@ use super::call::Call;
 use super::client::{Client, ClientClass, ClientKey};
 use super::command::{Args, Command, Group, Request, TableEntry, flag};
 use super::cron::STRANGERS_OUTPUT_MAX;
+use super::slot_migration::{Direction, SlotLink};
 use crate::algorithms::slot::slot_of;
 use crate::keyspace::{KeyHash, Keys};
 use crate::memory::MemoryUsage;
@@ -177,8 +178,8 @@ impl Engine {
             self.check_redirection(client, flags)?;
         }
         self.server.limit_tracking();
-        if !self.makes_room() && flags & flag::DENYOOM != 0 && !obeyed {
-            return Err(CommandError::OutOfMemory);
+        if !self.makes_room() && flags & flag::DENYOOM != 0 {
+            self.refuse_for_memory(client, obeyed)?;
         }
         let writes = flags & flag::WRITE != 0;
         // A write would not last; PING is how health is asked for.
@@ -211,6 +212,16 @@ impl Engine {
             Some(error) if !command.has(flag::ALLOW_BUSY) => Err(error),
             _ => Ok(()),
         }
+    }
+
+    /// What adds data is refused when there is no room, and ends a migration of slots that brings it.
+    #[cold]
+    fn refuse_for_memory(&mut self, client: ClientKey, obeyed: bool) -> Result<(), CommandError> {
+        let link = self.server.clients.get(client).and_then(|record| record.slot_link);
+        if let Some(link) = link {
+            self.server.fail_import_for_memory(link.job);
+        }
+        if link.is_some() || !obeyed { Err(CommandError::OutOfMemory) } else { Ok(()) }
     }
 
     /// What forbids a write or a PING because this server cannot write to its disk. The primary is obeyed all the same,
@@ -340,7 +351,7 @@ impl Engine {
         let record = self.server.clients.get(client);
         // Replicas go on saying how far they are.
         let held = affected
-            && record.map(Client::class) != Some(ClientClass::Replica)
+            && !matches!(record.map(Client::class), Some(ClientClass::Replica | ClientClass::SlotExport))
             && !matches!(entry.command.name, "client" | "unpause");
         if held && !self.server.held.contains(&client) {
             self.server.held.push(client);
@@ -539,6 +550,29 @@ impl Engine {
         reply.truncate(start);
     }
 
+    /// The ends of a migration of slots reply to nothing but what begins it; an error ends it.
+    fn drop_reply_to_slot_link(
+        &mut self,
+        client: ClientKey,
+        link: SlotLink,
+        prepared: Prepared<'_>,
+        start: usize,
+        reply: &mut Reply,
+    ) {
+        let bytes = reply.as_slice().get(start..).unwrap_or_default();
+        let (roles, consents) = match link.direction {
+            Direction::Import => (["slot-import-target", "slot-import-source"], self.server.consents(link)),
+            Direction::Export => (["slot-export-source", "slot-export-target"], false),
+        };
+        if bytes.starts_with(b"-") {
+            self.server.note_error_to(client, roles, prepared.command, bytes);
+            self.server.fail_slot_link(link.job);
+        }
+        if !consents {
+            reply.truncate(start);
+        }
+    }
+
     /// A replica's connection carries the stream: a request that was replied to has no business there, and ends it.
     #[cold]
     fn refuse_reply_to_replica(
@@ -570,6 +604,9 @@ impl Engine {
             if prepared.command.is_some_and(|entry| entry.command.pushes()) { reply.len() } else { start };
         if record.primary.is_some() {
             return self.drop_reply_to_primary(client, prepared, start, reply);
+        }
+        if let Some(link) = record.slot_link {
+            return self.drop_reply_to_slot_link(client, link, prepared, start, reply);
         }
         if record.is_replica() && reply.len() > start {
             // What begins a synchronization is told by its request's reply.

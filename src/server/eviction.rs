@@ -111,10 +111,12 @@ fn policy(config: &Config) -> Option<EvictionPolicy> {
 
 impl Server {
     /// Bytes of buffers that grow because keys are evicted, and must not lead to further evictions: what replicas have
-    /// yet to be sent beyond the backlog, and what the append-only file has yet to be written.
+    /// yet to be sent beyond the backlog, what the append-only file has yet to be written, and what waits for the
+    /// targets of slots that are on their way.
     #[must_use]
     pub fn uncounted_bytes(&self) -> usize {
-        self.replication.usage_beyond_backlog() + self.aof.buffer_usage()
+        let exports = self.cluster.as_ref().map_or(0, |cluster| cluster.migrations.export_buffers_usage());
+        self.replication.usage_beyond_backlog() + self.aof.buffer_usage() + exports
     }
 
     /// Bytes over `maxmemory`; 0 if it is kept or there is none.

@@ -36,6 +36,10 @@ pub struct MemoryFigures {
     pub functions: usize,
     /// Connections to other nodes of the cluster.
     pub cluster_links: usize,
+    /// Held by the connections that slots come by.
+    pub slot_imports: usize,
+    /// Held by the connections that slots go by, and for them.
+    pub slot_exports: usize,
     /// Not yet written to the append-only file.
     pub aof_buffer: usize,
     /// All that is not data.
@@ -64,17 +68,25 @@ impl MemoryFigures {
     #[must_use]
     pub fn take(keyspace: &Keyspace, server: &mut Server) -> Self {
         let used = server.allocated();
-        let chosen = |replica: bool| {
-            let of_class = move |class| (class == ClientClass::Replica) == replica;
-            server.clients.iter().filter(move |client| of_class(client.class()) && !client.close_now)
+        let own_class = |class| match class {
+            ClientClass::Replica | ClientClass::SlotImport | ClientClass::SlotExport => class,
+            ClientClass::Normal | ClientClass::Pubsub | ClientClass::Primary => ClientClass::Normal,
         };
-        let held = |replica| chosen(replica).map(MemoryUsage::memory_usage).sum::<usize>();
+        let chosen = |class| {
+            let all = server.clients.iter();
+            all.filter(move |client| own_class(client.class()) == class && !client.close_now)
+        };
+        let held = |class| chosen(class).map(MemoryUsage::memory_usage).sum::<usize>();
         // What replicas that are gone have left is the backlog's, until it is freed.
-        let beyond_backlog = match chosen(true).next() {
+        let beyond_backlog = match chosen(ClientClass::Replica).next() {
             Some(_) => server.replication.usage_beyond_backlog(),
             None => 0,
         };
-        let (clients, replicas, tables) = (held(false), held(true), keyspace.table_usage());
+        let (clients, replicas) = (held(ClientClass::Normal), held(ClientClass::Replica));
+        let buffers = server.cluster.as_ref().map_or(0, |cluster| cluster.migrations.export_buffers_usage());
+        let slot_imports = held(ClientClass::SlotImport);
+        let slot_exports = held(ClientClass::SlotExport) + buffers;
+        let tables = keyspace.table_usage();
         let waiting = server.waiting_usage();
         let startup = server.identity.startup_bytes;
         let lists = server.clients.registry_usage() + server.connection_lists_bytes;
@@ -85,6 +97,8 @@ impl MemoryFigures {
         let cluster_links = server.cluster.as_ref().map_or(0, |cluster| cluster.links_usage());
         let overhead = own
             + cluster_links
+            + slot_imports
+            + slot_exports
             + clients
             + replicas
             + tables
@@ -110,6 +124,8 @@ impl MemoryFigures {
             scripts,
             functions,
             cluster_links,
+            slot_imports,
+            slot_exports,
             aof_buffer: server.aof.buffer_usage(),
             overhead,
             dataset: used.saturating_sub(overhead),

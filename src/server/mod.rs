@@ -37,6 +37,7 @@ pub mod pubsub;
 mod redaction;
 pub mod replication;
 pub mod shutdown;
+pub mod slot_migration;
 mod saving;
 pub mod scripting;
 pub mod stats;
@@ -107,6 +108,10 @@ pub enum Task {
     FollowPrimary,
     /// Pass what comes from this pipe, a snapshot, on to the replicas that wait for it.
     SendSnapshot(std::os::fd::OwnedFd),
+    /// Connect to the node that slots are to go to.
+    ExportSlots(slot_migration::JobId),
+    /// Pass what comes from this pipe, the keys of an export, on to its target.
+    SendSlots(slot_migration::JobId, std::os::fd::OwnedFd),
     /// Connect to another node of the cluster, for this link: its address and the port of its bus.
     ConnectBus(cluster::LinkId, String, u16),
     /// Send these keys to another server.
@@ -293,6 +298,9 @@ impl Server {
             }
             if let Some(replica) = client.replica.take() {
                 self.drop_replica(key, client.id, client.descriptor, *replica);
+            }
+            if let Some(link) = client.slot_link {
+                self.slot_link_lost(link.job);
             }
             if let Some(stream) = client.primary.take() {
                 self.primary_lost(&stream, client.database);

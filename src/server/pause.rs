@@ -20,6 +20,8 @@ pub enum Hold {
     Failover,
     /// A replica of the cluster takes over on request: until then, Unix ms.
     ClusterFailover(i64),
+    /// Another node takes slots over: until then, Unix ms; an earlier end than before changes nothing.
+    SlotMigration(i64),
 }
 
 /// All pauses that are in force.
@@ -31,6 +33,8 @@ pub struct Pauses {
     failover: bool,
     /// Until when a failover of the cluster holds writers back, Unix ms.
     cluster_failover: Option<i64>,
+    /// The same of a migration of slots.
+    slot_migration: Option<i64>,
 }
 
 impl Pauses {
@@ -38,7 +42,17 @@ impl Pauses {
     #[inline]
     #[must_use]
     pub fn any(&self) -> bool {
-        self.command.is_some() | self.shutdown | self.failover | self.cluster_failover.is_some()
+        self.command.is_some()
+            | self.shutdown
+            | self.failover
+            | self.cluster_failover.is_some()
+            | self.slot_migration.is_some()
+    }
+
+    /// Whether writes are held back for a migration of slots.
+    #[must_use]
+    pub fn is_held_for_slots(&self) -> bool {
+        self.slot_migration.is_some()
     }
 
     /// What is held back at `now_ms`: the widest and longest of all.
@@ -46,7 +60,7 @@ impl Pauses {
     pub fn in_force(&self, now_ms: i64) -> Option<Pause> {
         let command = self.command.filter(|pause| pause.until_ms > now_ms);
         let held = self.shutdown || self.failover;
-        let cluster = self.cluster_failover.filter(|until_ms| *until_ms > now_ms);
+        let cluster = self.cluster_failover.max(self.slot_migration).filter(|until_ms| *until_ms > now_ms);
         let until_ms = if held { Some(i64::MAX) } else { cluster };
         let hold = until_ms.map(|until_ms| Pause { until_ms, writes_only: true });
         match (command, hold) {
@@ -62,6 +76,7 @@ impl Pauses {
         match self.in_force(now_ms) {
             None => "none",
             Some(pause) if Some(pause.until_ms) == self.cluster_failover => "failover_in_progress",
+            Some(pause) if Some(pause.until_ms) == self.slot_migration => "slot_migration_in_progress",
             Some(pause) if pause.until_ms < i64::MAX => "client_pause",
             Some(_) if self.shutdown => "shutdown_in_progress",
             Some(_) => "failover_in_progress",
@@ -83,6 +98,9 @@ impl Pauses {
             Hold::Shutdown => self.shutdown = true,
             Hold::Failover => self.failover = true,
             Hold::ClusterFailover(until_ms) => self.cluster_failover = Some(until_ms),
+            Hold::SlotMigration(until_ms) => {
+                self.slot_migration = self.slot_migration.max(Some(until_ms));
+            }
         }
     }
 }
@@ -108,6 +126,7 @@ impl Server {
             Hold::Shutdown => self.pauses.shutdown = false,
             Hold::Failover => self.pauses.failover = false,
             Hold::ClusterFailover(_) => self.pauses.cluster_failover = None,
+            Hold::SlotMigration(_) => self.pauses.slot_migration = None,
         }
         self.retry_held();
     }
@@ -119,6 +138,9 @@ impl Server {
         }
         if self.pauses.cluster_failover.is_some_and(|until_ms| until_ms <= self.now_ms) {
             self.release(Hold::ClusterFailover(0));
+        }
+        if self.pauses.slot_migration.is_some_and(|until_ms| until_ms <= self.now_ms) {
+            self.release(Hold::SlotMigration(0));
         }
     }
 
@@ -149,5 +171,18 @@ mod tests {
         assert_eq!(pauses.reason(100), "failover_in_progress");
         pauses.hold(Hold::Shutdown);
         assert_eq!(pauses.reason(100), "shutdown_in_progress");
+    }
+
+    #[test]
+    fn a_migration_of_slots_holds_back_until_its_last_end() {
+        let mut pauses = Pauses::default();
+        pauses.hold(Hold::SlotMigration(50));
+        pauses.hold(Hold::SlotMigration(40));
+        assert!(pauses.is_held_for_slots());
+        assert_eq!(pauses.in_force(49), Some(Pause { until_ms: 50, writes_only: true }));
+        assert_eq!(pauses.reason(49), "slot_migration_in_progress");
+        assert_eq!(pauses.in_force(50), None);
+        pauses.hold(Hold::ClusterFailover(60));
+        assert_eq!(pauses.reason(49), "failover_in_progress");
     }
 }

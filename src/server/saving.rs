@@ -3,16 +3,23 @@
 //! The work itself is `persistence`'s; here it meets the helper threads, the clients' memory and the cron.
 
 use super::Server;
+use crate::algorithms::slot_set::SlotSet;
 use crate::config::os_reason;
 use crate::keyspace::Keyspace;
 use crate::log;
-use crate::persistence::{Due, News, PendingUsage, Start, TransferPlan};
+use crate::persistence::{Due, News, PendingUsage, SlotExportPlan, SlotImport, Start, Streams, TransferPlan};
 use crate::sys::clock;
 
 impl Server {
     /// Saves now, while everybody waits; says whether that succeeded. The reason of a failure is in the log.
     pub fn save(&mut self, keyspace: &mut Keyspace) -> bool {
-        match self.persistence.save(keyspace, &self.config, self.history(), clock::unix_ms()) {
+        match self.persistence.save(
+            keyspace,
+            &self.config,
+            self.history(),
+            self.saved_slot_imports(),
+            clock::unix_ms(),
+        ) {
             Ok(replaced) => {
                 // Giving a large file's space back takes far longer than the rename did.
                 self.background.close_later(replaced);
@@ -55,6 +62,7 @@ impl Server {
             oom_score_adj: self.oom_score.of_child(&self.config),
             history: self.history(),
             slot_states: self.cluster.as_ref().map(|cluster| cluster.open_slots_text()).unwrap_or_default(),
+            slot_imports: self.saved_slot_imports(),
             weigh: figures.map(|figures| (figures, pending_usage)),
         };
         let started = match transfer {
@@ -62,6 +70,43 @@ impl Server {
             Some(plan) => self.persistence.start_transfer(keyspace, &still, start, plan),
         }
         .is_ok();
+        drop(still);
+        self.note_fork();
+        started
+    }
+
+    /// Slots whose keys are here before the slots are, for a snapshot to tell.
+    pub(super) fn saved_slot_imports(&self) -> Vec<SlotImport> {
+        self.cluster.as_ref().map(|cluster| cluster.migrations.saved_imports()).unwrap_or_default()
+    }
+
+    /// Forks a child that sends the keys of slots to another node; gives its process id.
+    pub(super) fn fork_slot_export(
+        &mut self,
+        keyspace: &mut Keyspace,
+        streams: &Streams,
+        slots: &SlotSet,
+    ) -> Option<i32> {
+        let still = self.background.threads.quiesce();
+        let log = log::descriptor()
+            .inspect_err(|error| {
+                let reason = os_reason(error);
+                tracing::warn!("Can't begin slot migration snapshot in background: log: {reason}");
+            })
+            .ok()?;
+        let start = Start {
+            config: &self.config,
+            now_ms: clock::unix_ms(),
+            log,
+            title: "weighbridge-slot-migration-to-target",
+            oom_score_adj: self.oom_score.of_child(&self.config),
+            history: None,
+            slot_states: String::new(),
+            slot_imports: Vec::new(),
+            weigh: None,
+        };
+        let plan = SlotExportPlan { streams, slots };
+        let started = self.persistence.start_slot_export(keyspace, &still, start, plan).ok();
         drop(still);
         self.note_fork();
         started
@@ -107,6 +152,9 @@ impl Server {
                 let gone = self.persistence.finish(keyspace, now_ms);
                 if let Some(ended) = self.persistence.take_ended_snapshot() {
                     self.snapshot_ended(ended);
+                }
+                if let Some(ended) = self.persistence.take_ended_slot_export() {
+                    self.slot_export_ended(ended);
                 }
                 if let Some(rewrite) = self.persistence.take_ended_rewrite() {
                     self.rewrite_ended(rewrite);

@@ -64,7 +64,11 @@ impl Server {
             logs: bytes(self.observation_usage()),
             tracking: bytes(self.tracking.memory_usage()),
             acl_config: bytes(self.acl.memory_usage()),
-            cluster: bytes(self.cluster.as_ref().map_or(0, |c| c.memory_usage()) + keyspace.slots_usage()),
+            cluster: bytes(
+                self.cluster.as_ref().map_or(0, |c| c.memory_usage())
+                    + keyspace.slots_usage()
+                    + keyspace.hidden_slots_usage(),
+            ),
             profiler: bytes(self.persistence.memory_usage()),
         }
     }

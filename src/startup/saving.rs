@@ -128,6 +128,9 @@ fn step(engine: &mut Engine, loader: &mut Loader, bytes: u64) -> Result<bool, Lo
     let server = &mut engine.server;
     server.persistence.note_loading(loader);
     server.resume_history(loader.origin());
+    if matches!(done, Ok(true)) {
+        server.adopt_slot_imports(&mut engine.keyspace, &loader.origin().slot_imports);
+    }
     for (database, key) in loader.take_expired() {
         server.propagate_deletion(database, &key, server.config.lazyfree_lazy_expire);
     }

@@ -309,6 +309,12 @@ fn perform(shared: &Rc<Shared>, listeners: &mut Listeners, task: Task) {
         }
         Task::ReloadAof(reload) => saving::reload_aof(shared, reload),
         Task::FollowPrimary => shared.follow_primary(),
+        Task::ExportSlots(job) => {
+            tokio::task::spawn_local(net::export_slots(Rc::clone(shared), job));
+        }
+        Task::SendSlots(job, pipe) => {
+            tokio::task::spawn_local(net::send_slots(Rc::clone(shared), job, pipe));
+        }
         Task::SendSnapshot(pipe) => {
             tokio::task::spawn_local(net::send_snapshot(Rc::clone(shared), pipe));
         }

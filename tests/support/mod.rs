@@ -5,6 +5,7 @@ pub mod data;
 pub mod engine;
 pub mod exercises;
 pub mod info;
+pub mod nodes;
 pub mod reply;
 pub mod requests;
 pub mod stream;

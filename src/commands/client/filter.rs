@@ -160,6 +160,8 @@ fn class(name: &[u8]) -> Option<ClientClass> {
         b"slave" | b"replica" => Some(ClientClass::Replica),
         b"pubsub" => Some(ClientClass::Pubsub),
         b"master" | b"primary" => Some(ClientClass::Primary),
+        b"slot-import" => Some(ClientClass::SlotImport),
+        b"slot-export" => Some(ClientClass::SlotExport),
         _ => None,
     }
 }

@@ -1,10 +1,12 @@
 //! CLUSTER and what belongs to it.
 
+mod migrate_slots;
 mod nodes;
 mod scan;
 mod show;
 mod slots;
 mod statistics;
+mod sync_slots;
 
 use super::arguments::integer;
 use super::help::container_help;
@@ -37,7 +39,7 @@ const CLUSTER: Command = Command {
         slots::ADDSLOTS,
         slots::ADDSLOTSRANGE,
         BUMPEPOCH,
-        CANCELSLOTMIGRATIONS,
+        migrate_slots::CANCELSLOTMIGRATIONS,
         nodes::COUNT_FAILURE_REPORTS,
         slots::COUNTKEYSINSLOT,
         slots::DELSLOTS,
@@ -47,13 +49,13 @@ const CLUSTER: Command = Command {
         slots::FLUSHSLOTS,
         nodes::FORGET,
         slots::GETKEYSINSLOT,
-        GETSLOTMIGRATIONS,
+        migrate_slots::GETSLOTMIGRATIONS,
         HELP,
         show::INFO,
         slots::KEYSLOT,
         show::LINKS,
         nodes::MEET,
-        MIGRATESLOTS,
+        migrate_slots::MIGRATESLOTS,
         show::MYID,
         show::MYSHARDID,
         show::NODES,
@@ -67,7 +69,7 @@ const CLUSTER: Command = Command {
         nodes::SLAVES,
         statistics::SLOT_STATS,
         show::SLOTS_REPLY,
-        SYNCSLOTS,
+        sync_slots::SYNCSLOTS,
     ],
     ..CLUSTER_COMMAND
 };
@@ -98,12 +100,6 @@ fn unknown_node(id: &[u8]) -> CommandError {
 /// `Unknown node`.
 fn known_node(cx: &mut Context<'_>, id: &[u8]) -> Result<NodeKey, CommandError> {
     enabled(cx)?.find(id).ok_or_else(|| unknown_node(id))
-}
-
-fn not_supported(what: &str) -> CommandError {
-    CommandError::custom(format!(
-        "ERR {what} is not supported by Weighbridge: use CLUSTER SETSLOT and MIGRATE"
-    ))
 }
 
 const HELP: Command = Command {
@@ -231,72 +227,3 @@ fn saveconfig(cx: &mut Context<'_>, _: Args<'_>) -> Outcome {
 fn subcommand_syntax(args: Args<'_>) -> CommandError {
     CommandError::SubcommandSyntax { command: args.at(0).into(), subcommand: args.at(1).into() }
 }
-
-const GETSLOTMIGRATIONS: Command = Command {
-    name: "getslotmigrations",
-    arity: 2,
-    since: "9.0.0",
-    complexity: "O(N), N migrations.",
-    summary: "Lists the slots that are, or lately were, on their way between nodes.",
-    handler: getslotmigrations,
-    ..ADMIN_COMMAND
-};
-
-fn getslotmigrations(cx: &mut Context<'_>, _: Args<'_>) -> Outcome {
-    enabled(cx)?;
-    cx.reply.array(0);
-    Ok(())
-}
-
-const CANCELSLOTMIGRATIONS: Command = Command {
-    name: "cancelslotmigrations",
-    arity: 2,
-    flags: ADMIN_COMMAND.flags | flag::ALL_DBS,
-    since: "9.0.0",
-    complexity: "O(N), N migrations.",
-    summary: "Calls off every migration of slots.",
-    handler: cancelslotmigrations,
-    ..ADMIN_COMMAND
-};
-
-fn cancelslotmigrations(cx: &mut Context<'_>, _: Args<'_>) -> Outcome {
-    enabled(cx)?;
-    Err(CommandError::custom("ERR No migrations ongoing"))
-}
-
-const MIGRATESLOTS: Command = Command {
-    name: "migrateslots",
-    arity: -4,
-    flags: ADMIN_COMMAND.flags | flag::ALL_DBS,
-    since: "9.0.0",
-    complexity: "O(N), N slots.",
-    summary: "Moves slots to another node.",
-    arguments: &[Arg::block(
-        "migration-group",
-        &[
-            Arg::flag("slotsrange-token", "SLOTSRANGE"),
-            Arg::block("range", &[Arg::integer("start-slot"), Arg::integer("end-slot")]).multiple(),
-            Arg::flag("node-token", "NODE"),
-            Arg::string("node-id"),
-        ],
-    )
-    .multiple()],
-    handler: |cx, _| {
-        enabled(cx)?;
-        Err(not_supported("CLUSTER MIGRATESLOTS"))
-    },
-    ..ADMIN_COMMAND
-};
-
-const SYNCSLOTS: Command = Command {
-    name: "syncslots",
-    arity: -3,
-    since: "9.0.0",
-    complexity: "Depends on subcommand.",
-    summary: "What nodes say to each other while slots are on their way.",
-    handler: |cx, _| {
-        enabled(cx)?;
-        Err(not_supported("CLUSTER SYNCSLOTS"))
-    },
-    ..ADMIN_COMMAND
-};

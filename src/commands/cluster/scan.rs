@@ -132,13 +132,14 @@ fn scan_slots(
     let (now_ms, hides) = (cx.now_ms(), cx.keys.keyspace.hides_expired());
     let mut found = ScanReply::new(cx.reply);
     let mut expired = Vec::new();
-    let database = cx.keys.db();
+    let (keyspace, database) = (&*cx.keys.keyspace, cx.keys.db());
     let step = |place| {
         let (slot, cursor) = unpack(place);
         let mut seen = 0;
         let next = database.scan_slot(slot, cursor, |entry| {
             seen += 1;
             let wanted = options.value_type.is_none_or(|wanted| wanted == entry.value_type())
+                && !keyspace.is_hidden(entry.key())
                 && options.matches(entry.key());
             if !wanted {
                 return;

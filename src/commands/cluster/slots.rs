@@ -174,6 +174,13 @@ fn setslot(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     if !is_obeyed && enabled(cx)?.me().is_replica() {
         return Err(CommandError::custom("ERR Please use SETSLOT only with masters."));
     }
+    let migrations = &enabled(cx)?.migrations;
+    if migrations.imports() {
+        return Err(CommandError::custom("ERR Slot import in progress."));
+    }
+    if migrations.exports() {
+        return Err(CommandError::custom("ERR Slot export in progress."));
+    }
     let (set, options_at) = parse_setslot(cx, args)?;
     let mut deadline_ms = Some(cx.now_ms() + SETSLOT_TIMEOUT_MS);
     let options = args.from(options_at);

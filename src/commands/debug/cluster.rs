@@ -31,6 +31,23 @@ pub(super) fn set_switch(cx: &mut Context<'_>, name: &[u8], value: &[u8]) -> boo
     true
 }
 
+/// `SLOTMIGRATION <PREVENT-PAUSE|PREVENT-FAILOVER> <0|1>`: holds migrations of slots up at a step.
+pub(super) fn set_migration_switch(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
+    let on = is_on(args.at(3));
+    let mut ignored = Default::default();
+    let migrations = cx.server.cluster.as_mut().map_or(&mut ignored, |cluster| &mut cluster.migrations);
+    match args.at(2).to_ascii_lowercase().as_slice() {
+        b"prevent-pause" => migrations.prevents_pause = on,
+        b"prevent-failover" => migrations.prevents_failover = on,
+        _ => {
+            let (command, subcommand) = (args.at(0).into(), args.at(1).into());
+            return Err(CommandError::SubcommandSyntax { command, subcommand });
+        }
+    }
+    cx.reply.ok();
+    Ok(())
+}
+
 /// `CLUSTERLINK KILL <to|from|all> <node>`: ends connections to a node.
 pub(super) fn kill_links(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let error = |text: &str| CommandError::custom([b"ERR ", text.as_bytes()].concat());

@@ -107,6 +107,10 @@ const HELP: &[&str] = &[
     "    Whether checksums of snapshots and RESTORE payloads are ignored.",
     "SLEEP <seconds>",
     "    Stop the server for a while; decimals allowed.",
+    "SLOTMIGRATION PREVENT-PAUSE <0|1>",
+    "    Whether exports of slots wait before they stop writers.",
+    "SLOTMIGRATION PREVENT-FAILOVER <0|1>",
+    "    Whether imports of slots wait before they take them over.",
     "STRINGMATCH-TEST",
     "    Try the pattern matcher with random patterns.",
     "STRUCTSIZE",
@@ -156,6 +160,7 @@ fn debug(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
         (b"delay-rdb-client-free-seconds", 3) => return replication::set_psync_grace(cx, args.at(2)),
         (b"drop-cluster-packet-filter", 3) => return cluster::set_drop_filter(cx, args.at(2)),
         (b"clusterlink", 5) if is_word(args.at(2), "kill") => return cluster::kill_links(cx, args),
+        (b"slotmigration", 4) => return cluster::set_migration_switch(cx, args),
         (_, 3) if cluster::set_switch(cx, &name, args.at(2)) => cx.reply.ok(),
         (b"stringmatch-test", 2) => {
             try_patterns();
@@ -317,8 +322,12 @@ fn load(cx: &mut Context<'_>, flush: bool, merge: bool) -> Outcome {
                 tracing::info!("RDB signature and version check passed. Flushing old data");
                 flush_all(cx.keys.keyspace, cx.server, false);
                 forget_libraries(cx);
+                cx.server.forget_slot_migrations(cx.keys.keyspace);
             }
-            cx.server.persistence.load_at_once(cx.keys.keyspace, loader, now_ms).map(drop)
+            let loaded = cx.server.persistence.load_at_once(cx.keys.keyspace, loader, now_ms);
+            loaded.map(|finished| {
+                cx.server.adopt_slot_imports(cx.keys.keyspace, &finished.origin.slot_imports);
+            })
         }
         Err(error) => Err(error),
     };
@@ -341,6 +350,7 @@ fn load_aof(cx: &mut Context<'_>) -> Outcome {
     cx.server.flush_aof(true);
     flush_all(cx.keys.keyspace, cx.server, false);
     forget_libraries(cx);
+    cx.server.forget_slot_migrations(cx.keys.keyspace);
     cx.propagate_nothing();
     let in_steps = !cx.in_transaction && !cx.server.replication.is_replica();
     let loaded = match Replay::begin(cx.keys.keyspace, cx.server, in_steps) {

@@ -26,6 +26,7 @@ fn holds(keyspace: &Keyspace, database: usize, key: &[u8]) -> bool {
 }
 
 fn flush(keyspace: &mut Keyspace, server: &mut Server, database: usize, lazily: bool) {
+    server.fail_slot_migrations_for_flush(keyspace);
     let Server { watched, clients, blocked, background, .. } = server;
     watched.touch_database(clients, database, |key| holds(keyspace, database, key));
     blocked.database_emptied(clients, database);

@@ -5,6 +5,9 @@ use crate::algorithms::glob;
 use crate::server::Context;
 use crate::server::command::{Arg, ArgKind, Args, Command, Group, Outcome, category, flag};
 
+/// Steps of a SCAN that may lead over hidden keys alone.
+const HIDDEN_STEPS: usize = 10_000;
+
 pub(super) const KEYS: Command = Command {
     name: "keys",
     arity: 2,
@@ -26,12 +29,14 @@ fn keys(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let limit = cx.reply_limit();
     let length = cx.reply.deferred();
     let mut count = 0;
+    let hides_slots = cx.keys.keyspace.hides_slots();
     for entry in cx.keys.db().table().iter() {
         if cx.reply.len() > limit {
             break;
         }
         let matches = pattern == b"*" || glob::matches(pattern, entry.key(), false);
-        if matches && !(hides && entry.is_expired(now_ms)) {
+        let is_hidden = hides_slots && cx.keys.keyspace.is_hidden(entry.key());
+        if matches && !is_hidden && !(hides && entry.is_expired(now_ms)) {
             cx.reply.bulk(entry.key());
             count += 1;
         }
@@ -67,22 +72,34 @@ fn scan(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let (now_ms, hides) = (cx.now_ms(), cx.keys.keyspace.hides_expired());
     let mut found = ScanReply::new(cx.reply);
     let mut expired = Vec::new();
-    let table = cx.keys.db().table();
-    let cursor = options.walk(cursor, |cursor| {
-        let mut seen = 0;
-        let next = table.scan(cursor, |entry| {
-            seen += 1;
-            let wanted = options.value_type.is_none_or(|wanted| wanted == entry.value_type());
-            if !wanted || !options.matches(entry.key()) {
-                return;
+    let (keyspace, table) = (&*cx.keys.keyspace, cx.keys.db().table());
+    let mut patience = HIDDEN_STEPS;
+    let cursor = options.walk(cursor, |mut cursor| {
+        loop {
+            let (mut seen, mut passed_over) = (0, false);
+            let next = table.scan(cursor, |entry| {
+                if keyspace.is_hidden(entry.key()) {
+                    passed_over = true;
+                    return;
+                }
+                seen += 1;
+                let wanted = options.value_type.is_none_or(|wanted| wanted == entry.value_type());
+                if !wanted || !options.matches(entry.key()) {
+                    return;
+                }
+                if hides && entry.is_expired(now_ms) {
+                    expired.push(entry.key().to_vec());
+                } else {
+                    found.push(entry.key());
+                }
+            });
+            // What nobody may see yet does not count, within reason.
+            if seen > 0 || !passed_over || next == 0 || patience == 0 {
+                return (next, seen);
             }
-            if hides && entry.is_expired(now_ms) {
-                expired.push(entry.key().to_vec());
-            } else {
-                found.push(entry.key());
-            }
-        });
-        (next, seen)
+            patience -= 1;
+            cursor = next;
+        }
     });
     for key in &expired {
         // Looking for it deletes it.
@@ -127,6 +144,6 @@ pub(super) const DBSIZE: Command = Command {
 };
 
 fn dbsize(cx: &mut Context<'_>, _: Args<'_>) -> Outcome {
-    cx.reply.int(cx.keys.db().len() as i64);
+    cx.reply.int(cx.keys.keyspace.visible_len(cx.keys.database) as i64);
     Ok(())
 }

@@ -92,6 +92,7 @@ impl Link {
             }
             Some(Target::InPlace) => {
                 engine.server.leave_history();
+                engine.server.forget_slot_migrations(&mut engine.keyspace);
                 engine.empty_data();
                 self.loading.set(load.map(|load| Load { target: Target::InItsPlace, ..load }));
                 engine.keyspace.databases_mut()
@@ -111,6 +112,7 @@ impl Link {
         let engine = &mut *engine;
         if self.loading.take().is_some_and(|load| load.target == Target::Aside) {
             engine.server.leave_history();
+            engine.server.forget_slot_migrations(&mut engine.keyspace);
             tracing::info!("PRIMARY <-> REPLICA sync: Swapping active DB with loaded DB");
             engine.adopt_data_aside();
             tracing::info!("PRIMARY <-> REPLICA sync: Discarding old DB in background");

@@ -9,7 +9,7 @@ mod data;
 mod dual_channel;
 mod handshake;
 mod snapshot;
-mod wire;
+pub(super) mod wire;
 
 use std::cell::{Cell, RefCell, RefMut};
 use std::io;
@@ -228,7 +228,7 @@ async fn apply_kept(shared: &Rc<Shared>, connection: &Rc<Connection>, kept: Vec<
     server.background.free_buffer(kept);
 }
 
-async fn connect_to(address: SocketAddr, source: Option<IpAddr>) -> io::Result<TcpStream> {
+pub(super) async fn connect_to(address: SocketAddr, source: Option<IpAddr>) -> io::Result<TcpStream> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     if let Some(source) = source {
         // As the peer would not be reached otherwise either, a source of the other family is left out.

@@ -113,12 +113,14 @@ impl Link {
         self.adopt(wire, PrimaryStream::new(history.id, history.offset), database.unwrap_or(0))
     }
 
-    /// A primary in a cluster tells which slots are on their way.
+    /// A primary in a cluster tells which slots are on their way, and whose keys are there before them.
     fn adopt_slot_states(&self, finished: &Finished) -> Result<(), Failure> {
-        let server = &mut self.engine()?.server;
+        let engine = &mut *self.engine()?;
+        let server = &mut engine.server;
         if let (Some(cluster), Some(states)) = (&mut server.cluster, &finished.origin.slot_states) {
             cluster.adopt_open_slots(states);
         }
+        server.adopt_slot_imports(&mut engine.keyspace, &finished.origin.slot_imports);
         Ok(())
     }
 

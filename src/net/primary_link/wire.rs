@@ -13,7 +13,7 @@ const GROWTH: usize = 4;
 /// Bytes asked of the socket at once while a snapshot comes.
 pub(super) const CHUNK_BYTES: usize = 128 * 1024;
 
-pub(super) struct Wire {
+pub(in crate::net) struct Wire {
     socket: TcpStream,
     /// Received and not used.
     unread: Vec<u8>,
@@ -22,7 +22,7 @@ pub(super) struct Wire {
 }
 
 impl Wire {
-    pub(super) fn new(socket: TcpStream) -> Self {
+    pub(in crate::net) fn new(socket: TcpStream) -> Self {
         Self { socket, unread: Vec::new(), one_way: false }
     }
 
@@ -31,12 +31,12 @@ impl Wire {
         self.one_way = true;
     }
 
-    pub(super) fn into_parts(self) -> (TcpStream, Vec<u8>) {
+    pub(in crate::net) fn into_parts(self) -> (TcpStream, Vec<u8>) {
         (self.socket, self.unread)
     }
 
     /// Sends a request as an array of bulk strings.
-    pub(super) async fn send(&self, args: &[&[u8]]) -> io::Result<()> {
+    pub(in crate::net) async fn send(&self, args: &[&[u8]]) -> io::Result<()> {
         let mut request = format!("*{}\r\n", args.len()).into_bytes();
         for arg in args {
             request.extend_from_slice(format!("${}\r\n", arg.len()).as_bytes());
@@ -67,7 +67,7 @@ impl Wire {
     }
 
     /// The next line without its end. Safe to be cancelled.
-    pub(super) async fn line(&mut self) -> io::Result<Vec<u8>> {
+    pub(in crate::net) async fn line(&mut self) -> io::Result<Vec<u8>> {
         loop {
             if let Some(end) = memchr::memchr(b'\n', &self.unread) {
                 let rest = self.unread.split_off(end + 1);

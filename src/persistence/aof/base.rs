@@ -46,7 +46,8 @@ pub fn write_base(
         write_snapshot(keyspace, options, sink, observer)
     } else {
         let timestamp = timestamp.then_some(options.now_ms / 1000);
-        let options = CommandOptions { timestamp, key_delay_us: options.key_delay_us };
+        let SaveOptions { key_delay_us, slot_imports, .. } = options;
+        let options = CommandOptions { timestamp, key_delay_us: *key_delay_us, slots: None, slot_imports };
         write_commands(keyspace, &options, sink, observer)
     };
     let outcome = written

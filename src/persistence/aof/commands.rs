@@ -6,9 +6,11 @@
 use std::io::{self, Write};
 
 use crate::algorithms::numbers::format_f64_by_layout;
+use crate::algorithms::slot::slot_of;
+use crate::algorithms::slot_set::SlotSet;
 use crate::keyspace::{Entry, Keyspace};
-use crate::persistence::Observer;
 use crate::persistence::save::delay;
+use crate::persistence::{Observer, SlotImport};
 use crate::types::stream::{Group, StreamId};
 use crate::types::{Hash, List, Set, SortedSet, Stream};
 
@@ -19,11 +21,15 @@ const GATHERED: usize = 64 * 1024;
 
 /// What the walk needs beside the keyspace.
 #[derive(Debug, Clone, Copy)]
-pub struct CommandOptions {
+pub struct CommandOptions<'a> {
     /// Begin with a timestamp (`aof-timestamp-enabled`): Unix s.
     pub timestamp: Option<i64>,
     /// `rdb-key-save-delay`: microseconds to wait after each key.
     pub key_delay_us: i32,
+    /// Only the keys of these slots, and no libraries; `None`: everything.
+    pub slots: Option<&'a SlotSet>,
+    /// Slots whose keys are here before the slots are: who reads this has to hide them.
+    pub slot_imports: &'a [SlotImport],
 }
 
 /// Writes the whole data set and gives the sink back, not flushed.
@@ -32,7 +38,7 @@ pub struct CommandOptions {
 /// The sink's, or the observer's.
 pub fn write_commands<W: Write>(
     keyspace: &Keyspace,
-    options: &CommandOptions,
+    options: &CommandOptions<'_>,
     sink: W,
     observer: &mut impl Observer,
 ) -> io::Result<W> {
@@ -40,18 +46,23 @@ pub fn write_commands<W: Write>(
     if let Some(seconds) = options.timestamp {
         out.gathered.extend_from_slice(&annotation(seconds));
     }
-    for source in keyspace.libraries() {
-        out.request(&[b"FUNCTION", b"LOAD", source]);
-        out.flush_when_full();
+    if options.slots.is_none() {
+        for source in keyspace.libraries() {
+            out.request(&[b"FUNCTION", b"LOAD", source]);
+            out.flush_when_full();
+        }
     }
+    options.slot_imports.iter().for_each(|(name, ranges)| write_slot_import(name, ranges, &mut out));
     let mut keys = 0;
     for (number, database) in keyspace.databases().iter().enumerate() {
-        if database.is_empty() {
+        let keys_in = |slots: &SlotSet| slots.iter().any(|slot| database.keys_in_slot(slot) > 0);
+        if database.is_empty() || !options.slots.is_none_or(keys_in) {
             continue;
         }
         out.request(&[b"SELECT", itoa::Buffer::new().format(number).as_bytes()]);
         database.table().for_each_prefetched(|entry| {
-            if out.outcome.is_err() {
+            let is_wanted = options.slots.is_none_or(|slots| slots.contains(slot_of(entry.key())));
+            if out.outcome.is_err() || !is_wanted {
                 return;
             }
             observer.on_entry(entry);
@@ -59,6 +70,8 @@ pub fn write_commands<W: Write>(
             write_entry(entry, &mut out);
             out.flush_when_full();
             if options.key_delay_us != 0 {
+                // What is slow on purpose goes out at once, so that whoever waits sees it come.
+                out.flush();
                 delay(options.key_delay_us);
             }
             if out.outcome.is_ok() {
@@ -67,6 +80,14 @@ pub fn write_commands<W: Write>(
         });
     }
     out.finish()
+}
+
+fn write_slot_import<W: Write>(name: &[u8], ranges: &[(u16, u16)], out: &mut Requests<W>) {
+    out.begin(6 + 2 * ranges.len());
+    for word in [b"CLUSTER".as_slice(), b"SYNCSLOTS", b"ESTABLISH", b"NAME", name, b"SLOTSRANGE"] {
+        out.arg(word);
+    }
+    ranges.iter().flat_map(|(start, end)| [start, end]).for_each(|slot| out.number(i64::from(*slot)));
 }
 
 /// The line that says when what follows it was written.

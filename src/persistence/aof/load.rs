@@ -13,7 +13,7 @@ use super::manifest::{FileKind, Manifest};
 use super::requests::{Record, RecordError, Requests};
 use crate::config::os_reason;
 use crate::keyspace::Keyspace;
-use crate::persistence::{LoadOptions, Loaded, Loader};
+use crate::persistence::{LoadOptions, Loaded, Loader, SlotImport};
 use crate::resp::ArgRange;
 use crate::sys::clock;
 
@@ -73,6 +73,7 @@ pub struct AofLoader {
     /// Bytes of the files that are done.
     done_bytes: u64,
     snapshot: Loaded,
+    slot_imports: Vec<SlotImport>,
 }
 
 impl AofLoader {
@@ -105,6 +106,7 @@ impl AofLoader {
             base_bytes,
             done_bytes: 0,
             snapshot: Loaded::default(),
+            slot_imports: Vec::new(),
         })
     }
 
@@ -137,6 +139,11 @@ impl AofLoader {
         self.snapshot
     }
 
+    /// What the base says of slots whose keys it has before the slots are here, once it is loaded.
+    pub fn take_slot_imports(&mut self) -> Vec<SlotImport> {
+        std::mem::take(&mut self.slot_imports)
+    }
+
     /// Goes on; loads about `bytes` of a snapshot at once.
     ///
     /// # Errors
@@ -163,7 +170,10 @@ impl AofLoader {
                     self.snapshot = loader.counts();
                     match done {
                         Ok(false) => return Ok(Step::Piece),
-                        Ok(true) => self.leave_snapshot(),
+                        Ok(true) => {
+                            self.leave_snapshot();
+                            return Ok(Step::Piece);
+                        }
                         Err(lines) => return Err(self.snapshot_refused(lines)),
                     }
                 }
@@ -264,6 +274,7 @@ impl AofLoader {
     fn leave_snapshot(&mut self) {
         let Some(current) = &mut self.current else { return };
         if let Part::Snapshot(loader) = std::mem::replace(&mut current.part, Part::None) {
+            self.slot_imports = loader.origin().slot_imports.clone();
             let reader = loader.into_reader();
             let offset = reader.offset();
             let (file, ahead) = reader.into_parts();

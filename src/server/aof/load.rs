@@ -89,7 +89,11 @@ impl Replay {
                     server.disconnect(self.client);
                     self.client = server.clients.add_hidden(server.now_ms);
                 }
-                Step::Piece => break,
+                Step::Piece => {
+                    let imports = self.loader.take_slot_imports();
+                    server.adopt_slot_imports(keyspace, &imports);
+                    break;
+                }
                 Step::End => {
                     self.note(server);
                     return Ok(true);

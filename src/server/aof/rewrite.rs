@@ -216,6 +216,7 @@ impl Server {
             oom_score_adj: self.oom_score.of_child(&self.config),
             history: None,
             slot_states: String::new(),
+            slot_imports: self.saved_slot_imports(),
             weigh: None,
         };
         let snapshot = self.config.aof_use_rdb_preamble;

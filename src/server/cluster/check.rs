@@ -29,7 +29,10 @@ pub enum Redirection {
 ///
 /// # Errors
 /// CROSSSLOT.
-pub(super) fn slot_of_request(entry: &TableEntry, args: Args<'_>) -> Result<Option<u16>, CommandError> {
+pub(in crate::server) fn slot_of_request(
+    entry: &TableEntry,
+    args: Args<'_>,
+) -> Result<Option<u16>, CommandError> {
     let command = entry.command;
     if command.keys.is_empty() && !command.has(flag::MOVABLE_KEYS) {
         return Ok(None);

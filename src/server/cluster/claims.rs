@@ -68,7 +68,8 @@ impl Cluster {
             }
             let is_free = self.is_unclaimed(slot);
             let is_older = owner.is_some_and(|owner| self.nodes[owner].config_epoch < epoch);
-            if !is_free && !is_older {
+            // An import of this node's own may have raised its epoch since it granted the slot.
+            if !is_free && !is_older && !self.migrations.failover_granted(slot) {
                 continue;
             }
             if let Some(owner) = owner.filter(|owner| !is_free && !self.are_in_same_shard(*owner, sender)) {

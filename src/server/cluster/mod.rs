@@ -31,6 +31,7 @@ mod statistics;
 #[cfg(test)]
 mod tests;
 
+pub(in crate::server) use check::slot_of_request;
 pub use check::{Redirection, reader_of};
 pub use describe::Reader;
 pub use links::{Ends, Link, LinkId, Links};
@@ -45,6 +46,7 @@ use crate::algorithms::slot::SLOTS;
 use crate::bus::{NodeId, SlotSet};
 use crate::config::Config;
 use crate::memory::{MemoryUsage, box_usage, usable_size, vec_usage};
+use crate::server::slot_migration::SlotMigrations;
 use election::Election;
 use manual::ManualFailover;
 use saving::Saving;
@@ -228,6 +230,8 @@ pub struct Cluster {
     failing: usize,
     /// Slots to be given to nodes once their replicas know: who asked.
     pending_setslots: Vec<open_slots::PendingSetSlot>,
+    /// Slots that move as a whole (CLUSTER MIGRATESLOTS).
+    pub migrations: SlotMigrations,
 }
 
 impl Cluster {
@@ -270,6 +274,7 @@ impl Cluster {
             cron_turns: 0,
             failing: 0,
             pending_setslots: Vec::new(),
+            migrations: SlotMigrations::default(),
         }
     }
 
@@ -338,6 +343,7 @@ impl Cluster {
     pub fn reset_statistics(&mut self) {
         self.statistics.clear();
         self.bus = BusStatistics::default();
+        (self.migrations.bytes_in, self.migrations.bytes_out) = (0, 0);
     }
 
     /// Bytes of the connections: buffers, and what waits to be sent.
@@ -365,5 +371,6 @@ impl MemoryUsage for Cluster {
             + usable_size(self.announced_ip.capacity())
             + self.saving.memory_usage()
             + self.statistics.memory_usage()
+            + self.migrations.memory_usage()
     }
 }

@@ -53,6 +53,18 @@ impl Cluster {
         self.importing.get(&slot).copied()
     }
 
+    /// Whether there are slots on their way to this node by SETSLOT.
+    #[must_use]
+    pub fn imports_by_hand(&self) -> bool {
+        !self.importing.is_empty()
+    }
+
+    /// Whether there are slots on their way from this node by SETSLOT.
+    #[must_use]
+    pub fn migrates_by_hand(&self) -> bool {
+        !self.migrating.is_empty()
+    }
+
     /// A slot stays where it is.
     pub fn close_slot_import(&mut self, slot: u16) {
         self.importing.remove(&slot);

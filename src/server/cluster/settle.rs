@@ -13,6 +13,7 @@ use crate::bus::SlotSet;
 use crate::keyspace::{Keys, Keyspace};
 use crate::replication::{Replica, ReplicaState};
 use crate::server::pubsub::Kind;
+use crate::server::slot_migration::Direction;
 use crate::server::{Engine, Hold, Server, Task};
 use crate::sys::barrier::JobQueue;
 use crate::sys::clock;
@@ -177,6 +178,8 @@ impl Engine {
             return;
         }
         server.with_cluster(|cluster, view| cluster.run_cron(view));
+        self.run_slot_migration_cron();
+        let server = &mut self.server;
         let follows = server.replication.is_replica();
         server.with_cluster(|cluster, _| {
             let me = cluster.me();
@@ -198,6 +201,7 @@ impl Engine {
         for set in set_slots.unwrap_or_default() {
             self.server.set_slot(&self.keyspace, set);
         }
+        self.tend_slot_migrations();
         self.perform_effects();
         self.server.with_cluster(|cluster, view| {
             if cluster.todo.update_state {
@@ -212,6 +216,8 @@ impl Engine {
             }
         });
         self.perform_effects();
+        // What a change of this node's role has led to, before keys of lost slots are deleted.
+        self.tend_slot_migrations();
         self.clean_slots();
         self.send_clients_on();
         self.save_and_send();
@@ -266,7 +272,7 @@ impl Engine {
     }
 
     /// Deletes every key of these slots, telling replicas and the append-only file.
-    fn delete_slots(&mut self, slots: &SlotSet, lazily: bool) {
+    pub(in crate::server) fn delete_slots(&mut self, slots: &SlotSet, lazily: bool) {
         if slots.is_empty() {
             return;
         }
@@ -371,6 +377,10 @@ impl Engine {
 
     /// The data is loaded: slots of keys that nobody serves are this node's, and keys of other nodes' slots go.
     pub fn verify_cluster_data(&mut self) {
+        if self.server.cluster.as_ref().is_some_and(|cluster| cluster.me().is_primary()) {
+            // Whoever sends them has begun anew, or given up. A replica's primary will say what becomes of them.
+            self.server.fail_slot_migrations(Some(Direction::Import), "Process restarted");
+        }
         if let Some(cluster) = &mut self.server.cluster {
             cluster.todo.verify_data = true;
             self.settle_cluster();

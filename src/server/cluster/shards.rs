@@ -93,6 +93,7 @@ impl Cluster {
 
     /// This node becomes the replica of another. `full_sync`: what it has is of no use there.
     pub(super) fn follow(&mut self, primary: NodeKey, close_slots: bool, full_sync: bool, ends_waits: bool) {
+        self.migrations.ownership_changed = true;
         self.detach_replica(self.myself);
         let me = self.me_mut();
         me.clear(node_flag::PRIMARY | node_flag::MIGRATE_TO | node_flag::PRIMARY_FAILED);

@@ -40,6 +40,7 @@ impl Cluster {
         *owner = Some(node);
         self.unclaimed.remove(slot);
         self.statistics.reset(slot);
+        self.migrations.ownership_changed = true;
         let owner = &mut self.nodes[node];
         if owner.slots.insert(slot) {
             owner.slot_count += 1;
@@ -60,6 +61,7 @@ impl Cluster {
         }
         self.unclaimed.remove(slot);
         self.statistics.reset(slot);
+        self.migrations.ownership_changed = true;
         self.todo.released.get_or_insert_default().insert(slot);
         true
     }
@@ -114,7 +116,8 @@ impl Cluster {
             return foreign;
         }
         for slot in 0..SLOTS as u16 {
-            let is_own = self.serves(slot) || self.importing.contains_key(&slot);
+            let is_own =
+                self.serves(slot) || self.importing.contains_key(&slot) || self.migrations.is_importing(slot);
             if is_own || keyspace.keys_in_slot(slot) == 0 {
                 continue;
             }

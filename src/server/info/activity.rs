@@ -17,7 +17,12 @@ pub(super) fn stats(fields: &mut Fields, keyspace: &Keyspace, server: &mut Serve
     ]);
     fields.field("total_net_repl_input_bytes", stats.primary_bytes_in);
     fields.field("total_net_repl_output_bytes", server.replication.bytes_out);
-    fields.zeros(&["total_net_cluster_slot_import_bytes", "total_net_cluster_slot_export_bytes"]);
+    let (imported, exported) = server
+        .cluster
+        .as_ref()
+        .map_or((0, 0), |cluster| (cluster.migrations.bytes_in, cluster.migrations.bytes_out));
+    fields.field("total_net_cluster_slot_import_bytes", imported);
+    fields.field("total_net_cluster_slot_export_bytes", exported);
     fields.ratio("instantaneous_input_kbps", stats.rates.bytes_in() as f64 / 1024.0);
     fields.ratio("instantaneous_output_kbps", stats.rates.bytes_out() as f64 / 1024.0);
     fields.ratio("instantaneous_input_repl_kbps", 0.0);

@@ -185,7 +185,8 @@ fn buffers(fields: &mut Fields, figures: &MemoryFigures, server: &Server) {
     fields.field("mem_clients_slaves", figures.replicas);
     fields.field("mem_clients_normal", figures.clients);
     fields.field("mem_cluster_links", figures.cluster_links);
-    fields.zeros(&["mem_cluster_slot_import", "mem_cluster_slot_export"]);
+    fields.field("mem_cluster_slot_import", figures.slot_imports);
+    fields.field("mem_cluster_slot_export", figures.slot_exports);
     fields.field("mem_aof_buffer", server.aof.buffer_usage());
     fields.field("mem_allocator", ALLOCATOR);
     fields.zeros(&["mem_overhead_db_hashtable_rehashing"]);
@@ -202,12 +203,9 @@ pub(super) fn persistence(fields: &mut Fields, keyspace: &Keyspace, server: &mut
     for (name, value) in server.aof.info_fields(now_ms) {
         fields.field(name, value);
     }
-    // There are no modules and no slot migrations.
-    fields.zeros(&[
-        "module_fork_in_progress",
-        "module_fork_last_cow_size",
-        "slot_migration_fork_in_progress",
-    ]);
+    // There are no modules.
+    fields.zeros(&["module_fork_in_progress", "module_fork_last_cow_size"]);
+    fields.field("slot_migration_fork_in_progress", u8::from(server.persistence.is_exporting_slots()));
     if server.config.appendonly {
         for (name, value) in server.aof.size_fields() {
             fields.field(name, value);

@@ -11,6 +11,7 @@ use crate::sys::barrier::JobQueue;
 impl Engine {
     /// Deletes every key of every database, as a replica does before new data comes (`replica-lazy-flush`).
     pub fn empty_data(&mut self) {
+        self.server.fail_slot_migrations_for_flush(&mut self.keyspace);
         let lazily = self.server.config.replica_lazy_flush;
         for database in 0..self.keyspace.databases().len() {
             self.tell_of_exchange(database);

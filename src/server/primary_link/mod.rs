@@ -11,6 +11,7 @@ mod role;
 use super::acl::Login;
 use super::client::{Client, ClientKey};
 use super::command::{TableEntry, flag};
+use super::slot_migration::Direction;
 use super::{Server, Task};
 use crate::keyspace::{Database, ExpiredEntries};
 use crate::memory::MemoryUsage;
@@ -227,6 +228,7 @@ impl Server {
     /// and so has this server if the new data does not come.
     pub fn leave_history(&mut self) {
         self.discard_cached_primary();
+        self.fail_slot_migrations(Some(Direction::Import), "Full resynchronization occurred");
         self.drop_replicas();
         self.replication.free_stream();
     }
@@ -264,10 +266,18 @@ impl Server {
     #[inline]
     #[must_use]
     pub fn expired_entries(&self, client: ClientKey, entry: &TableEntry) -> ExpiredEntries {
-        if self.deletes_what_expired() {
+        let imports = self.cluster.as_ref().is_some_and(|cluster| cluster.migrations.imports());
+        if self.deletes_what_expired() && !imports {
             return ExpiredEntries::Delete;
         }
         let client = self.clients.get(client);
+        if self.deletes_what_expired() {
+            // The source says when a key of its slots has expired.
+            return match client {
+                Some(client) if client.imports_slots() => ExpiredEntries::Find,
+                _ => ExpiredEntries::Delete,
+            };
+        }
         let imports = self.config.import_mode && client.is_some_and(|client| client.import_source);
         if imports || self.persistence.is_loading() || client.is_some_and(Client::is_obeyed) {
             ExpiredEntries::Find

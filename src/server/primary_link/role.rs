@@ -10,6 +10,7 @@ use crate::resp::CommandError;
 use crate::server::blocking::Blocked;
 use crate::server::command::flag;
 use crate::server::replication::PrimaryAddress;
+use crate::server::slot_migration::Direction;
 use crate::server::{ClientKey, Server};
 
 impl Server {
@@ -122,6 +123,7 @@ impl Server {
         self.primary_link.down_since_ms = 0;
         self.replication.begin_time_without_replicas(self.now_ms);
         self.role_changed();
+        self.fail_slot_migrations(Some(Direction::Import), "A failover occurred during slot import");
     }
 
     /// What the role decides elsewhere: who is fed by whom, the kernel's score, the letter in the log.

@@ -85,6 +85,8 @@ impl Stream {
 struct Effect {
     database: usize,
     targets: Targets,
+    /// It is told to the targets of its slot, too, if that is on its way.
+    exported: bool,
     /// Where its request ends in the unit's bytes; it begins where the one before ends.
     end: usize,
 }
@@ -102,6 +104,8 @@ pub(super) struct OwnRequest {
 #[derive(Debug)]
 pub struct Propagation {
     listeners: Targets,
+    /// Slots are on their way to other nodes, which are told what replicas are told.
+    exports: bool,
     /// Whom the commands that run now may reach: less than all while a script says so (`set_repl`). Expiry does not ask.
     pub allowed: Targets,
     /// The requests of the unit's effects, one behind the other.
@@ -117,6 +121,7 @@ impl Default for Propagation {
     fn default() -> Self {
         Self {
             listeners: Targets::NONE,
+            exports: false,
             allowed: Targets::ALL,
             bytes: Vec::new(),
             effects: Vec::new(),
@@ -131,7 +136,12 @@ impl Propagation {
     #[inline]
     #[must_use]
     pub fn listens(&self) -> bool {
-        self.listeners.any()
+        self.listeners.any() | self.exports
+    }
+
+    /// Slots begin or end to be on their way to other nodes.
+    pub fn set_exports(&mut self, exports: bool) {
+        self.exports = exports;
     }
 
     /// The append-only file begins or ends to listen. Its stream begins anew with it.
@@ -160,19 +170,21 @@ impl Propagation {
         targets: Targets,
         args: impl ExactSizeIterator<Item = &'a [u8]>,
     ) {
+        let exported = targets.replicas && self.exports;
         let targets = targets.and(self.listeners);
-        if targets.any() {
+        if targets.any() || exported {
             encode(&mut self.bytes, args);
-            self.effects.push(Effect { database, targets, end: self.bytes.len() });
+            self.effects.push(Effect { database, targets, exported, end: self.bytes.len() });
         }
     }
 
     /// The same of a request that may stand encoded already.
     fn push_request(&mut self, database: usize, targets: Targets, args: Args<'_>) {
-        let targets = targets.and(self.listeners);
-        if let (true, Some(encoded)) = (targets.any(), args.encoded()) {
+        let exported = targets.replicas && self.exports;
+        let heard = targets.and(self.listeners);
+        if let (true, Some(encoded)) = (heard.any() || exported, args.encoded()) {
             self.bytes.extend_from_slice(encoded);
-            self.effects.push(Effect { database, targets, end: self.bytes.len() });
+            self.effects.push(Effect { database, targets: heard, exported, end: self.bytes.len() });
         } else {
             self.push(database, targets, args.iter());
         }
@@ -288,7 +300,26 @@ impl Server {
             // WAITAOF tells writes apart by the offset, whether there are replicas or not.
             self.replication.count_unfed();
         }
-        propagation.forget_unit();
+        if self.propagation.exports {
+            self.hand_to_exports();
+        }
+        self.propagation.forget_unit();
+    }
+
+    /// What a unit did goes to the nodes that its slots are on their way to. It shows there at once with the slots, so
+    /// nothing stands between MULTI and EXEC.
+    #[cold]
+    fn hand_to_exports(&mut self) {
+        let Propagation { bytes, effects, .. } = &mut self.propagation;
+        let (bytes, effects) = (std::mem::take(bytes), std::mem::take(effects));
+        let mut start = 0;
+        for effect in &effects {
+            if effect.exported {
+                self.feed_slot_exports(effect.database, bytes.get(start..effect.end).unwrap_or_default());
+            }
+            start = effect.end;
+        }
+        (self.propagation.bytes, self.propagation.effects) = (bytes, effects);
     }
 
     /// Says that a key was deleted that no command deleted: its time had come, or memory was short.

@@ -1,11 +1,11 @@
 //! A set of hash slots, one bit each; the lowest bit of the first byte is slot 0, in memory and in messages.
 
-use crate::algorithms::slot::SLOTS;
+use super::slot::SLOTS;
 
 /// Words of a set.
 const WORDS: usize = SLOTS / 64;
-/// Bytes of a set in a message.
-pub(super) const BYTES: usize = SLOTS / 8;
+/// Bytes of a set in a message of the bus.
+pub const BYTES: usize = SLOTS / 8;
 
 /// A set of hash slots.
 #[derive(Clone, PartialEq, Eq)]
@@ -36,7 +36,7 @@ impl SlotSet {
     }
 
     /// Appends the set as messages hold it.
-    pub(super) fn write_to(&self, message: &mut Vec<u8>) {
+    pub fn write_to(&self, message: &mut Vec<u8>) {
         self.0.iter().for_each(|word| message.extend_from_slice(&word.to_le_bytes()));
     }
 
