@@ -53,7 +53,7 @@ mod tests {
     /// One visible key among `hidden` hidden ones, all of them due at 100.
     fn keyspace(hidden: usize) -> Keyspace {
         let mut keyspace = Keyspace::new(1);
-        keyspace.count_slots();
+        keyspace.index_slots();
         keyspace.hide_slots([slot_of(b"{h}")].into_iter().collect());
         let mut keys = Keys { keyspace: &mut keyspace, database: 0, now_ms: 0, hint: None, touches: true };
         for number in 0..hidden {

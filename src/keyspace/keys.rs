@@ -5,6 +5,7 @@
 use super::entry::{Entry, RawStringMut, ValueMut, ValueRef};
 use super::{Database, ExpiredEntries, Happening, Keyspace};
 use crate::algorithms::hash::hash;
+use crate::algorithms::slot::SLOTS;
 use crate::resp::CommandError;
 use crate::structures::hash_table::{Borrowed, BorrowedMut, Position};
 use crate::types::EntryValue;
@@ -376,15 +377,17 @@ impl Keys<'_> {
         self.first_visible_key()
     }
 
-    /// A live key that is not hidden, where nearly all are: found by going over the table.
+    /// A live key that is not hidden, where nearly all are: of the first slot from a random one on that has any.
     fn first_visible_key(&mut self) -> Option<Vec<u8>> {
-        let (keyspace, now_ms) = (&*self.keyspace, self.now_ms);
-        if !keyspace.hides_slots() || keyspace.visible_len(self.database) == 0 {
-            return None;
-        }
-        let mut entries = keyspace.databases[self.database].table().iter();
-        let found = entries.find(|entry| !entry.is_expired(now_ms) && !keyspace.is_hidden(entry.key()));
-        found.map(|entry| entry.key().to_vec())
+        let Keyspace { importing, random, databases, .. } = &mut *self.keyspace;
+        let hidden = importing.as_ref()?;
+        let (database, now_ms) = (&databases[self.database], self.now_ms);
+        let start = random.u16(..SLOTS as u16);
+        let mut slots = (start..SLOTS as u16).chain(0..start).filter(|slot| !hidden.contains(*slot));
+        slots.find_map(|slot| {
+            let entry = database.entries_in_slot(slot).find(|entry| !entry.is_expired(now_ms))?;
+            Some(entry.key().to_vec())
+        })
     }
 }
 

@@ -6,7 +6,6 @@
 use std::io::{self, Write};
 
 use crate::algorithms::numbers::format_f64_by_layout;
-use crate::algorithms::slot::slot_of;
 use crate::algorithms::slot_set::SlotSet;
 use crate::keyspace::{Entry, Keyspace};
 use crate::persistence::save::delay;
@@ -60,9 +59,8 @@ pub fn write_commands<W: Write>(
             continue;
         }
         out.request(&[b"SELECT", itoa::Buffer::new().format(number).as_bytes()]);
-        database.table().for_each_prefetched(|entry| {
-            let is_wanted = options.slots.is_none_or(|slots| slots.contains(slot_of(entry.key())));
-            if out.outcome.is_err() || !is_wanted {
+        let mut write = |entry: &Entry| {
+            if out.outcome.is_err() {
                 return;
             }
             observer.on_entry(entry);
@@ -77,7 +75,14 @@ pub fn write_commands<W: Write>(
             if out.outcome.is_ok() {
                 out.outcome = observer.entry_written(keys);
             }
-        });
+        };
+        match options.slots {
+            None => database.table().for_each_prefetched(write),
+            Some(slots) => {
+                let entries = slots.iter().flat_map(|slot| database.entries_in_slot(slot));
+                entries.for_each(|entry| write(&entry));
+            }
+        }
     }
     out.finish()
 }
