@@ -305,6 +305,7 @@ impl Batch {
         let key = turn.connection.key;
         let mut done = 0;
         let from_primary = engine.server.clients.get(key).is_some_and(|client| client.primary.is_some());
+        let mut is_clear = engine.way_is_clear(key);
         for request in &self.requests[turn.requests.clone()] {
             let end = request.start + request.consumed;
             ahead.look(engine, request.first_key);
@@ -313,7 +314,17 @@ impl Batch {
                 let args = Args::new(bytes, &self.args[request.args.clone()]);
                 // Where the request has no key, this is another one's, and is known by its address.
                 let hint = ahead.keys.get(request.first_key);
-                match engine.execute(key, Prepared { command: request.command, hint }, args, reply) {
+                let executed = match request.command {
+                    Some(entry) if is_clear && entry.command.is_data() => {
+                        engine.execute_data(key, entry, hint, args, reply)
+                    }
+                    command => {
+                        let executed = engine.execute(key, Prepared { command, hint }, args, reply);
+                        is_clear = engine.way_is_clear(key);
+                        executed
+                    }
+                };
+                match executed {
                     Executed::Done => {}
                     Executed::Blocked => return (end, true),
                     Executed::Paused => return (done, true),

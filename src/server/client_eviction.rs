@@ -66,6 +66,11 @@ impl Server {
         self.client_memory.exchange(weighed, Weighed::default());
     }
 
+    /// Whether what clients take is limited, so that each request of theirs may change who has to go.
+    pub(super) fn weighs_clients(&self) -> bool {
+        self.client_memory.limited
+    }
+
     /// What a change of `maxmemory-clients` brings about: clients are weighed from now on, or no longer.
     pub(super) fn apply_maxmemory_clients(&mut self) {
         let limited = self.config.maxmemory_clients != 0;
@@ -138,7 +143,7 @@ impl Engine {
     /// Has the clients keep their limit before a request of one of them runs; `false` if that one is gone by it.
     #[inline]
     pub(super) fn outlives_client_eviction(&mut self, client: ClientKey) -> bool {
-        if !self.server.client_memory.limited {
+        if !self.server.weighs_clients() {
             return true;
         }
         self.server.evict_clients();

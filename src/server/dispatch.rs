@@ -1,22 +1,15 @@
-//! From a parsed request to its reply: what is checked before a command runs, and what follows it.
-//!
-//! The order of the checks is Valkey's (`processCommand`), so that a request that is wrong in two ways gets the
-//! same error.
+//! From a parsed request to its reply: a command is checked (see `check.rs`), queued or run, and what it did is handed out.
 
 use super::Engine;
-use super::blocking::{BlockRequest, Blocked, WaitEnd};
+use super::blocking::{BlockRequest, Blocked};
 use super::call::Call;
-use super::client::{Client, ClientClass, ClientKey};
-use super::command::{Args, Command, Group, Request, TableEntry, flag};
+use super::client::{ClientKey, ReplyMode};
+use super::command::{Args, TableEntry, flag};
 use super::cron::STRANGERS_OUTPUT_MAX;
 use super::slot_migration::{Direction, SlotLink};
-use crate::algorithms::slot::slot_of;
-use crate::keyspace::{KeyHash, Keys};
+use crate::keyspace::KeyHash;
 use crate::memory::MemoryUsage;
-use crate::persistence::LoadingMode;
-use crate::resp::{CommandError, Protocol, Reply};
-use crate::sys::clock;
-use crate::types::ValueType;
+use crate::resp::{CommandError, Reply};
 
 /// A request whose command was looked up, and whose first key was hashed, while its batch was prefetched.
 #[derive(Debug, Clone, Copy)]
@@ -110,7 +103,45 @@ impl Engine {
         if self.queue(client, entry, args, reply) {
             return Executed::Done;
         }
-        let block = self.call(client, entry, prepared.hint, args, reply, false);
+        self.carry_out(client, entry, prepared.hint, args, reply)
+    }
+
+    /// Runs a command on data ([`Command::is_data`](super::command::Command::is_data)) of a client in whose way nothing
+    /// stands ([`Self::way_is_clear`]): as [`Self::execute`] would, without looking at what cannot be the case.
+    #[inline]
+    pub fn execute_data(
+        &mut self,
+        client: ClientKey,
+        entry: &'static TableEntry,
+        hint: Option<&KeyHash>,
+        args: Args<'_>,
+        reply: &mut Reply,
+    ) -> Executed {
+        let limited = self.server.config.maxmemory > 0;
+        debug_assert!(limited || self.check(client, entry, args, reply.protocol()).is_ok());
+        if limited && !self.makes_room() && entry.command.has(flag::DENYOOM) {
+            self.refuse(client, Some(entry), &CommandError::OutOfMemory, reply);
+            return Executed::Done;
+        }
+        let executed = self.carry_out(client, entry, hint, args, reply);
+        self.server.publish_events(Some((client, reply.protocol())));
+        if reply.len() > STRANGERS_OUTPUT_MAX {
+            self.server.closes_for_replies(client, reply.len());
+        }
+        executed
+    }
+
+    /// Runs a command, hands out what it has done, and serves who waited for its keys.
+    #[inline]
+    fn carry_out(
+        &mut self,
+        client: ClientKey,
+        entry: &'static TableEntry,
+        hint: Option<&KeyHash>,
+        args: Args<'_>,
+        reply: &mut Reply,
+    ) -> Executed {
+        let block = self.call(client, entry, hint, args, reply, false);
         if self.server.propagation.is_pending() {
             self.end_unit_of(client, entry);
         }
@@ -137,180 +168,6 @@ impl Engine {
         if let Some(record) = self.server.clients.get_mut(client) {
             record.write_offset = offset;
         }
-    }
-
-    /// Whether a client has to log in first.
-    #[inline]
-    fn is_stranger(&self, client: ClientKey) -> bool {
-        let record = self.server.clients.get(client);
-        !record.is_some_and(|record| record.authenticated) && !self.server.acl.is_open()
-    }
-
-    /// What forbids a command, whatever it is asked to do.
-    fn check(
-        &mut self,
-        client: ClientKey,
-        entry: &'static TableEntry,
-        args: Args<'_>,
-        protocol: Protocol,
-    ) -> Result<(), CommandError> {
-        let command = entry.command;
-        let record = self.server.clients.get(client);
-        if !command.has(flag::NO_AUTH) && self.is_stranger(client) {
-            return Err(CommandError::NoAuth);
-        }
-        if command.has(flag::NO_MULTI) && record.is_some_and(|record| record.transaction.is_some()) {
-            return Err(CommandError::NotInTransaction(entry.full_name.as_str().into()));
-        }
-        let obeyed = record.is_some_and(Client::is_obeyed);
-        if record.is_some_and(|record| record.restricted) {
-            self.server.check_rights(client, entry, args)?;
-        }
-        if command.group == Group::Scripting {
-            self.server.scripting.check_command(entry, obeyed)?;
-            self.server.read_libraries(&mut self.keyspace);
-        }
-        let flags = self.script_flags(command, args) | self.queued_flags(client, command);
-        if self.server.cluster.is_some() && !obeyed {
-            self.check_cluster(client, entry, args, flags)?;
-        }
-        if self.server.replication.is_replica() && !obeyed {
-            self.check_redirection(client, flags)?;
-        }
-        self.server.limit_tracking();
-        if !self.makes_room() && flags & flag::DENYOOM != 0 {
-            self.refuse_for_memory(client, obeyed)?;
-        }
-        let writes = flags & flag::WRITE != 0;
-        // A write would not last; PING is how health is asked for.
-        if writes || command.name == "ping" {
-            self.check_disk(obeyed, writes)?;
-        }
-        let record = self.server.clients.get(client);
-        if writes && !obeyed {
-            if self.server.lacks_replicas() {
-                return Err(CommandError::NoReplicas);
-            }
-            if self.server.replication.is_replica() && self.server.config.replica_read_only {
-                return Err(CommandError::ReadOnly);
-            }
-        }
-        if protocol == Protocol::Resp2
-            && record.is_some_and(|record| record.subscriptions.is_some())
-            && !command.pushes()
-            && !matches!(command.name, "ping" | "quit" | "reset")
-        {
-            return Err(CommandError::NotWhileSubscribed(entry.full_name.as_str().into()));
-        }
-        self.check_data(client, command, args)?;
-        // A replica is exempt from pauses, which it must not use to reach the data.
-        let reaches_data = flags & (flag::WRITE | flag::READONLY | flag::MAY_REPLICATE) != 0;
-        if reaches_data && self.server.clients.get(client).is_some_and(Client::is_replica) {
-            return Err(CommandError::ReplicaKeyspace);
-        }
-        match self.server.scripting.busy_error(self.server.title()) {
-            Some(error) if !command.has(flag::ALLOW_BUSY) => Err(error),
-            _ => Ok(()),
-        }
-    }
-
-    /// What adds data is refused when there is no room, and ends a migration of slots that brings it.
-    #[cold]
-    fn refuse_for_memory(&mut self, client: ClientKey, obeyed: bool) -> Result<(), CommandError> {
-        let link = self.server.clients.get(client).and_then(|record| record.slot_link);
-        if let Some(link) = link {
-            self.server.fail_import_for_memory(link.job);
-        }
-        if link.is_some() || !obeyed { Err(CommandError::OutOfMemory) } else { Ok(()) }
-    }
-
-    /// What forbids a write or a PING because this server cannot write to its disk. The primary is obeyed all the same,
-    /// or this server ends (`replica-ignore-disk-write-errors`).
-    #[inline]
-    fn check_disk(&mut self, obeyed: bool, writes: bool) -> Result<(), CommandError> {
-        let server = &mut self.server;
-        let error = if server.persistence.refuses_writes(&server.config) {
-            CommandError::MisconfSnapshot(server.title())
-        } else if let Some(reason) = server.aof.trouble() {
-            CommandError::MisconfAof(reason.into())
-        } else {
-            return Ok(());
-        };
-        if !obeyed {
-            return Err(error);
-        }
-        if writes && !server.config.replica_ignore_disk_write_errors {
-            tracing::warn!("Replica was unable to write command to disk.");
-            std::process::exit(1);
-        }
-        server.primary_link.note_unwritten(server.now_ms);
-        Ok(())
-    }
-
-    /// Whether this node of a cluster serves the keys.
-    fn check_cluster(
-        &mut self,
-        client: ClientKey,
-        entry: &TableEntry,
-        args: Args<'_>,
-        flags: u64,
-    ) -> Result<(), CommandError> {
-        let slot = self.server.check_slot(&self.keyspace, client, entry, args, flags);
-        self.server.end_asking(client, entry.command.name);
-        self.server.begin_slot(slot?);
-        Ok(())
-    }
-
-    /// The flags of a command; those of one that runs a script are what the script says of itself.
-    #[inline]
-    fn script_flags(&self, command: &Command, args: Args<'_>) -> u64 {
-        if command.group == Group::Scripting && command.has(flag::MOVABLE_KEYS) {
-            self.server.scripting.effective_flags(command, args)
-        } else {
-            command.flags
-        }
-    }
-
-    /// What forbids a command because the data is not what it should be: stale, or not there yet.
-    fn check_data(&self, client: ClientKey, command: &Command, args: Args<'_>) -> Result<(), CommandError> {
-        let server = &self.server;
-        if server.replication.is_replica()
-            && !server.primary_link.is_up()
-            && !server.config.replica_serve_stale_data
-            && !self.all_have(client, command, args, flag::STALE)
-        {
-            return Err(CommandError::MasterDown);
-        }
-        let refused = match server.persistence.loading_mode() {
-            None => false,
-            Some(LoadingMode::Exclusive) => !self.all_have(client, command, args, flag::LOADING),
-            Some(LoadingMode::Aside) => {
-                (command.flags | self.queued_flags(client, command)) & flag::NO_ASYNC_LOADING != 0
-            }
-        };
-        if refused { Err(CommandError::Loading(server.title())) } else { Ok(()) }
-    }
-
-    /// Whether a command, and each that EXEC would run, has a flag.
-    fn all_have(&self, client: ClientKey, command: &Command, args: Args<'_>, flag: u64) -> bool {
-        let transaction = (command.name == "exec")
-            .then(|| self.server.clients.get(client)?.transaction.as_deref())
-            .flatten();
-        let has = |command: &Command, args| self.script_flags(command, args) & flag != 0;
-        has(command, args)
-            && transaction.is_none_or(|transaction| {
-                transaction.queue.iter().all(|(entry, request)| has(entry.command, request.args()))
-            })
-    }
-
-    /// Sends a client that follows redirections to the primary, unless it only reads and says that it may (READONLY).
-    fn check_redirection(&self, client: ClientKey, flags: u64) -> Result<(), CommandError> {
-        let reads = flags & flag::READONLY != 0
-            && self.server.clients.get(client).is_some_and(|record| !record.readonly);
-        if flags & flag::WRITE == 0 && !reads {
-            return Ok(());
-        }
-        self.server.redirection(client).map_or(Ok(()), Err)
     }
 
     /// Writes the error of a request that does not run. Inside MULTI it spoils the transaction.
@@ -340,37 +197,6 @@ impl Engine {
         error.write(reply);
     }
 
-    /// Whether CLIENT PAUSE holds this command back.
-    fn must_wait(&mut self, client: ClientKey, entry: &TableEntry, args: Args<'_>) -> bool {
-        if !self.server.pauses.any() {
-            return false;
-        }
-        let Some(pause) = self.server.pauses.in_force(self.server.now_ms) else { return false };
-        let flags = self.script_flags(entry.command, args) | self.queued_flags(client, entry.command);
-        let affected = !pause.writes_only || flags & (flag::WRITE | flag::MAY_REPLICATE) != 0;
-        let record = self.server.clients.get(client);
-        // Replicas go on saying how far they are.
-        let held = affected
-            && !matches!(record.map(Client::class), Some(ClientClass::Replica | ClientClass::SlotExport))
-            && !matches!(entry.command.name, "client" | "unpause");
-        if held && !self.server.held.contains(&client) {
-            self.server.held.push(client);
-        }
-        held
-    }
-
-    /// Whether a client that follows redirections has to wait until it is known to whom: both servers of a failover may be
-    /// replicas for a while.
-    #[cold]
-    fn waits_for_failover(&mut self, client: ClientKey, entry: &TableEntry) -> bool {
-        let flags = entry.command.flags | self.queued_flags(client, entry.command);
-        let waits = self.check_redirection(client, flags).is_err();
-        if waits && !self.server.held.contains(&client) {
-            self.server.held.push(client);
-        }
-        waits
-    }
-
     /// Inside MULTI, queues the request instead of running it.
     fn queue(
         &mut self,
@@ -393,20 +219,6 @@ impl Engine {
         }
         reply.simple("QUEUED");
         true
-    }
-
-    /// The flags of the commands that EXEC would run; none for another command.
-    fn queued_flags(&self, client: ClientKey, command: &Command) -> u64 {
-        if command.name != "exec" {
-            return 0;
-        }
-        let transaction = self.server.clients.get(client).and_then(|record| record.transaction.as_deref());
-        transaction.map_or(0, |transaction| {
-            let flags_of = |(entry, request): &(&'static TableEntry, Request)| {
-                self.script_flags(entry.command, request.args())
-            };
-            transaction.queue.iter().map(flags_of).fold(0, |flags, more| flags | more)
-        })
     }
 
     /// Runs a handler, counts it and tells the monitors. What it returns is the wish to block.
@@ -443,95 +255,6 @@ impl Engine {
         self.server.blocked.block(&mut self.server.clients, client, blocked);
     }
 
-    /// Serves clients whose keys were written, until no key is ready; while the append-only file is loaded they go on waiting.
-    #[inline]
-    pub fn serve_blocked(&mut self) {
-        let waits = self.server.scripting.is_busy() || self.server.aof.is_replaying();
-        if self.server.blocked.has_ready() && !waits {
-            self.serve_ready();
-        }
-    }
-
-    fn serve_ready(&mut self) {
-        while let Some((database, key, clients)) = self.server.blocked.next_ready() {
-            // The command that wrote the key may have taken long: it may have expired since.
-            self.server.now_ms = self.server.now_ms.max(clock::unix_ms());
-            for client in clients {
-                self.retry(client, database, &key);
-            }
-        }
-    }
-
-    /// Runs a blocked client's request again.
-    fn retry(&mut self, client: ClientKey, database: usize, key: &[u8]) {
-        let Some(blocked) = self.server.clients.get(client).and_then(|record| record.blocked.as_deref())
-        else {
-            return;
-        };
-        if blocked.database != database || !blocked.keys.iter().any(|waited| waited == key) {
-            return;
-        }
-        // A client that would only wait again keeps its place in the queues.
-        if !blocked.wants_deletion {
-            let awaited = blocked.awaited_type();
-            if awaited.is_none() || self.type_of(database, key) != awaited {
-                return;
-            }
-        }
-        let Some(blocked) = self.server.blocked.unblock(&mut self.server.clients, client) else { return };
-        let rights = self.server.check_rights(client, blocked.command, blocked.request.args());
-        let Some(record) = self.server.clients.get_mut(client) else { return };
-        if let Err(error) = rights {
-            error.write(&mut record.output);
-            self.server.stats.commands[blocked.command.id].rejected += 1;
-            self.server.stats.count_error(&error.code());
-            return self.server.clients.needs_attention(client);
-        }
-        let mut reply = std::mem::take(&mut record.output);
-        self.server.ticks = clock::ticks();
-        // Monitors saw the request when it began to wait.
-        if self.server.cluster.is_some() {
-            self.server.begin_slot(Some(slot_of(key)));
-        }
-        let call = Call { client, entry: blocked.command, hint: None, in_transaction: false };
-        let before = self.begin_tracking_of(client);
-        let again = call.invoke(&mut self.keyspace, &mut self.server, blocked.request.args(), &mut reply);
-        self.server.end_unit();
-        self.end_tracking_of(client, before, Some(blocked.command), &mut reply);
-        if let Some(record) = self.server.clients.get_mut(client) {
-            record.output = reply;
-        }
-        match again {
-            // The deadline stays the one of the first attempt.
-            Some(_) => self.server.blocked.block(&mut self.server.clients, client, *blocked),
-            None => {
-                self.server.count_slot_wait(&blocked.request);
-                self.server.clients.needs_attention(client);
-            }
-        }
-    }
-
-    /// The type of what is under a key and has not expired. An expired entry stays: it goes, and is told to have gone,
-    /// when a command comes across it.
-    fn type_of(&mut self, database: usize, key: &[u8]) -> Option<ValueType> {
-        let now_ms = self.server.now_ms;
-        let keys = Keys { keyspace: &mut self.keyspace, database, now_ms, hint: None, touches: false };
-        keys.raw(key).filter(|entry| !entry.is_expired(now_ms)).map(|entry| entry.value_type())
-    }
-
-    /// Replies to blocked clients whose time is over.
-    pub fn expire_blocked(&mut self) {
-        let now_ms = self.server.now_ms;
-        while let Some(client) = self.server.blocked.next_overdue(&self.server.clients, now_ms) {
-            self.unblock_with_timeout(client);
-        }
-    }
-
-    /// Ends a client's wait as if its time were over.
-    pub fn unblock_with_timeout(&mut self, client: ClientKey) {
-        self.server.end_wait(client, WaitEnd::Timeout);
-    }
-
     /// A primary wants no replies, except for acknowledgements that it asked for; an error means that the data differs.
     fn drop_reply_to_primary(
         &mut self,
@@ -540,36 +263,9 @@ impl Engine {
         start: usize,
         reply: &mut Reply,
     ) {
-        let bytes = reply.as_slice().get(start..).unwrap_or_default();
-        if prepared.command.is_some_and(|entry| entry.command.name == "replconf") && bytes.starts_with(b"*") {
-            return;
-        }
-        if bytes.starts_with(b"-") {
-            self.server.note_error_to(client, ["replica", "primary"], prepared.command, bytes);
-        }
-        reply.truncate(start);
-    }
-
-    /// The ends of a migration of slots reply to nothing but what begins it; an error ends it.
-    fn drop_reply_to_slot_link(
-        &mut self,
-        client: ClientKey,
-        link: SlotLink,
-        prepared: Prepared<'_>,
-        start: usize,
-        reply: &mut Reply,
-    ) {
-        let bytes = reply.as_slice().get(start..).unwrap_or_default();
-        let (roles, consents) = match link.direction {
-            Direction::Import => (["slot-import-target", "slot-import-source"], self.server.consents(link)),
-            Direction::Export => (["slot-export-source", "slot-export-target"], false),
-        };
-        if bytes.starts_with(b"-") {
-            self.server.note_error_to(client, roles, prepared.command, bytes);
-            self.server.fail_slot_link(link.job);
-        }
-        if !consents {
-            reply.truncate(start);
+        let is_replconf = prepared.command.is_some_and(|entry| entry.command.name == "replconf");
+        if !(is_replconf && written_since(reply, start).starts_with(b"*")) {
+            self.drop_reply(client, ["replica", "primary"], prepared, start, reply);
         }
     }
 
@@ -582,12 +278,47 @@ impl Engine {
         start: usize,
         reply: &mut Reply,
     ) {
-        let bytes = reply.as_slice().get(start..).unwrap_or_default();
+        self.drop_reply(client, ["primary", "replica"], prepared, start, reply);
+        self.server.disconnect_talking_replica(client, prepared.command);
+    }
+
+    /// The ends of a migration of slots reply to nothing but what begins it; an error ends it.
+    fn drop_reply_to_slot_link(
+        &mut self,
+        client: ClientKey,
+        link: SlotLink,
+        prepared: Prepared<'_>,
+        start: usize,
+        reply: &mut Reply,
+    ) {
+        let (roles, consents) = match link.direction {
+            Direction::Import => (["slot-import-target", "slot-import-source"], self.server.consents(link)),
+            Direction::Export => (["slot-export-source", "slot-export-target"], false),
+        };
+        let bytes = written_since(reply, start);
         if bytes.starts_with(b"-") {
-            self.server.note_error_to(client, ["primary", "replica"], prepared.command, bytes);
+            self.server.note_error_to(client, roles, prepared.command, bytes);
+            self.server.fail_slot_link(link.job);
+        }
+        if !consents {
+            reply.truncate(start);
+        }
+    }
+
+    /// Drops a reply between a server and its peer, who are in these roles; an error is told to the log.
+    fn drop_reply(
+        &mut self,
+        client: ClientKey,
+        roles: [&str; 2],
+        prepared: Prepared<'_>,
+        start: usize,
+        reply: &mut Reply,
+    ) {
+        let bytes = written_since(reply, start);
+        if bytes.starts_with(b"-") {
+            self.server.note_error_to(client, roles, prepared.command, bytes);
         }
         reply.truncate(start);
-        self.server.disconnect_talking_replica(client, prepared.command);
     }
 
     /// Drops the reply of a client that wants none (CLIENT REPLY), unless it is one of pushes.
@@ -598,7 +329,6 @@ impl Engine {
         start: usize,
         reply: &mut Reply,
     ) {
-        use super::client::ReplyMode;
         let Some(record) = self.server.clients.get_mut(client) else { return };
         let kept =
             if prepared.command.is_some_and(|entry| entry.command.pushes()) { reply.len() } else { start };
@@ -625,4 +355,8 @@ impl Engine {
             ReplyMode::SkipNext => record.reply_mode = ReplyMode::Skip,
         }
     }
+}
+
+fn written_since(reply: &Reply, start: usize) -> &[u8] {
+    reply.as_slice().get(start..).unwrap_or_default()
 }

@@ -228,6 +228,12 @@ impl Tracking {
         self.clients == 0 && self.keys.keys.is_empty()
     }
 
+    /// Whether no client is to be told of changes, now or by what is remembered.
+    #[must_use]
+    pub fn has_nobody_to_tell(&self) -> bool {
+        self.is_idle() && self.own.is_empty()
+    }
+
     fn leave_prefixes(&mut self, client: ClientKey, prefixes: &[Rc<[u8]>]) {
         for name in prefixes {
             if let Some(prefix) = self.prefixes.get_mut(name) {
@@ -541,7 +547,7 @@ impl Engine {
         reply: &mut Reply,
     ) {
         self.server.tracking.running = before;
-        if self.server.tracking.is_idle() && self.server.tracking.own.is_empty() {
+        if self.server.tracking.has_nobody_to_tell() {
             return;
         }
         self.tell_of_changes(client, reply);

@@ -90,6 +90,21 @@ impl Command {
         self.has(flag::PUBSUB) && self.has(flag::NOSCRIPT)
     }
 
+    /// Whether it reads or changes data and nothing else: no state of its client, nor of the server.
+    #[must_use]
+    pub const fn is_data(&self) -> bool {
+        let elsewhere = matches!(
+            self.group,
+            Group::Cluster
+                | Group::Connection
+                | Group::Pubsub
+                | Group::Scripting
+                | Group::Server
+                | Group::Transactions
+        );
+        self.has(flag::WRITE | flag::READONLY) && !elsewhere
+    }
+
     /// All ACL categories: the explicit ones and those that flags imply.
     #[must_use]
     pub const fn all_categories(&self) -> u32 {
