@@ -142,6 +142,9 @@ options! {
     shutdown_timeout: u32 = 10, "shutdown-timeout", int(0, INT_MAX);
     /// Times a second that background work runs, from 1 to 500.
     hz: u32 = 10, "hz", int(0, INT_MAX);
+    /// Microseconds, at most, that the server pauses after it has served a few of many active connections, so that more
+    /// requests gather; 0 never.
+    request_gathering_max_us: u32 = 50, "request-gathering-max-us", int(0, 1000);
     /// Milliseconds of a running script after which other clients are answered BUSY; 0 never.
     busy_reply_threshold: i64 = 5000, "busy-reply-threshold" | "lua-time-limit", int(0, LONG_MAX);
     /// CPUs the server's thread may run on.

@@ -56,8 +56,8 @@ fn every_option_of_valkey_is_known_with_its_default() {
         }
     }
     assert_eq!(known().len(), 227);
-    // One more is this server's own: `scripting`.
-    assert_eq!(OPTIONS.len(), 228);
+    // Two more are this server's own: `scripting` and `request-gathering-max-us`.
+    assert_eq!(OPTIONS.len(), 229);
     assert_eq!(OPTIONS.iter().filter(|spec| spec.alias.is_some()).count(), 28);
 }
 
@@ -169,7 +169,7 @@ fn patterns_find_names_and_aliases_but_no_hidden_option() {
     assert_eq!(names(&["watchdog*"]), Vec::<String>::new());
     assert_eq!(names(&["watchdog-period", "nothing"]), ["watchdog-period"]);
     let all = names(&["*"]);
-    assert_eq!(all.len(), 238);
+    assert_eq!(all.len(), 239);
     assert!(all.is_sorted());
     assert_eq!(config.get(&[b"port"]), [(b"port".to_vec(), b"6379".to_vec())]);
 }

@@ -45,6 +45,11 @@ impl Arrivals {
         std::mem::swap(&mut *self.lock(), emptied);
     }
 
+    /// Whether none is noted.
+    pub(super) fn is_empty(&self) -> bool {
+        self.lock().is_empty()
+    }
+
     /// What notes a connection whenever its socket becomes readable.
     pub(super) fn waker(self: &Arc<Self>, key: ClientKey) -> Waker {
         Waker::from(Arc::new(Arrival { key, arrivals: Arc::clone(self) }))

@@ -50,6 +50,8 @@ pub(super) struct Connection {
     pub(super) input: RefCell<Input>,
     /// In the list of the next batch.
     pub(super) queued: Cell<bool>,
+    /// The period of [`Gathering`](super::gathering::Gathering) in which it was last read.
+    pub(super) active_in: Cell<u32>,
     /// Wakes the task: output is left over, or the connection is to end.
     pub(super) attention: Notify,
     /// Output is left over that the socket did not take.
@@ -81,6 +83,7 @@ impl Connection {
             arrival,
             input: RefCell::default(),
             queued: Cell::new(false),
+            active_in: Cell::new(0),
             attention: Notify::new(),
             wants_write: Cell::new(false),
             ended: Cell::new(false),

@@ -17,13 +17,14 @@ use tokio::time::Instant;
 
 use super::Shared;
 use super::connection::{Connection, Input};
+use super::gathering::{EndedTurn, Gathering};
 use super::{protocol_failure, replicas, slot_export};
 use crate::algorithms::hash::hash;
 use crate::keyspace::{Database, KeyHash};
 use crate::memory::{MemoryUsage, vec_usage};
 use crate::resp::{ArgRange, Limits, Parser, Progress, ProtocolError, Reply};
 use crate::server::command::{Args, TableEntry, indices_of, key_flag};
-use crate::server::{ClientKey, Engine, Executed, OUTPUT_MIN, Prepared};
+use crate::server::{ClientKey, Engine, Executed, OUTPUT_MIN, Prepared, Server};
 use crate::sys::clock;
 
 /// Requests of one connection in one batch; the rest waits its turn, so that nobody starves.
@@ -86,7 +87,9 @@ pub async fn run(shared: Rc<Shared>) {
     // Changes places with the list that connections enter, so that neither is made anew for each batch.
     let mut ready = Vec::new();
     let mut arrived = Vec::new();
-    let mut busy_since = clock::ticks();
+    let mut gathering = Gathering::new();
+    let began = clock::ticks();
+    let mut busy_since = began;
     loop {
         if !wait(&shared).await {
             busy_since = clock::ticks();
@@ -98,11 +101,8 @@ pub async fn run(shared: Rc<Shared>) {
         shared.brief_load.sit_out().await;
         let started = clock::ticks();
         // Reading has its own measure, not the one by which the runtime makes tasks take turns.
-        let reading = poll_fn(|_| {
-            receive(&shared, &mut arrived);
-            Poll::Ready(())
-        });
-        unconstrained(reading).await;
+        let reading = poll_fn(|_| Poll::Ready(receive(&shared, &mut arrived, &mut gathering)));
+        let served = unconstrained(reading).await;
         std::mem::swap(&mut *shared.ready.borrow_mut(), &mut ready);
         batch.lists_bytes = vec_usage(&ready) + vec_usage(&arrived);
         let mut engine = shared.engine.borrow_mut();
@@ -128,20 +128,36 @@ pub async fn run(shared: Rc<Shared>) {
         attend(&shared, &mut engine);
         let stats = &mut engine.server.stats;
         let commands = stats.commands_processed.saturating_sub(commands_before);
-        stats.event_loop.count(clock::nanoseconds_between(started, clock::ticks()), commands);
+        let ended = clock::ticks();
+        let lasted_ns = clock::nanoseconds_between(started, ended);
+        stats.event_loop.count(lasted_ns, commands);
+        let turn = EndedTurn { at_ns: clock::nanoseconds_between(began, ended), lasted_ns, served };
+        let most = Duration::from_micros(engine.server.config.request_gathering_max_us.into());
+        let pause = gathering.pause_after(turn, most);
+        if let (Some(pause), false) = (pause, has_work(&engine.server) || shared.has_requests()) {
+            std::thread::sleep(pause);
+        }
     }
 }
 
-/// Reads every connection that has something to read.
-fn receive(shared: &Shared, arrived: &mut Vec<ClientKey>) {
+/// Whether there is something to do though nobody sends anything.
+fn has_work(server: &Server) -> bool {
+    server.eviction.is_unfinished() || server.scripting.is_busy()
+}
+
+/// Reads every connection that has something to read, and says how many.
+fn receive(shared: &Shared, arrived: &mut Vec<ClientKey>, gathering: &mut Gathering) -> usize {
     let mut engine = shared.engine.borrow_mut();
     engine.server.now_ms = clock::unix_ms();
     shared.arrivals.swap(arrived);
+    let served = arrived.len();
     for key in arrived.drain(..) {
         if let Some(connection) = shared.connection(key) {
+            connection.active_in.set(gathering.count(connection.active_in.get()));
             connection.read(shared, &mut engine);
         }
     }
+    served
 }
 
 /// Until a connection has something to read, or a blocked client's time is over; while there is room to be made, only for
@@ -149,7 +165,7 @@ fn receive(shared: &Shared, arrived: &mut Vec<ClientKey>) {
 async fn wait(shared: &Shared) -> bool {
     let (deadline_ms, has_work) = {
         let server = &shared.engine.borrow().server;
-        (server.blocked.next_deadline_ms(), server.eviction.is_unfinished() || server.scripting.is_busy())
+        (server.blocked.next_deadline_ms(), has_work(server))
     };
     if has_work {
         tokio::task::yield_now().await;

@@ -9,6 +9,7 @@ mod connection;
 mod cron;
 mod executor;
 mod file_save;
+mod gathering;
 mod listener;
 mod migrate;
 mod primary_link;
@@ -101,6 +102,11 @@ impl Shared {
             self.ready.borrow_mut().push(Rc::clone(connection));
             self.wake.notify_one();
         }
+    }
+
+    /// Whether requests are known of that have not been run.
+    fn has_requests(&self) -> bool {
+        !self.ready.borrow().is_empty() || !self.arrivals.is_empty()
     }
 
     /// Bytes of the lists of connections.

@@ -172,6 +172,9 @@ async fn serve(
     open_bus(&shared)?;
     let mut interrupts = signal(SignalKind::interrupt()).map_err(stop_for)?;
     let mut terminations = signal(SignalKind::terminate()).map_err(stop_for)?;
+    if let Err(error) = clock::wake_in_time() {
+        tracing::warn!("Sleeps may last longer than asked for: {error}");
+    }
     let _executor = tokio::task::spawn_local(net::run_executor(Rc::clone(&shared)));
     tracing::info!("Server initialized");
     // The tasks have allocated what they need once each has run. The event loop gives back a list that it has from its
