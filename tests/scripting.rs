@@ -118,3 +118,22 @@ fn a_flush_of_many_scripts_gives_its_memory_back() {
     assert!(scripts(&mut client) < 400_000);
     server.until("all is given back", || number(&section(&mut client, "memory"), "used_memory") < 4_000_000);
 }
+
+#[test]
+fn what_a_script_leaves_is_given_back_while_nothing_runs() {
+    let server = Server::start(&[]);
+    let mut client = Conversation::open(&server);
+    let memory = |client: &mut Conversation, name: &str| {
+        number(&section(client, "memory"), &format!("used_memory_vm_{name}"))
+    };
+    let keeps = r##"FUNCTION LOAD "#!lua name=keep\nlocal kept = {} redis.register_function('keep', function() for i = 1, 20000 do kept[i] = {i} end end) redis.register_function('drop', function() kept = {} end)""##;
+    assert!(client.ask(keeps).contains("keep"));
+    client.ask("FCALL keep 0");
+    assert!(memory(&mut client, "functions") > 2_000_000);
+    client.ask("FCALL drop 0");
+    client.ask("EVAL 'local t = {} for i = 1, 20000 do t[i] = {tostring(i)} end return #t' 0");
+    for name in ["eval", "functions"] {
+        server.until("the garbage is given back", || memory(&mut client, name) < 500_000);
+    }
+    assert_eq!(client.ask("EVAL 'return 7' 0"), "(integer) 7\n");
+}

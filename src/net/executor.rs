@@ -119,6 +119,7 @@ pub async fn run(shared: Rc<Shared>) {
         }
         batch.execute(&shared, &mut engine);
         engine.continue_script();
+        engine.server.scripting.collect_garbage();
         engine.continue_eviction();
         engine.server.broadcast_invalidations();
         engine.server.flush_aof(false);
@@ -142,7 +143,7 @@ pub async fn run(shared: Rc<Shared>) {
 
 /// Whether there is something to do though nobody sends anything.
 fn has_work(server: &Server) -> bool {
-    server.eviction.is_unfinished() || server.scripting.is_busy()
+    server.eviction.is_unfinished() || server.scripting.is_busy() || server.scripting.has_garbage()
 }
 
 /// Reads every connection that has something to read, and says how many.

@@ -12,6 +12,8 @@ use crate::mutation::{Grammar, Mutator};
 const RUNS: u64 = 3000;
 /// How long one input may take.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// How often it is looked whether it still runs.
+const LOOK: Duration = Duration::from_millis(500);
 /// Inputs that are kept.
 const KEPT: usize = 20_000;
 
@@ -21,7 +23,8 @@ fn setting(name: &str) -> Option<u64> {
 
 /// The input that is being tried, for whoever finds that it takes too long or ends the process.
 struct Current {
-    input: Mutex<(Instant, Vec<u8>)>,
+    /// Its number, and what it is.
+    input: Mutex<(u64, Vec<u8>)>,
     path: PathBuf,
     /// It is written before it is tried, so that it is there when nothing else is.
     is_written: bool,
@@ -30,7 +33,7 @@ struct Current {
 impl Current {
     fn set(&self, input: &[u8]) {
         let mut current = self.input.lock().unwrap();
-        current.0 = Instant::now();
+        current.0 += 1;
         current.1.clear();
         current.1.extend_from_slice(input);
         if self.is_written {
@@ -38,19 +41,22 @@ impl Current {
         }
     }
 
-    /// Ends the process when an input takes too long.
+    /// Ends the process when an input takes too long. Looks are counted, so that time in which the process was stopped is none.
     fn watch(self: &Arc<Self>) {
         let current = Arc::downgrade(self);
         std::thread::spawn(move || {
+            let (mut last, mut looks) = (0, 0);
             while let Some(current) = current.upgrade() {
-                let since = current.input.lock().unwrap().0;
-                if since.elapsed() > PATIENCE {
+                let number = current.input.lock().unwrap().0;
+                looks = if number == last { looks + 1 } else { 0 };
+                last = number;
+                if LOOK * looks > PATIENCE {
                     std::fs::write(&current.path, &current.input.lock().unwrap().1).unwrap();
                     eprintln!("An input takes more than {PATIENCE:?}: {}", current.path.display());
                     std::process::abort();
                 }
                 drop(current);
-                std::thread::sleep(Duration::from_millis(500));
+                std::thread::sleep(LOOK);
             }
         });
     }
@@ -74,7 +80,7 @@ pub fn fuzz(name: &str, grammar: &Grammar, target: &mut dyn FnMut(&[u8])) {
     let seed = setting("FUZZ_SEED").unwrap_or(if seconds.is_some() { fastrand::u64(..) } else { 1 });
     let runs = setting("FUZZ_RUNS").unwrap_or(if seconds.is_some() { u64::MAX } else { RUNS });
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("fuzz-{name}"));
-    let input = Mutex::new((Instant::now(), Vec::new()));
+    let input = Mutex::new((0, Vec::new()));
     let current = Arc::new(Current { input, path, is_written: seconds.is_some() });
     current.watch();
     let mut attempt = |input: &[u8]| {

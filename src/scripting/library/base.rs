@@ -2,7 +2,7 @@
 
 use super::{Functions, fill};
 use crate::scripting::host::Host;
-use crate::scripting::lua::heap::Marker;
+use crate::scripting::lua::collector::{Marker, STEP_UNITS};
 use crate::scripting::lua::value::{Result, Value};
 use crate::scripting::lua::vm::{Arguments, Continue, Flow, NativeResult, RESULTS_MAX, Vm};
 
@@ -57,6 +57,31 @@ fn assert(vm: &mut Vm, _: &mut dyn Host, arguments: Arguments) -> NativeResult {
     Err(vm.error(until_nul(&message)))
 }
 
+/// `collectgarbage` until the collector is done.
+#[derive(Debug)]
+struct Collection {
+    cycles: usize,
+}
+
+impl Collection {
+    fn go_on(mut self: Box<Self>, vm: &mut Vm) -> NativeResult {
+        while self.cycles > 0 {
+            vm.collect_some(STEP_UNITS);
+            if vm.heap.is_collecting() {
+                return Ok(Flow::Wait(self));
+            }
+            self.cycles -= 1;
+        }
+        vm.give(Value::Number(0.0))
+    }
+}
+
+impl Continue for Collection {
+    fn resume(self: Box<Self>, vm: &mut Vm, _: &mut dyn Host, _: Arguments) -> NativeResult {
+        self.go_on(vm)
+    }
+}
+
 fn collectgarbage(vm: &mut Vm, _: &mut dyn Host, arguments: Arguments) -> NativeResult {
     let option = match vm.argument(arguments, 0) {
         Value::Nil => b"collect".to_vec(),
@@ -65,13 +90,14 @@ fn collectgarbage(vm: &mut Vm, _: &mut dyn Host, arguments: Arguments) -> Native
     vm.integer_or(arguments, 1, 0)?;
     let value = match option.as_slice() {
         b"collect" => {
-            vm.collect();
-            Value::Number(0.0)
+            // What is under way may have begun before something became garbage.
+            let cycles = 1 + usize::from(vm.heap.is_collecting());
+            return Box::new(Collection { cycles }).go_on(vm);
         }
         b"count" => Value::Number(vm.heap.bytes() as f64 / 1024.0),
         b"step" => {
-            vm.collect();
-            Value::Boolean(true)
+            vm.collect_some(STEP_UNITS);
+            Value::Boolean(!vm.heap.is_collecting())
         }
         b"stop" | b"restart" => Value::Number(0.0),
         b"setpause" | b"setstepmul" => Value::Number(200.0),
@@ -129,7 +155,7 @@ fn setmetatable(vm: &mut Vm, _: &mut dyn Host, arguments: Arguments) -> NativeRe
         return Err(vm.error(b"cannot change a protected metatable"));
     }
     vm.check_writable(table)?;
-    vm.heap.table_mut(table).metatable = metatable;
+    vm.heap.set_metatable(table, metatable);
     vm.give(Value::Table(table))
 }
 
@@ -531,6 +557,6 @@ fn newproxy(vm: &mut Vm, _: &mut dyn Host, arguments: Arguments) -> NativeResult
         Value::Table(other) => vm.heap.table(other).metatable,
         _ => None,
     };
-    vm.heap.table_mut(proxy).metatable = metatable;
+    vm.heap.set_metatable(proxy, metatable);
     vm.give(Value::Table(proxy))
 }

@@ -44,9 +44,9 @@ pub fn open_for_functions(vm: &mut Vm, versions: Versions<'_>, insecure: bool) -
     let loading = loading_table(vm, versions);
     let (shared, metatable) = (vm.heap.new_table(0, 0), vm.heap.new_table(0, 1));
     vm.heap.set_field(metatable, "__index", Value::Table(globals));
-    vm.heap.table_mut(shared).metatable = Some(metatable);
+    vm.heap.set_metatable(shared, Some(metatable));
     for table in [shared, metatable] {
-        vm.heap.table_mut(table).readonly = true;
+        vm.heap.make_readonly(table);
     }
     vm.registry.extend([globals, loading].map(Value::Table));
     vm.globals = shared;
@@ -67,9 +67,9 @@ fn loading_table(vm: &mut Vm, versions: Versions<'_>) -> TableRef {
         let metatable = vm.heap.new_table(0, 1);
         let handler = vm.native(nonexistent_global, &[]);
         vm.heap.set_field(metatable, "__index", handler);
-        vm.heap.table_mut(object).metatable = Some(metatable);
-        vm.heap.table_mut(object).readonly = true;
-        vm.heap.table_mut(metatable).readonly = true;
+        vm.heap.set_metatable(object, Some(metatable));
+        vm.heap.make_readonly(object);
+        vm.heap.make_readonly(metatable);
     }
     table
 }

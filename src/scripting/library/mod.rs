@@ -77,14 +77,14 @@ fn protect_globals(vm: &mut Vm) {
     let metatable = vm.heap.new_table(0, 1);
     let handler = vm.native(nonexistent_global, &[]);
     vm.heap.set_field(metatable, "__index", handler);
-    vm.heap.table_mut(globals).metatable = Some(metatable);
+    vm.heap.set_metatable(globals, Some(metatable));
     let mut waiting = vec![globals];
     waiting.extend(vm.string_metatable);
     while let Some(table) = waiting.pop() {
         if vm.heap.table(table).readonly {
             continue;
         }
-        vm.heap.table_mut(table).readonly = true;
+        vm.heap.make_readonly(table);
         waiting.extend(vm.heap.table(table).metatable);
         let mut key = Value::Nil;
         while let Ok(Some((next, value))) = vm.heap.next(table, key) {

@@ -2,7 +2,7 @@
 
 use super::{Functions, register};
 use crate::scripting::host::Host;
-use crate::scripting::lua::heap::Marker;
+use crate::scripting::lua::collector::Marker;
 use crate::scripting::lua::value::{Result, TableRef, Value};
 use crate::scripting::lua::vm::{Arguments, Continue, Flow, NativeResult, Vm};
 

@@ -1,16 +1,19 @@
 //! Objects of one kind, each in a place that stays its own until the collector gives it back.
 //!
-//! A place is an index, so that a stale one can at worst name another object, never memory that is gone.
+//! A place is an index, so that a stale one can at worst name another object or none, never memory that is gone. Between
+//! two collections every object has the same colour; a collection begins by giving a new meaning to the other one.
 
 use crate::memory::vec_usage;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Free,
-    /// Not reached yet in this collection.
-    White,
-    Black,
+    Light,
+    Dark,
 }
+
+/// Room that is kept however few objects there are.
+const KEPT: usize = 1024;
 
 /// The objects.
 #[derive(Debug)]
@@ -18,11 +21,21 @@ pub(super) struct Arena<T> {
     slots: Vec<T>,
     states: Vec<State>,
     free: Vec<u32>,
+    /// The colour of what is new or was reached; what still has the other one may be garbage.
+    current: State,
+    /// What is where nothing is.
+    nothing: T,
 }
 
-impl<T> Default for Arena<T> {
+impl<T: Default> Default for Arena<T> {
     fn default() -> Self {
-        Self { slots: Vec::new(), states: Vec::new(), free: Vec::new() }
+        Self {
+            slots: Vec::new(),
+            states: Vec::new(),
+            free: Vec::new(),
+            current: State::Light,
+            nothing: T::default(),
+        }
     }
 }
 
@@ -30,47 +43,87 @@ impl<T: Default> Arena<T> {
     pub(super) fn add(&mut self, object: T) -> u32 {
         if let Some(place) = self.free.pop() {
             self.slots[place as usize] = object;
-            self.states[place as usize] = State::White;
+            self.states[place as usize] = self.current;
             return place;
         }
         self.slots.push(object);
-        self.states.push(State::White);
+        self.states.push(self.current);
         (self.slots.len() - 1) as u32
     }
 
     #[inline]
     pub(super) fn get(&self, place: u32) -> &T {
-        &self.slots[place as usize]
+        self.slots.get(place as usize).unwrap_or(&self.nothing)
     }
 
     #[inline]
     pub(super) fn get_mut(&mut self, place: u32) -> &mut T {
-        &mut self.slots[place as usize]
+        self.slots.get_mut(place as usize).unwrap_or(&mut self.nothing)
     }
 
-    /// Says whether it was not marked before.
+    /// How many places there are, given back or not.
+    pub(super) fn places(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Begins a collection: nothing is reached yet.
+    pub(super) fn flip(&mut self) {
+        self.current = if self.current == State::Light { State::Dark } else { State::Light };
+    }
+
+    /// Notes that an object is reached; says whether it was not before.
+    #[inline]
     pub(super) fn mark(&mut self, place: u32) -> bool {
         let Some(state) = self.states.get_mut(place as usize) else { return false };
-        let fresh = *state == State::White;
+        let fresh = *state != State::Free && *state != self.current;
         if fresh {
-            *state = State::Black;
+            *state = self.current;
         }
         fresh
     }
 
-    /// Gives back what was not marked, each to `bury`, and takes all marks away.
-    pub(super) fn sweep(&mut self, mut bury: impl FnMut(u32, T)) {
-        for (place, state) in self.states.iter_mut().enumerate() {
-            match state {
-                State::Free => {}
-                State::Black => *state = State::White,
-                State::White => {
-                    *state = State::Free;
-                    self.free.push(place as u32);
-                    bury(place as u32, std::mem::take(&mut self.slots[place]));
-                }
+    /// Begins to give back what was not reached; [`Self::sweep_some`] goes on, from the last of the places that this says
+    /// to the first.
+    pub(super) fn begin_sweep(&mut self) -> usize {
+        self.free.clear();
+        self.slots.len()
+    }
+
+    /// Goes on for up to so many places: what was not reached is given to `bury`. Places at the end that hold nothing go
+    /// altogether.
+    pub(super) fn sweep_some(&mut self, left: &mut usize, places: usize, mut bury: impl FnMut(u32, T)) {
+        for _ in 0..places.min(*left) {
+            *left -= 1;
+            let place = *left;
+            let state = self.states[place];
+            if state == self.current {
+                continue;
+            }
+            let is_last = place + 1 == self.slots.len();
+            let object = if is_last {
+                self.states.pop();
+                self.slots.pop().unwrap_or_default()
+            } else {
+                self.states[place] = State::Free;
+                self.free.push(place as u32);
+                std::mem::take(&mut self.slots[place])
+            };
+            if state != State::Free {
+                bury(place as u32, object);
             }
         }
+        if *left == 0 && self.slots.capacity() > KEPT.max(self.slots.len() * 4) {
+            let room = KEPT.max(self.slots.len() * 2);
+            self.slots.shrink_to(room);
+            self.states.shrink_to(room);
+            self.free.shrink_to(room);
+        }
+    }
+
+    /// Whether an object is there.
+    #[cfg(test)]
+    pub(super) fn is_there(&self, place: u32) -> bool {
+        self.states.get(place as usize).is_some_and(|state| *state != State::Free)
     }
 
     /// Gives back the last so many places whatever refers to them; says how many there were.

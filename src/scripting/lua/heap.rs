@@ -1,7 +1,8 @@
-//! The objects of one interpreter, what they weigh, and the collector that finds those nothing reaches.
+//! The objects of one interpreter and what they weigh. The [collector](super::collector) gives back those that nothing
+//! reaches.
 //!
-//! Collection is mark and sweep over everything, when what was allocated since the last one is as much as what it
-//! left. It runs only between instructions, so that library code may hold values in its variables.
+//! Whatever changes what an object refers to goes through here: while the collector marks, it has to hear of values that
+//! something referred to before.
 
 use std::cell::Cell;
 
@@ -9,6 +10,7 @@ use hashbrown::HashTable;
 
 use super::arena::Arena;
 use super::code::Proto;
+use super::collector::{COLLECTION_MIN, Cycle};
 use super::table::{KeyHasher, Table};
 use super::thread::Thread;
 use super::value::{CellRef, FunctionRef, ProtoRef, StrRef, TableRef, ThreadRef, Value};
@@ -17,14 +19,7 @@ use crate::algorithms::hash::hash;
 use crate::memory::{MemoryUsage, usable_size};
 
 /// Strings up to this many bytes are kept once.
-const INTERNED_MAX: usize = 40;
-
-/// What is allocated between two collections at least, and at most.
-const COLLECTION_MIN: usize = 256 << 10;
-
-/// Between a collection and the end of a run that another one is worth: what nothing runs in is kept small.
-const KEPT_AT_REST: usize = 32 << 10;
-const COLLECTION_MAX: usize = 64 << 20;
+pub(super) const INTERNED_MAX: usize = 40;
 
 /// What a script's objects may weigh together, in bytes.
 pub const HEAP_MAX: usize = 1 << 30;
@@ -32,16 +27,16 @@ pub const HEAP_MAX: usize = 1 << 30;
 /// A string.
 #[derive(Debug, Default)]
 pub(super) struct LuaString {
-    bytes: Box<[u8]>,
+    pub bytes: Box<[u8]>,
     /// 0 when it is not known yet.
-    hash: Cell<u64>,
+    pub hash: Cell<u64>,
 }
 
 /// The strings.
 #[derive(Debug, Default)]
 pub(super) struct Strings {
-    objects: Arena<LuaString>,
-    interned: HashTable<StrRef>,
+    pub objects: Arena<LuaString>,
+    pub interned: HashTable<StrRef>,
 }
 
 impl Strings {
@@ -56,6 +51,16 @@ impl Strings {
             object.hash.set(hash(&object.bytes) | 1);
         }
         object.hash.get()
+    }
+}
+
+impl Strings {
+    /// Gives back what the index of short strings has too much of.
+    pub(super) fn shrink_index(&mut self) {
+        let Self { objects, interned } = self;
+        if interned.capacity() > 4 * interned.len() + 1024 {
+            interned.shrink_to(interned.len() * 2, |known| objects.get(known.0).hash.get());
+        }
     }
 }
 
@@ -105,6 +110,17 @@ pub(super) enum Function {
     None,
 }
 
+impl Function {
+    /// Bytes that it has beside its place.
+    pub(super) fn heap_bytes(&self) -> usize {
+        match self {
+            Self::Lua { captured, .. } => size_of_val::<[CellRef]>(captured),
+            Self::Native { values, .. } => size_of_val::<[Value]>(values),
+            Self::None => 0,
+        }
+    }
+}
+
 /// Objects and their weight.
 #[derive(Debug, Default)]
 pub struct Heap {
@@ -115,9 +131,9 @@ pub struct Heap {
     pub(super) threads: Arena<Thread>,
     pub(super) protos: Arena<Proto>,
     pub(super) bytes: usize,
+    /// At how many bytes the collector has something to do.
     pub(super) collect_at: usize,
-    grey: Vec<Value>,
-    grey_code: Vec<ProtoRef>,
+    pub(super) cycle: Cycle,
 }
 
 impl Heap {
@@ -135,8 +151,10 @@ impl Heap {
         let hash = hash(bytes) | 1;
         let objects = &self.strings.objects;
         let is_it = |known: &StrRef| &*objects.get(known.0).bytes == bytes;
-        if let Some(known) = self.strings.interned.find(hash, is_it) {
-            return *known;
+        if let Some(known) = self.strings.interned.find(hash, is_it).copied() {
+            // It may be garbage that is yet to be given back.
+            self.strings.objects.mark(known.0);
+            return known;
         }
         self.bytes += bytes.len() + size_of::<LuaString>();
         let object = LuaString { bytes: bytes.into(), hash: Cell::new(hash) };
@@ -177,6 +195,20 @@ impl Heap {
         TableRef(self.tables.add(table))
     }
 
+    /// Changes a variable that functions share.
+    pub(super) fn set_cell(&mut self, cell: CellRef, value: Value) {
+        let old = std::mem::replace(self.cells.get_mut(cell.0), value);
+        self.let_go(old);
+    }
+
+    /// Gives a function of the language other global variables; false for another one.
+    pub(super) fn set_globals(&mut self, function: FunctionRef, table: TableRef) -> bool {
+        let Function::Lua { globals, .. } = self.functions.get_mut(function.0) else { return false };
+        let old = std::mem::replace(globals, table);
+        self.let_go(Value::Table(old));
+        true
+    }
+
     /// A table.
     #[inline]
     #[must_use]
@@ -184,10 +216,17 @@ impl Heap {
         self.tables.get(table.0)
     }
 
-    /// A table, to change what is no element.
-    #[inline]
-    pub fn table_mut(&mut self, table: TableRef) -> &mut Table {
-        self.tables.get_mut(table.0)
+    /// Gives a table another metatable, or none.
+    pub fn set_metatable(&mut self, table: TableRef, metatable: Option<TableRef>) {
+        let old = std::mem::replace(&mut self.tables.get_mut(table.0).metatable, metatable);
+        if let Some(old) = old {
+            self.let_go(Value::Table(old));
+        }
+    }
+
+    /// Lets nobody set anything in a table any more.
+    pub fn make_readonly(&mut self, table: TableRef) {
+        self.tables.get_mut(table.0).readonly = true;
     }
 
     /// The value of a key, without metamethods.
@@ -210,6 +249,9 @@ impl Heap {
     /// Sets a key that is neither nil nor NaN, without metamethods, whether or not the table is read-only.
     #[inline]
     pub fn set(&mut self, table: TableRef, key: Value, value: Value) {
+        if self.cycle.is_marking {
+            self.before_set(table, key);
+        }
         self.bytes += self.tables.get_mut(table.0).set(key, value, &self.strings);
     }
 
@@ -221,6 +263,12 @@ impl Heap {
 
     /// Sets elements from `first` on.
     pub(super) fn set_list(&mut self, table: TableRef, first: usize, values: &[Value]) {
+        if self.cycle.is_marking {
+            for place in first..first + values.len() {
+                self.before_set(table, Value::Number(place as f64));
+            }
+            self.scan_entries_again(table);
+        }
         self.bytes += self.tables.get_mut(table.0).set_list(first, values, &self.strings);
     }
 
@@ -243,6 +291,9 @@ impl Heap {
 
     /// Takes an element out and moves those after it down by one; the place is from 1 to the end.
     pub(in crate::scripting) fn remove_element(&mut self, table: TableRef, place: usize) -> Value {
+        if self.cycle.is_marking {
+            self.before_removal(table, place);
+        }
         let object = self.tables.get_mut(table.0);
         let value = object.array()[place - 1];
         let length = object.length();
@@ -264,10 +315,7 @@ impl Heap {
     }
 
     pub(super) fn add_function(&mut self, function: Function) -> FunctionRef {
-        self.bytes += size_of::<Function>();
-        if let Function::Lua { captured, .. } = &function {
-            self.bytes += size_of_val::<[CellRef]>(captured);
-        }
+        self.bytes += size_of::<Function>() + function.heap_bytes();
         FunctionRef(self.functions.add(function))
     }
 
@@ -309,55 +357,6 @@ impl Heap {
         self.bytes().saturating_add(more) <= HEAP_MAX
     }
 
-    /// Whether it is time to collect.
-    #[inline]
-    #[must_use]
-    pub fn wants_collection(&self) -> bool {
-        self.bytes >= self.collect_at
-    }
-
-    /// Whether it is time to collect, now that nothing runs.
-    #[must_use]
-    pub fn wants_collection_at_rest(&self) -> bool {
-        self.bytes + (COLLECTION_MIN - KEPT_AT_REST) >= self.collect_at
-    }
-
-    /// Frees what cannot be reached from `roots`.
-    pub fn collect(&mut self, roots: impl FnOnce(&mut Marker<'_>)) {
-        let mut marker = Marker { heap: self };
-        roots(&mut marker);
-        marker.run();
-        self.sweep();
-        let live = self.bytes;
-        self.collect_at = live + (live / 2).clamp(COLLECTION_MIN, COLLECTION_MAX);
-    }
-
-    fn sweep(&mut self) {
-        let Self { strings, tables, functions, cells, threads, protos, .. } = self;
-        let Strings { objects, interned } = strings;
-        let freed = Cell::new(0_usize);
-        let free = |bytes: usize| freed.set(freed.get() + bytes);
-        objects.sweep(|place, object| {
-            free(object.bytes.len() + size_of::<LuaString>());
-            if object.bytes.len() <= INTERNED_MAX
-                && let Ok(entry) = interned.find_entry(object.hash.get(), |known| known.0 == place)
-            {
-                entry.remove();
-            }
-        });
-        tables.sweep(|_, table| free(size_of::<Table>() + table.heap_bytes()));
-        functions.sweep(|_, function| {
-            free(size_of::<Function>());
-            if let Function::Lua { captured, .. } = &function {
-                free(size_of_val::<[CellRef]>(captured));
-            }
-        });
-        cells.sweep(|_, _| free(size_of::<Value>()));
-        threads.sweep(|_, thread| free(size_of::<Thread>() + thread.heap_bytes()));
-        protos.sweep(|_, proto| free(size_of::<Proto>() + proto.heap_bytes()));
-        self.bytes = self.bytes.saturating_sub(freed.get());
-    }
-
     /// Gives back up to so many objects of an interpreter that will not run again; false once there is none left.
     pub fn free_some(&mut self, objects: usize) -> bool {
         self.strings.interned = HashTable::new();
@@ -382,15 +381,7 @@ fn last_place(key: Value) -> usize {
 impl MemoryUsage for Heap {
     fn memory_usage(&self) -> usize {
         let strings: usize = self.strings.objects.live().map(|string| usable_size(string.bytes.len())).sum();
-        let functions: usize = self
-            .functions
-            .live()
-            .map(|function| match function {
-                Function::Lua { captured, .. } => usable_size(size_of_val::<[CellRef]>(captured)),
-                Function::Native { values, .. } => usable_size(size_of_val::<[Value]>(values)),
-                Function::None => 0,
-            })
-            .sum();
+        let functions: usize = self.functions.live().map(|function| usable_size(function.heap_bytes())).sum();
         strings
             + functions
             + self.tables.live().map(Table::heap_bytes).sum::<usize>()
@@ -403,107 +394,6 @@ impl MemoryUsage for Heap {
             + self.threads.places_usage()
             + self.protos.live().map(Proto::heap_bytes).sum::<usize>()
             + self.protos.places_usage()
-            + crate::memory::vec_usage(&self.grey)
-            + crate::memory::vec_usage(&self.grey_code)
-    }
-}
-
-/// The first half of a collection: what is reached.
-pub struct Marker<'a> {
-    heap: &'a mut Heap,
-}
-
-impl Marker<'_> {
-    /// Marks a value and, later, what it refers to.
-    #[inline]
-    pub fn mark(&mut self, value: Value) {
-        let heap = &mut *self.heap;
-        let fresh = match value {
-            Value::Nil | Value::Boolean(_) | Value::Number(_) | Value::Null => false,
-            Value::String(StrRef(place)) => {
-                heap.strings.objects.mark(place);
-                false
-            }
-            Value::Table(TableRef(place)) => heap.tables.mark(place),
-            Value::Function(FunctionRef(place)) => heap.functions.mark(place),
-            Value::Thread(ThreadRef(place)) => heap.threads.mark(place),
-            Value::Cell(CellRef(place)) => heap.cells.mark(place),
-        };
-        if fresh {
-            heap.grey.push(value);
-        }
-    }
-
-    /// Marks several values.
-    pub fn mark_all(&mut self, values: impl IntoIterator<Item = Value>) {
-        for value in values {
-            self.mark(value);
-        }
-    }
-
-    /// Marks code and, later, its constants and the functions within it.
-    pub(super) fn mark_code(&mut self, proto: ProtoRef) {
-        if self.heap.protos.mark(proto.0) {
-            self.heap.grey_code.push(proto);
-        }
-    }
-
-    /// How many registers code works with.
-    pub(super) fn registers_of(&self, proto: ProtoRef) -> usize {
-        usize::from(self.heap.proto(proto).registers)
-    }
-
-    fn run(&mut self) {
-        loop {
-            self.run_values();
-            let Some(place) = self.heap.grey_code.pop() else { return };
-            let proto = std::mem::take(self.heap.protos.get_mut(place.0));
-            self.mark_all(proto.constants.iter().copied());
-            for inner in &proto.functions {
-                self.mark_code(*inner);
-            }
-            *self.heap.protos.get_mut(place.0) = proto;
-        }
-    }
-
-    fn run_values(&mut self) {
-        while let Some(value) = self.heap.grey.pop() {
-            match value {
-                Value::Table(TableRef(place)) => self.mark_table(place),
-                Value::Function(FunctionRef(place)) => {
-                    let function = std::mem::take(self.heap.functions.get_mut(place));
-                    match &function {
-                        Function::Lua { proto, captured, globals } => {
-                            self.mark_code(*proto);
-                            self.mark(Value::Table(*globals));
-                            self.mark_all(captured.iter().map(|cell| Value::Cell(*cell)));
-                        }
-                        Function::Native { values, .. } => self.mark_all(values.iter().copied()),
-                        Function::None => {}
-                    }
-                    *self.heap.functions.get_mut(place) = function;
-                }
-                Value::Cell(CellRef(place)) => {
-                    let inner = *self.heap.cells.get(place);
-                    self.mark(inner);
-                }
-                Value::Thread(ThreadRef(place)) => {
-                    let mut thread = std::mem::take(self.heap.threads.get_mut(place));
-                    thread.mark(self);
-                    *self.heap.threads.get_mut(place) = thread;
-                }
-                _ => {}
-            }
-        }
-    }
-
-    fn mark_table(&mut self, place: u32) {
-        let table = std::mem::take(self.heap.tables.get_mut(place));
-        if let Some(metatable) = table.metatable {
-            self.mark(Value::Table(metatable));
-        }
-        // Deleted entries keep their keys for traversals; their objects must not be given back under them.
-        self.mark_all(table.all_references());
-        *self.heap.tables.get_mut(place) = table;
+            + self.cycle.memory_usage()
     }
 }

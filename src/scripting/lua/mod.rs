@@ -6,6 +6,7 @@
 mod arena;
 mod ast;
 mod code;
+pub mod collector;
 mod generator;
 pub mod heap;
 mod lexer;

@@ -5,8 +5,8 @@
 //!   entries  | key value | key value | ...  in the order of insertion; a deleted one keeps its key, its value is nil
 //!   index    hash of key -> place in `entries`, once there are more than a few
 //! ```
-//! The order of traversal is that of insertion. Entries are dropped only when the part grows, so that deleting while
-//! traversing is safe.
+//! The order of traversal is that of insertion. Entries are dropped only when there is no room for another one, so that
+//! deleting while traversing is safe. A key that is set to nil makes an entry, too, as it does in C: `next` then knows it.
 
 use std::cell::Cell;
 
@@ -27,6 +27,8 @@ pub struct Table {
     pub metatable: Option<TableRef>,
     /// Nothing may be set any more.
     pub readonly: bool,
+    /// The collector has followed some of its references, not all.
+    pub(super) is_being_scanned: bool,
 }
 
 /// How keys are hashed and compared: long strings by their bytes, which lie elsewhere.
@@ -183,11 +185,8 @@ impl Table {
             self.entries[place].1 = value;
             return 0;
         }
-        if value.is_nil() {
-            return 0;
-        }
         let before = self.heap_bytes();
-        if self.entries.len() == self.entries.capacity() {
+        if self.drops_entries() {
             self.make_room(hasher);
         }
         self.entries.push((key, value));
@@ -201,6 +200,11 @@ impl Table {
             self.build_index(hasher);
         }
         self.heap_bytes() - before.min(self.heap_bytes())
+    }
+
+    /// Whether there is no room for another entry unless deleted ones go.
+    pub(super) fn drops_entries(&self) -> bool {
+        self.entries.len() == self.entries.capacity()
     }
 
     /// Drops deleted entries; grows only if that does not make room enough.
@@ -227,12 +231,12 @@ impl Table {
     }
 
     fn append(&mut self, key: Value, value: Value, hasher: &impl KeyHasher) -> usize {
+        if value.is_nil() {
+            return self.set_other(key, value, hasher);
+        }
         let known = if self.entries.is_empty() { None } else { self.find(key, hasher) };
         if let Some(place) = known {
             self.entries[place].1 = Value::Nil;
-        }
-        if value.is_nil() {
-            return 0;
         }
         let before = self.array.capacity();
         self.array.push(value);
@@ -315,10 +319,14 @@ impl Table {
         Ok(others.iter().find(|(_, value)| !value.is_nil()).copied())
     }
 
-    /// Every key and value it holds, keys of deleted entries too.
-    pub(super) fn all_references(&self) -> impl Iterator<Item = Value> + '_ {
-        let entries = self.entries.iter().flat_map(|(key, value)| [*key, *value]);
-        self.array.iter().copied().chain(entries)
+    /// The entries, deleted ones too.
+    pub(super) fn entries(&self) -> &[(Value, Value)] {
+        &self.entries
+    }
+
+    /// How many keys and values it holds.
+    pub(super) fn references(&self) -> usize {
+        self.entries.len() * 2 + self.array.len()
     }
 
     /// Bytes of its parts.

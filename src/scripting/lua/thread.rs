@@ -5,7 +5,7 @@
 //!                                                        ^ base of a call's frame
 //! ```
 
-use super::heap::Marker;
+use super::collector::Marker;
 use super::value::{FunctionRef, ProtoRef, ThreadRef, Value};
 use super::vm::Continue;
 use crate::memory::vec_usage;
@@ -82,6 +82,8 @@ pub(super) struct Thread {
     pub resumer: Option<ThreadRef>,
     /// The call of `yield` that the next values are the results of.
     pub yielded: Option<(usize, After)>,
+    /// The collector's cycle that has looked at its stack.
+    pub scanned_in: u32,
 }
 
 impl Thread {

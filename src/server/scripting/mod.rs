@@ -25,6 +25,7 @@ use crate::memory::{MemoryUsage, Mover, usable_size, vec_usage};
 use crate::resp::{CommandError, Reply};
 use crate::scripting::host::{CommandRequest, replication};
 use crate::scripting::library::{self, Versions};
+use crate::scripting::lua::collector::STEP_UNITS;
 use crate::scripting::lua::random::Random;
 use crate::scripting::lua::vm::Vm;
 use crate::sys::clock;
@@ -106,6 +107,8 @@ pub struct Scripting {
     /// The client of the script that was put aside has gone.
     orphaned: bool,
     off: bool,
+    /// An interpreter in which nothing runs has garbage to give back.
+    has_garbage: bool,
     /// A script's command runs.
     pub(super) calls: bool,
     /// When the running script began, Unix µs.
@@ -125,6 +128,26 @@ fn new_eval_vm(insecure: bool) -> Box<Vm> {
 }
 
 impl Scripting {
+    /// Whether an interpreter in which nothing runs is yet to give back what the last run left.
+    #[inline]
+    #[must_use]
+    pub fn has_garbage(&self) -> bool {
+        self.has_garbage
+    }
+
+    /// Goes on giving it back, for less than a millisecond.
+    pub fn collect_garbage(&mut self) {
+        if !self.has_garbage || self.is_busy() {
+            return;
+        }
+        let mut interpreters = self.eval.iter_mut().chain(&mut self.functions.vm);
+        let next = interpreters.find(|vm| vm.has_garbage());
+        self.has_garbage = next.is_some();
+        if let Some(vm) = next {
+            vm.collect_some(STEP_UNITS);
+        }
+    }
+
     /// Whether a script has been put aside, and who else comes is to be told so.
     #[inline]
     #[must_use]

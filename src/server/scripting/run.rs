@@ -338,6 +338,7 @@ impl super::Scripting {
 
     fn put_back(&mut self, vm: Box<Vm>, is_eval: bool) {
         self.random = vm.random;
+        self.has_garbage |= vm.has_garbage();
         *(if is_eval { &mut self.eval } else { &mut self.functions.vm }) = Some(vm);
     }
 

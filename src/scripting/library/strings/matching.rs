@@ -3,7 +3,7 @@
 use super::pattern::{Capture, Matcher, Progress};
 use super::position;
 use crate::scripting::host::Host;
-use crate::scripting::lua::heap::Marker;
+use crate::scripting::lua::collector::Marker;
 use crate::scripting::lua::value::{Result, StrRef, Value};
 use crate::scripting::lua::vm::{Arguments, Continue, Flow, NativeResult, Vm};
 

@@ -1,7 +1,7 @@
 //! Calls and returns: of functions of the language, of libraries, and of what waits for them.
 
+use super::super::collector::Marker;
 use super::super::heap::Function;
-use super::super::heap::Marker;
 use super::super::thread::{After, Frame, Kind};
 use super::super::value::{FunctionRef, ProtoRef, Result, Stop, ThreadRef, Value};
 use super::{CALLS_MAX, NESTED_MAX, Vm, WINDOW};
@@ -226,7 +226,8 @@ impl Vm {
         match flow {
             Flow::Return(count) => {
                 self.finish(function, self.top - count, count, after, host)?;
-                self.collect_if_due()
+                self.collect_if_due();
+                Ok(())
             }
             Flow::Call(count, state) => {
                 self.save_registers();

@@ -40,6 +40,9 @@ impl Vm {
     }
 
     pub(super) fn load_thread(&mut self, target: ThreadRef) {
+        if self.heap.cycle.is_marking {
+            self.heap.before_resuming(target);
+        }
         let thread = self.heap.threads.get_mut(target.0);
         self.stack = std::mem::take(&mut thread.stack);
         self.frames = std::mem::take(&mut thread.frames);

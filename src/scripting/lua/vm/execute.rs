@@ -13,7 +13,9 @@ impl Vm {
     /// Runs until something stops it.
     pub(super) fn execute(&mut self, host: &mut dyn Host) -> Stop {
         loop {
-            let outcome = match self.execute_simple() {
+            // What runs next need not be a simple instruction.
+            let left = if self.is_out_of_fuel() { Left::Fuel } else { self.execute_simple() };
+            let outcome = match left {
                 Left::Op(op) => self.step(op, host),
                 Left::Fuel => self.refuel(host),
                 Left::End => return Stop::Finished,
@@ -67,7 +69,16 @@ impl Vm {
             Op::NewTable { to, array, others } => {
                 let table = self.heap.new_table(usize::from(array), usize::from(others));
                 self.set(to, Value::Table(table));
-                return self.collect_if_due();
+                self.collect_if_due();
+            }
+            Op::SetUpvalue { index, value } => {
+                let value = self.operand(value);
+                self.heap.set_cell(self.captured(index), value);
+            }
+            Op::SetCell { register, value } => {
+                if let (Value::Cell(cell), value) = (self.register(register), self.operand(value)) {
+                    self.heap.set_cell(cell, value);
+                }
             }
             Op::Method { to, object, name } => {
                 let name = self.operand(name);
@@ -97,18 +108,12 @@ impl Vm {
         match op {
             Op::Call { function, arguments, results } => {
                 self.fuel -= 1;
-                if self.fuel < 0 {
-                    self.refuel_before(host)?;
-                }
                 let at = self.base + usize::from(function);
                 let count = self.counted(at, arguments);
                 return self.call_value(at, count, After::Results(results), host);
             }
             Op::TailCall { function, arguments } => {
                 self.fuel -= 1;
-                if self.fuel < 0 {
-                    self.refuel_before(host)?;
-                }
                 let at = self.base + usize::from(function);
                 let count = self.counted(at, arguments);
                 return self.tail_call(at, count, host);
@@ -141,13 +146,6 @@ impl Vm {
     #[inline]
     fn counted(&self, at: usize, arguments: u8) -> usize {
         if arguments == 0 { self.top.saturating_sub(at + 1) } else { usize::from(arguments) - 1 }
-    }
-
-    /// Asks the host at an instruction that has done nothing yet, and that runs after a pause.
-    #[cold]
-    #[inline(never)]
-    fn refuel_before(&mut self, host: &mut dyn Host) -> Result<()> {
-        self.refuel(host).inspect_err(|_| self.pc -= 1)
     }
 
     #[inline]
@@ -262,7 +260,8 @@ impl Vm {
         let globals = self.current_globals();
         let closure = self.heap.add_function(Function::Lua { proto, captured, globals });
         self.set(to, Value::Function(closure));
-        self.collect_if_due()
+        self.collect_if_due();
+        Ok(())
     }
 
     /// The values between the function and its registers.

@@ -3,7 +3,7 @@
 use super::super::heap::Function;
 use super::super::number::write_number;
 use super::super::thread::{After, Kind};
-use super::super::value::{FunctionRef, Result, StrRef, TableRef, Value};
+use super::super::value::{Result, StrRef, TableRef, Value};
 use super::Vm;
 use crate::scripting::host::Host;
 
@@ -82,14 +82,7 @@ impl Vm {
 
     /// Gives a function of the language other global variables; false for another one.
     pub(in crate::scripting) fn set_globals_of(&mut self, function: Value, table: TableRef) -> bool {
-        let Value::Function(FunctionRef(place)) = function else { return false };
-        match self.heap.functions.get_mut(place) {
-            Function::Lua { globals, .. } => {
-                *globals = table;
-                true
-            }
-            _ => false,
-        }
+        matches!(function, Value::Function(function) if self.heap.set_globals(function, table))
     }
 
     /// Calls above the registers of the running function.
@@ -215,6 +208,9 @@ impl Vm {
                     if self.heap.table(table).readonly {
                         return Err(self.error(b"Attempt to modify a readonly table"));
                     }
+                    if let Some(message) = wrong_key(key) {
+                        return Err(self.error(message));
+                    }
                     let decides = self.heap.table(table).metatable.is_some();
                     let handler = if decides && self.heap.get(table, key).is_nil() {
                         self.metamethod(object, self.events.newindex)
@@ -222,13 +218,13 @@ impl Vm {
                         Value::Nil
                     };
                     if handler.is_nil() {
-                        if let Some(message) = wrong_key(key) {
-                            return Err(self.error(message));
-                        }
                         self.heap.set(table, key, value);
                         // Tables grow without an instruction that makes an object.
-                        return self.collect_if_due();
+                        self.collect_if_due();
+                        return Ok(());
                     }
+                    // `next` knows the key from now on.
+                    self.heap.set(table, key, Value::Nil);
                     handler
                 }
                 _ => match self.metamethod(object, self.events.newindex) {
@@ -405,7 +401,8 @@ impl Vm {
             left -= texts as u8;
         }
         self.set(to, value);
-        self.collect_if_due()
+        self.collect_if_due();
+        Ok(())
     }
 
     /// One string of `count` texts on the stack and one after them.

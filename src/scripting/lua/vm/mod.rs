@@ -20,7 +20,8 @@ pub use call::{Continue, Flow, Native, NativeResult};
 use simple::WINDOW;
 
 use super::code::Proto;
-use super::heap::{Function, HEAP_MAX, Heap, Marker};
+use super::collector::{Marker, STEP_UNITS};
+use super::heap::{Function, Heap};
 use super::thread::{Frame, Kind, Status, Thread, mark_stack};
 use super::value::{FunctionRef, ProtoRef, Result, Stop, StrRef, TableRef, ThreadRef, Value};
 use crate::memory::{MemoryUsage, vec_usage};
@@ -268,12 +269,19 @@ impl Vm {
         self.registry.get(place).copied().unwrap_or_default()
     }
 
-    /// After a run whose results were taken: gives back what it left, if that is worth it.
+    /// After a run whose results were taken: begins to give back what it left, if that is worth it. As long as it then
+    /// [has garbage](Self::has_garbage), somebody who has time should go on.
     pub fn rest(&mut self) {
         self.reset();
-        if self.heap.wants_collection_at_rest() {
-            self.collect();
+        if self.has_garbage() {
+            self.collect_some(STEP_UNITS);
         }
+    }
+
+    /// Whether nothing runs and there is something worth giving back.
+    #[must_use]
+    pub fn has_garbage(&self) -> bool {
+        self.frames.is_empty() && (self.heap.is_collecting() || self.heap.wants_collection_at_rest())
     }
 
     /// Ends whatever is under way.
@@ -348,17 +356,26 @@ impl Vm {
         self.fuel < 0
     }
 
-    /// Asks the host whether to go on.
+    /// Has the collector do what is due, and asks the host whether to go on.
     #[cold]
     #[inline(never)]
-    pub(in crate::scripting) fn refuel(&mut self, host: &mut dyn Host) -> Result<()> {
-        match host.tick() {
-            Tick::Continue(fuel) => {
-                self.fuel = fuel;
-                Ok(())
+    fn refuel(&mut self, host: &mut dyn Host) -> Result<()> {
+        loop {
+            let is_due = self.heap.wants_collection() || self.heap.is_overfull();
+            if is_due {
+                self.collect_some(STEP_UNITS);
             }
-            Tick::Pause => Err(Stop::Paused),
-            Tick::Kill => Err(Stop::Killed),
+            if self.heap.is_full() {
+                return Err(self.plain_error(b"not enough memory"));
+            }
+            match host.tick() {
+                Tick::Continue(fuel) => self.fuel = fuel,
+                Tick::Pause => return Err(Stop::Paused),
+                Tick::Kill => return Err(Stop::Killed),
+            }
+            if !is_due {
+                return Ok(());
+            }
         }
     }
 
@@ -370,34 +387,41 @@ impl Vm {
         if self.heap.has_room(more) { Ok(()) } else { Err(self.plain_error(b"not enough memory")) }
     }
 
-    /// Collects if it is time to; an error if what lives is too much.
+    /// Has the collector run before the next instruction, if it has something to do.
     #[inline]
-    fn collect_if_due(&mut self) -> Result<()> {
-        if self.heap.wants_collection() { self.collect_now() } else { Ok(()) }
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn collect_now(&mut self) -> Result<()> {
-        self.collect();
-        if self.heap.bytes() > HEAP_MAX {
-            return Err(self.plain_error(b"not enough memory"));
+    fn collect_if_due(&mut self) {
+        if self.heap.wants_collection() {
+            self.fuel = -1;
         }
-        Ok(())
     }
 
     /// Frees every object that nothing reaches.
     pub fn collect(&mut self) {
+        while self.heap.is_collecting() {
+            self.collect_some(usize::MAX >> 1);
+        }
+        self.collect_some(usize::MAX >> 1);
+    }
+
+    /// Does about so much of the collector's work; begins a cycle unless one is under way.
+    pub fn collect_some(&mut self, units: usize) {
+        if !self.heap.is_collecting() {
+            self.begin_collection();
+        }
+        self.heap.collect_some(units);
+    }
+
+    fn begin_collection(&mut self) {
         self.save_registers();
         let Self { heap, stack, frames, registry, .. } = self;
         let (globals, events, top) = (self.globals, self.events, self.top);
-        let threads = [self.main, self.current].map(Value::Thread);
+        let (main, current) = (self.main, self.current);
         let (string_metatable, thrown) = (self.string_metatable, self.thrown);
         let (proto, closure) = (self.proto, self.closure);
-        heap.collect(|marker: &mut Marker<'_>| {
+        heap.begin_collection(frames.is_empty(), |marker: &mut Marker<'_>| {
             marker.mark(Value::Table(globals));
             marker.mark_all(events.all());
-            marker.mark_all(threads);
+            marker.mark_all([main, current].map(Value::Thread));
             marker.mark_all(string_metatable.map(Value::Table));
             marker.mark_all([thrown, Value::Function(closure)]);
             marker.mark_code(proto);

@@ -40,6 +40,8 @@ struct Simple<'a> {
     strings: &'a Strings,
     tables: &'a mut Arena<Table>,
     cells: &'a mut Arena<Value>,
+    /// The collector has to hear of what is overwritten.
+    is_marking: bool,
     pc: usize,
     fuel: i64,
 }
@@ -48,7 +50,7 @@ impl Vm {
     /// Runs instructions up to the first that needs more.
     pub(super) fn execute_simple(&mut self) -> Left {
         self.ensure(self.base + WINDOW);
-        let Heap { strings, tables, functions, cells, protos, .. } = &mut self.heap;
+        let Heap { strings, tables, functions, cells, protos, cycle, .. } = &mut self.heap;
         let (captured, globals): (&[CellRef], TableRef) = match functions.get(self.closure.0) {
             Function::Lua { captured, globals, .. } => (captured, *globals),
             _ => (&[], self.globals),
@@ -69,6 +71,7 @@ impl Vm {
             strings,
             tables,
             cells,
+            is_marking: cycle.is_marking,
             pc: self.pc,
             fuel: self.fuel,
         };
@@ -134,6 +137,7 @@ impl Simple<'_> {
                 let value = *self.cells.get(self.captured[usize::from(index)].0);
                 self.set(to, value);
             }
+            Op::SetUpvalue { .. } | Op::SetCell { .. } if self.is_marking => return false,
             Op::SetUpvalue { index, value } => {
                 *self.cells.get_mut(self.captured[usize::from(index)].0) = self.operand(value);
             }
@@ -319,7 +323,7 @@ impl Simple<'_> {
     fn set_index(&mut self, table: Value, key: Value, value: Value) -> bool {
         let Value::Table(TableRef(place)) = table else { return false };
         let table = self.tables.get_mut(place);
-        if table.readonly || value.is_nil() {
+        if table.readonly || value.is_nil() || self.is_marking {
             return false;
         }
         match (key, self.hints.get(self.pc - 1)) {

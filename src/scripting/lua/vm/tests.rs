@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod collection;
+
 use super::{Outcome, Vm};
 use crate::resp::Protocol;
 use crate::scripting::host::{CommandRequest, Host, Tick};
@@ -16,11 +18,13 @@ struct Alone {
     /// Every second tick is a pause.
     pauses: bool,
     paused: bool,
+    /// What the collector does in a pause; 0: a whole collection.
+    units: usize,
 }
 
 impl Alone {
     fn new() -> Self {
-        Self { request: CommandRequest::default(), ticks: 1_000_000, pauses: false, paused: false }
+        Self { request: CommandRequest::default(), ticks: 1_000_000, pauses: false, paused: false, units: 0 }
     }
 }
 
@@ -87,7 +91,14 @@ fn run_in(vm: &mut Vm, source: &str, host: &mut Alone) -> String {
     };
     let mut outcome = vm.start(function, &[], host);
     while outcome == Outcome::Paused {
-        vm.collect();
+        if host.units == 0 {
+            vm.collect();
+        } else {
+            vm.collect_some(host.units);
+        }
+        if host.ticks % 32 == 0 {
+            collection::check(vm);
+        }
         outcome = vm.resume(host);
     }
     match outcome {
@@ -101,12 +112,14 @@ fn run_in(vm: &mut Vm, source: &str, host: &mut Alone) -> String {
     }
 }
 
-/// Each script with what it gives; run at once, and again with a collection at every step.
+/// Each script with what it gives; run at once, and again with a collection, or a little of one, at every step.
 fn check(cases: &[(&str, &str)]) {
     for (source, expected) in cases {
         assert_eq!(run_in(&mut machine(), source, &mut Alone::new()), *expected, "{source}");
-        let mut slow = Alone { pauses: true, ..Alone::new() };
-        assert_eq!(run_in(&mut machine(), source, &mut slow), *expected, "with pauses: {source}");
+        for units in [0, 1, 20] {
+            let mut slow = Alone { pauses: true, units, ..Alone::new() };
+            assert_eq!(run_in(&mut machine(), source, &mut slow), *expected, "with pauses: {source}");
+        }
     }
 }
 
@@ -424,6 +437,26 @@ fn a_run_is_bounded() {
     let garbage = "for i = 1, 200000 do local t = {i, {}, function() return i end, 'x' .. i} end";
     assert_eq!(run_in(&mut vm, garbage, &mut Alone::new()), "");
     assert!(vm.heap.bytes() < 8 << 20, "{}", vm.heap.bytes());
+}
+
+#[test]
+fn keys_that_were_set_to_nil_are_known_to_next() {
+    check(&[
+        ("return next({[0] = nil}, -0)", "nil"),
+        ("local t = {} t.x = nil return next(t, 'x')", "nil"),
+        ("local t = {} t[1] = nil return next(t, 1)", "nil"),
+        ("local t = {1, 2, 3} t[4] = nil return next(t, 4)", "nil"),
+        ("local t = {a = 1} t.a = nil t.b = nil return next(t), next(t, 'b')", "nil nil"),
+        ("local t = {} t[1] = nil t[1] = 5 t[2] = 6 return #t, next(t, 1)", "2 2 6"),
+        ("local t = {} for i = 1, 1000 do t[i + 0.5] = nil end t.x = 1 return next(t)", "x 1"),
+        ("return pcall(next, {}, 1)", "false invalid key to 'next'"),
+        ("return pcall(next, {1, 2}, 'x')", "false invalid key to 'next'"),
+        ("local t = setmetatable({}, {__newindex = function() end}) t.a = 1 return next(t, 'a')", "nil"),
+        (
+            "return pcall(function() setmetatable({}, {__newindex = function() end})[nil] = 1 end)",
+            "false script:1: table index is nil",
+        ),
+    ]);
 }
 
 #[test]
