@@ -45,7 +45,7 @@ pub struct Cron {
 }
 
 /// Whether `due_ms` has come; sets the next time if so.
-fn is_due(due_ms: &mut i64, now_ms: i64, interval_ms: i64) -> bool {
+pub(super) fn is_due(due_ms: &mut i64, now_ms: i64, interval_ms: i64) -> bool {
     // A clock that was set back must not stop the intervals.
     let due = now_ms >= *due_ms || *due_ms - now_ms > interval_ms;
     if due {
@@ -93,6 +93,7 @@ impl Engine {
         self.server.end_pause_when_over();
         self.expire_keys();
         self.server.watch_fragmentation();
+        self.server.scripting.tend_idle(now_ms);
         self.server.publish_events(None);
         self.server.run_replication_cron(&mut self.keyspace);
         if is_due(&mut self.server.cron.cluster_ms, now_ms, CLUSTER_MS) {

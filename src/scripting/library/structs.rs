@@ -1,6 +1,6 @@
 //! `struct`: numbers and strings as the bytes of C structures.
 
-use super::arguments::{integer_bits, truncated};
+use super::arguments::integer_bits;
 use super::{Functions, register};
 use crate::scripting::host::Host;
 use crate::scripting::lua::value::{Result, Value};
@@ -229,7 +229,7 @@ fn unpack(vm: &mut Vm, _: &mut dyn Host, arguments: Arguments) -> NativeResult {
                     let Some(length) = length else {
                         return Err(vm.error(b"format 'c0' needs a previous size"));
                     };
-                    let length = usize::try_from(truncated(length)).unwrap_or(usize::MAX);
+                    let length = integer_bits(length) as usize;
                     let rest = data.get(position..).unwrap_or_default();
                     let Some(sized) = rest.get(..length) else {
                         return Err(vm.argument_error(1, "data string too short"));
@@ -254,7 +254,7 @@ fn unpack(vm: &mut Vm, _: &mut dyn Host, arguments: Arguments) -> NativeResult {
     for value in &values {
         vm.push(*value);
     }
-    vm.push(Value::Number(position as f64 + 1.0));
+    vm.push(Value::Number(position.wrapping_add(1) as i64 as f64));
     Ok(Flow::Return(values.len() + 1))
 }
 

@@ -110,7 +110,32 @@ impl Expression {
             Self::True | Self::Number(_) | Self::String(_) => Some(true),
             Self::Single(inner) => inner.constant_truth(),
             Self::Unary(Unary::Not, inner, _) => inner.constant_truth().map(|truth| !truth),
-            Self::Unary(Unary::Negate, inner, _) => matches!(**inner, Self::Number(_)).then_some(true),
+            _ => self.constant_number().map(|_| true),
+        }
+    }
+
+    /// The number that it and what follows it are, if that is known as Lua's compiler knows it.
+    pub(super) fn with_operators(&self, rest: &[(Binary, Self, u32)]) -> Option<f64> {
+        let mut number = self.constant_number()?;
+        for (operator, operand, _) in rest {
+            let (Binary::Arithmetic(operation), operand) = (operator, operand.constant_number()?) else {
+                return None;
+            };
+            if operand == 0.0 && matches!(operation, Arithmetic::Divide | Arithmetic::Modulo) {
+                return None;
+            }
+            number = Some(operation.apply(number, operand)).filter(|result| !result.is_nan())?;
+        }
+        Some(number)
+    }
+
+    /// The number it is, if that is known as Lua's compiler knows it.
+    fn constant_number(&self) -> Option<f64> {
+        match self {
+            Self::Number(number) => Some(*number),
+            Self::Single(inner) => inner.constant_number(),
+            Self::Unary(Unary::Negate, inner, _) => inner.constant_number().map(|number| -number),
+            Self::Chain(first, rest) => first.with_operators(rest),
             _ => None,
         }
     }

@@ -110,6 +110,8 @@ impl<'a> Lexer<'a> {
     pub(super) fn error_at(&self, message: &str, token: &Token) -> SyntaxError {
         match token {
             Token::Name(_) | Token::String(_) | Token::Number(_) => self.error_here(message),
+            // Where Lua has no token it has no word for it.
+            Token::Char(0) => self.plain_error(message),
             // Bytes beyond ASCII are shown as they are.
             Token::Char(byte) if !byte.is_ascii() => self.error_near(message, &[*byte]),
             token => self.error_near(message, token_text(token).as_bytes()),

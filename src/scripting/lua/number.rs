@@ -87,10 +87,11 @@ pub fn write_shortest_layout(output: &mut Vec<u8>, number: f64, precision: usize
     let Some((mantissa, exponent)) = scientific.split_once('e') else { return };
     let power: i32 = exponent.parse().unwrap_or(0);
     let keep = |text: &str| -> String {
-        if layout.alternate || !text.contains('.') {
-            return text.to_owned();
+        match (layout.alternate, text.contains('.')) {
+            (true, false) => format!("{text}."),
+            (false, true) => text.trim_end_matches('0').trim_end_matches('.').to_owned(),
+            _ => text.to_owned(),
         }
-        text.trim_end_matches('0').trim_end_matches('.').to_owned()
     };
     if power < -4 || power >= precision as i32 {
         output.extend_from_slice(keep(mantissa).as_bytes());

@@ -36,6 +36,9 @@ const CACHED_MAX: usize = 500;
 /// Sources that are moved in one step of defragmentation: finding where to go on takes time, too.
 const SOURCES_PER_STEP: usize = 512;
 
+/// How often interpreters are asked whether they are idle, in milliseconds.
+const IDLE_MS: i64 = 2000;
+
 /// A script's name: its SHA-1 in lower-case digits.
 pub type ScriptName = [u8; 40];
 
@@ -109,6 +112,8 @@ pub struct Scripting {
     off: bool,
     /// An interpreter in which nothing runs has garbage to give back.
     has_garbage: bool,
+    /// When interpreters that are idle are looked at next, Unix ms.
+    idle_ms: i64,
     /// A script's command runs.
     pub(super) calls: bool,
     /// When the running script began, Unix µs.
@@ -145,6 +150,17 @@ impl Scripting {
         self.has_garbage = next.is_some();
         if let Some(vm) = next {
             vm.collect_some(STEP_UNITS);
+        }
+    }
+
+    /// Has interpreters in which nothing has run for a while look for garbage.
+    pub fn tend_idle(&mut self, now_ms: i64) {
+        if self.is_busy() || !crate::server::cron::is_due(&mut self.idle_ms, now_ms, IDLE_MS) {
+            return;
+        }
+        for vm in self.eval.iter_mut().chain(&mut self.functions.vm) {
+            vm.idle();
+            self.has_garbage |= vm.has_garbage();
         }
     }
 

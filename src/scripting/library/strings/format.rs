@@ -176,7 +176,10 @@ fn convert(
 ) -> Result<()> {
     match conversion {
         b'c' => {
-            let byte = vm.integer_argument(arguments, index)? as u8;
+            let number = vm.number_argument(arguments, index)?.trunc();
+            // As C makes an `int` of it: what does not fit is the smallest one, whose last byte is 0.
+            let fits = (f64::from(i32::MIN)..=f64::from(i32::MAX)).contains(&number);
+            let byte = if fits { number as i32 as u8 } else { 0 };
             // C's string ends at a NUL: the character is lost then.
             let text: &[u8] = if byte == 0 { b"" } else { &[byte] };
             specification.pad(output, text, false);

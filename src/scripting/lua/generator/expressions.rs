@@ -12,6 +12,18 @@ const ITEMS_AT_ONCE: usize = 50;
 /// Operators after a first operand, from the left.
 type Rest = [(Binary, Expression, u32)];
 
+/// The place of the first `and` or `or` if what is before it is a constant that leaves the decision to what is after it.
+/// Such a constant is not there, as for Lua 5.1: messages then name what the rest names.
+fn undecided(first: &Expression, rest: &Rest) -> Option<usize> {
+    let place = rest.iter().position(|(operator, ..)| matches!(operator, Binary::And | Binary::Or))?;
+    let (before, after) = rest.split_at(place);
+    let truth = match before {
+        [] => first.constant_truth(),
+        _ => first.with_operators(before).map(|_| true),
+    };
+    (truth == Some(after.first()?.0 == Binary::And)).then_some(place)
+}
+
 impl Generator<'_> {
     /// Into the next register.
     pub(super) fn next(&mut self, expression: &Expression) -> Generated<u8> {
@@ -32,6 +44,10 @@ impl Generator<'_> {
                 Ok(self.registers[*variable])
             }
             Expression::Single(inner) => self.any(inner),
+            Expression::Chain(first, rest) => match undecided(first, rest) {
+                Some(place) if place + 1 == rest.len() => self.any(&rest[place].1),
+                _ => self.next(expression),
+            },
             _ => self.next(expression),
         }
     }
@@ -129,15 +145,14 @@ impl Generator<'_> {
     // --- operators with two operands ---
 
     fn chain(&mut self, first: &Expression, rest: &Rest, to: u8) -> Generated<()> {
+        if let Some(place) = undecided(first, rest) {
+            return self.chain(&rest[place].1, &rest[place + 1..], to);
+        }
         let free = self.free;
         let Some(((operator, second, line), others)) = rest.split_first() else {
             return self.into(first, to);
         };
         match operator {
-            // A constant that does not decide is not there, as for Lua 5.1: messages then name what the right one names.
-            Binary::And | Binary::Or if first.constant_truth() == Some(*operator == Binary::And) => {
-                self.into(second, to)?;
-            }
             Binary::And | Binary::Or => {
                 self.into(first, to)?;
                 self.either(*operator, second, to)?;

@@ -112,6 +112,9 @@ pub struct Vm {
     free_places: Vec<usize>,
     /// Instructions of some weight until the host is asked.
     fuel: i64,
+    /// Something has run since [`Vm::idle`] was last called, and since the collector last began while nothing ran.
+    ran: bool,
+    may_have_garbage: bool,
 }
 
 impl fmt::Debug for Vm {
@@ -153,6 +156,8 @@ impl Vm {
             thrown_at: None,
             free_places: Vec::new(),
             fuel: 0,
+            ran: false,
+            may_have_garbage: false,
         }
     }
 
@@ -185,6 +190,7 @@ impl Vm {
             self.push(*argument);
         }
         self.fuel = 0;
+        self.ran = true;
         let begun = self.call_value(0, arguments.len(), super::thread::After::End, host);
         self.run(begun, host)
     }
@@ -274,6 +280,16 @@ impl Vm {
     pub fn rest(&mut self) {
         self.reset();
         if self.has_garbage() {
+            self.collect_some(STEP_UNITS);
+        }
+    }
+
+    /// Called now and then while nothing runs: a run that allocated little may have let go of much. Once nothing has run
+    /// since the last call, the collector begins to look for it.
+    pub fn idle(&mut self) {
+        if std::mem::take(&mut self.ran) {
+            self.may_have_garbage = true;
+        } else if std::mem::take(&mut self.may_have_garbage) {
             self.collect_some(STEP_UNITS);
         }
     }

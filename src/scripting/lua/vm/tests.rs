@@ -96,7 +96,7 @@ fn run_in(vm: &mut Vm, source: &str, host: &mut Alone) -> String {
         } else {
             vm.collect_some(host.units);
         }
-        if host.ticks % 32 == 0 {
+        if host.ticks.is_multiple_of(32) {
             collection::check(vm);
         }
         outcome = vm.resume(host);
@@ -437,6 +437,27 @@ fn a_run_is_bounded() {
     let garbage = "for i = 1, 200000 do local t = {i, {}, function() return i end, 'x' .. i} end";
     assert_eq!(run_in(&mut vm, garbage, &mut Alone::new()), "");
     assert!(vm.heap.bytes() < 8 << 20, "{}", vm.heap.bytes());
+}
+
+#[test]
+fn what_random_scripts_have_found() {
+    check(&[
+        ("return #string.format('%c', 123456789012), string.format('%c', -159.5)", "0 a"),
+        ("return string.format('%#.3g|%#g|%#.1g|%#.3g', 100.25, 1e5, 3, 1e9)", "100.|100000.|3.|1.00e+09"),
+        ("return (select(2, loadstring('a\\0b', '=x')))", "x:1: '=' expected"),
+        ("return (select(2, loadstring('\\0', '=x')))", "x:1: unexpected symbol"),
+        (
+            "local G = 5 return ((2^32 and G)):sub(2)",
+            "! script:1: attempt to index local 'G' (a number value)",
+        ),
+        (
+            "local G = 5 return ((-(1 + 2) * 3 and G)):sub(2)",
+            "! script:1: attempt to index local 'G' (a number value)",
+        ),
+        ("local G = 5 return ((0/0 and G)):sub(2)", "! script:1: attempt to index a number value"),
+        ("return struct.unpack('dc0H', 'key=value, k2=v2')", " 11365 11"),
+        ("return struct.unpack('', ' 12 ', -2)", "-2"),
+    ]);
 }
 
 #[test]

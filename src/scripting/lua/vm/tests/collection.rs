@@ -202,3 +202,26 @@ fn garbage_is_collected_on_request() {
     let many = "local t = {} for i = 1, 3000 do t[i] = {} end collectgarbage() return #t";
     assert_eq!(run_in(&mut machine(), many, &mut host), "3000");
 }
+
+#[test]
+fn what_was_let_go_of_without_allocating_is_found_once_nothing_runs() {
+    let mut vm = machine();
+    let source = "kept = {} for i = 1, 5000 do kept[i] = {} end";
+    assert_eq!(run_in(&mut vm, source, &mut Alone::new()), "");
+    vm.rest();
+    while vm.has_garbage() {
+        vm.collect_some(STEP_UNITS);
+    }
+    let used = vm.memory_usage();
+    assert_eq!(run_in(&mut vm, "kept = nil", &mut Alone::new()), "");
+    vm.rest();
+    assert!(!vm.has_garbage());
+    vm.idle();
+    assert!(!vm.has_garbage());
+    vm.idle();
+    assert!(vm.has_garbage());
+    while vm.has_garbage() {
+        vm.collect_some(STEP_UNITS);
+    }
+    assert!(vm.memory_usage() < used / 2, "{} of {used}", vm.memory_usage());
+}
