@@ -243,6 +243,20 @@ fn read(shared: &Shared, id: LinkId, stream: &TcpStream, received: &mut Vec<u8>)
     is_over
 }
 
+/// Deletes the keys of slots that are another shard's, some between two turns of the event loop.
+pub async fn delete_lost_keys(shared: Rc<Shared>) {
+    /// Nobody waits for it, and everybody else comes first.
+    const PAUSE: Duration = Duration::from_millis(1);
+    loop {
+        tokio::time::sleep(PAUSE).await;
+        let is_done = shared.engine.borrow_mut().continue_deletion();
+        shared.wake_if_needed();
+        if is_done {
+            return;
+        }
+    }
+}
+
 /// What became of the bytes that were received.
 enum Taken {
     /// A message of so many bytes was handed over.

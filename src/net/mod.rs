@@ -18,7 +18,7 @@ mod replicas;
 mod slot_export;
 mod stream;
 
-pub use bus::{accept_bus, connect_bus};
+pub use bus::{accept_bus, connect_bus, delete_lost_keys};
 pub use cron::{defragments, run_cron, run_defragmentation};
 pub use executor::run as run_executor;
 pub use file_save::save_file;

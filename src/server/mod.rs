@@ -118,6 +118,8 @@ pub enum Task {
     ConnectBus(cluster::LinkId, String, u16),
     /// Send these keys to another server.
     Migrate(Box<migration::Migration>),
+    /// Go on with deleting the keys of slots that are another shard's.
+    DeleteLostKeys,
     /// Have a helper thread write this file.
     SaveFile(Box<file_save::PendingSave>),
     /// Load the append-only file anew, while the event loop turns.

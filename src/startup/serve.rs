@@ -307,6 +307,9 @@ fn perform(shared: &Rc<Shared>, listeners: &mut Listeners, task: Task) {
         Task::Migrate(migration) => {
             tokio::task::spawn_local(net::migrate(Rc::clone(shared), migration));
         }
+        Task::DeleteLostKeys => {
+            tokio::task::spawn_local(net::delete_lost_keys(Rc::clone(shared)));
+        }
         Task::SaveFile(pending) => {
             tokio::task::spawn_local(net::save_file(Rc::clone(shared), pending));
         }

@@ -79,6 +79,21 @@ fn enabled<'a>(cx: &'a mut Context<'_>) -> Result<&'a mut Cluster, CommandError>
     cx.server.cluster.as_deref_mut().ok_or(CommandError::ClusterDisabled)
 }
 
+/// The cluster, to change which slots are whose or what this node is: first the keys of slots that it has lost are gone.
+///
+/// # Errors
+/// This server is no node.
+fn to_change<'a>(cx: &'a mut Context<'_>) -> Result<&'a mut Cluster, CommandError> {
+    cx.server.delete_lost_keys(cx.keys.keyspace, usize::MAX);
+    enabled(cx)
+}
+
+/// Keys of the selected database that a slot has; those that are only there to be deleted are none.
+fn keys_in_slot(cx: &Context<'_>, slot: u16) -> usize {
+    let is_deleting = cx.server.cluster.as_ref().is_some_and(|cluster| cluster.is_deleting(slot));
+    if is_deleting { 0 } else { cx.keys.db().keys_in_slot(slot) }
+}
+
 /// A slot.
 ///
 /// # Errors

@@ -1,6 +1,8 @@
 //! CLUSTER's commands about other nodes: meeting and forgetting them, replicating them, taking their place.
 
-use super::{ADMIN_COMMAND, CLUSTER_COMMAND, enabled, known_node, subcommand_syntax, unknown_node};
+use super::{
+    ADMIN_COMMAND, CLUSTER_COMMAND, enabled, known_node, subcommand_syntax, to_change, unknown_node,
+};
 use crate::algorithms::numbers::parse_i64;
 use crate::bus::NodeId;
 use crate::commands::arguments::is_word;
@@ -33,7 +35,7 @@ pub(super) const RESET: Command = Command {
 };
 
 fn reset(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
-    let is_primary = enabled(cx)?.me().is_primary();
+    let is_primary = to_change(cx)?.me().is_primary();
     let hard = match args.get(2) {
         _ if args.len() > 3 => return Err(subcommand_syntax(args)),
         None => false,
@@ -149,7 +151,7 @@ pub(super) const REPLICATE: Command = Command {
 };
 
 fn replicate(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
-    enabled(cx)?;
+    to_change(cx)?;
     match args.len() {
         3 => return replicate_node(cx, args.at(2)),
         4 if is_word(args.at(2), "no") && is_word(args.at(3), "one") => {}

@@ -1,6 +1,8 @@
 //! What gives slots to this node and takes them away, and what looks at their keys.
 
-use super::{ADMIN_COMMAND, CLUSTER_COMMAND, enabled, slot, subcommand_syntax, unknown_node};
+use super::{
+    ADMIN_COMMAND, CLUSTER_COMMAND, enabled, keys_in_slot, slot, subcommand_syntax, to_change, unknown_node,
+};
 use crate::algorithms::slot::{SLOTS, slot_of};
 use crate::commands::arguments::{integer, is_word};
 use crate::commands::timeout::deadline_of_ms;
@@ -47,7 +49,7 @@ pub(super) const DELSLOTS: Command = Command {
 };
 
 fn change_slots(cx: &mut Context<'_>, args: Args<'_>, change: Change) -> Outcome {
-    enabled(cx)?;
+    to_change(cx)?;
     let slots: Result<Vec<u16>, _> = args.from(2).iter().map(slot).collect();
     apply(cx, slots?.into_iter().map(|slot| Ok((slot, slot))), change)
 }
@@ -75,7 +77,7 @@ pub(super) const DELSLOTSRANGE: Command = Command {
 };
 
 fn change_ranges(cx: &mut Context<'_>, args: Args<'_>, change: Change) -> Outcome {
-    enabled(cx)?;
+    to_change(cx)?;
     if !args.len().is_multiple_of(2) {
         return Err(CommandError::WrongArity(cx.command.full_name.as_str().into()));
     }
@@ -136,7 +138,7 @@ pub(super) const FLUSHSLOTS: Command = Command {
 };
 
 fn flushslots(cx: &mut Context<'_>, _: Args<'_>) -> Outcome {
-    enabled(cx)?;
+    to_change(cx)?;
     if !cx.keys.keyspace.is_empty() {
         return Err(CommandError::custom("ERR DB must be empty to perform CLUSTER FLUSHSLOTS."));
     }
@@ -171,7 +173,7 @@ pub(super) const SETSLOT: Command = Command {
 
 fn setslot(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let is_obeyed = cx.is_obeyed();
-    if !is_obeyed && enabled(cx)?.me().is_replica() {
+    if to_change(cx)?.me().is_replica() && !is_obeyed {
         return Err(CommandError::custom("ERR Please use SETSLOT only with masters."));
     }
     let migrations = &enabled(cx)?.migrations;
@@ -307,7 +309,7 @@ fn countkeysinslot(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     enabled(cx)?;
     let slot =
         slot_to_look_at(integer(args.at(2))?).ok_or_else(|| CommandError::custom("ERR Invalid slot"))?;
-    cx.reply.int(cx.keys.db().keys_in_slot(slot) as i64);
+    cx.reply.int(keys_in_slot(cx, slot) as i64);
     Ok(())
 }
 
@@ -328,10 +330,9 @@ fn getkeysinslot(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let (number, count) = (integer(args.at(2))?, integer(args.at(3))?);
     let wanted = slot_to_look_at(number).zip(usize::try_from(count).ok());
     let (slot, count) = wanted.ok_or_else(|| CommandError::custom("ERR Invalid slot or number of keys"))?;
-    let database = cx.keys.db();
-    let count = database.keys_in_slot(slot).min(count);
+    let count = keys_in_slot(cx, slot).min(count);
     cx.reply.array(count);
-    database.entries_in_slot(slot).take(count).for_each(|entry| cx.reply.bulk(entry.key()));
+    cx.keys.db().entries_in_slot(slot).take(count).for_each(|entry| cx.reply.bulk(entry.key()));
     Ok(())
 }
 

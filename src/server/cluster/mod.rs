@@ -16,6 +16,7 @@ pub mod file;
 mod gossip;
 mod info;
 mod links;
+mod lost_slots;
 mod manual;
 mod node;
 mod open_slots;
@@ -228,6 +229,8 @@ pub struct Cluster {
     bus_port: Option<u16>,
     cron_turns: u64,
     failing: usize,
+    /// Slots whose keys are being deleted.
+    lost: lost_slots::LostSlots,
     /// Slots to be given to nodes once their replicas know: who asked.
     pending_setslots: Vec<open_slots::PendingSetSlot>,
     /// Slots that move as a whole (CLUSTER MIGRATESLOTS).
@@ -273,6 +276,7 @@ impl Cluster {
             bus_port: None,
             cron_turns: 0,
             failing: 0,
+            lost: lost_slots::LostSlots::default(),
             pending_setslots: Vec::new(),
             migrations: SlotMigrations::default(),
         }
@@ -370,6 +374,7 @@ impl MemoryUsage for Cluster {
             + vec_usage(&self.todo.set_slots)
             + usable_size(self.announced_ip.capacity())
             + self.saving.memory_usage()
+            + self.lost.memory_usage()
             + self.statistics.memory_usage()
             + self.migrations.memory_usage()
     }

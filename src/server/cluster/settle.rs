@@ -10,7 +10,7 @@ use super::manual::FailoverMode;
 use super::receive::Verdict;
 use super::{Cluster, Effect, SetSlot, Todo, View, node_flag};
 use crate::bus::SlotSet;
-use crate::keyspace::{Keys, Keyspace};
+use crate::keyspace::Keyspace;
 use crate::replication::{Replica, ReplicaState};
 use crate::server::pubsub::Kind;
 use crate::server::slot_migration::Direction;
@@ -196,6 +196,7 @@ impl Engine {
         if self.server.cluster.is_none() {
             return;
         }
+        self.finish_deletion();
         let set_slots =
             self.server.cluster.as_mut().map(|cluster| std::mem::take(&mut cluster.todo.set_slots));
         for set in set_slots.unwrap_or_default() {
@@ -266,43 +267,8 @@ impl Engine {
             for slot in dirty.iter() {
                 tracing::info!("Deleting keys in dirty slot {slot} on node {title} in shard {shard}");
             }
-            let lazily = self.server.config.lazyfree_lazy_server_del;
-            self.delete_slots(&dirty, lazily);
+            self.delete_slots(&dirty);
         }
-    }
-
-    /// Deletes every key of these slots, telling replicas and the append-only file.
-    pub(in crate::server) fn delete_slots(&mut self, slots: &SlotSet, lazily: bool) {
-        if slots.is_empty() {
-            return;
-        }
-        for database in 0..self.keyspace.databases().len() {
-            for slot in slots.iter() {
-                while let keys = self.keys_of(database, slot)
-                    && !keys.is_empty()
-                {
-                    keys.iter().for_each(|key| self.delete_lost(database, key, lazily));
-                }
-            }
-        }
-    }
-
-    fn keys_of(&self, database: usize, slot: u16) -> Vec<Vec<u8>> {
-        self.keyspace.databases().get(database).map_or_else(Vec::new, |db| db.some_keys_in_slot(slot))
-    }
-
-    /// Deletes a key that is another node's now.
-    fn delete_lost(&mut self, database: usize, key: &[u8], lazily: bool) {
-        let Self { keyspace, server } = self;
-        let now_ms = server.now_ms;
-        let mut keys = Keys { keyspace, database, now_ms, hint: None, touches: false };
-        let Some(entry) = keys.remove_any(key) else { return };
-        server.propagate_deletion(database, key, lazily);
-        server.watched.touch(&mut server.clients, database, key);
-        server.invalidate(key, None);
-        server.background.free_entry(entry, lazily);
-        keyspace.counters.changes += 1;
-        server.end_unit();
     }
 
     /// Clients that wait for what is not served here any more are sent on.

@@ -42,6 +42,7 @@ impl Server {
             && job.state != JobState::CleaningUp
             && state != JobState::Success;
         if cleans_up {
+            tracing::info!("Cleaning up slot migration {} after {}", job.description, state.name());
             job.after_cleanup = state;
             migrations.due = true;
         }
@@ -121,7 +122,8 @@ impl Server {
     pub fn refresh_hidden_slots(&mut self, keyspace: &mut Keyspace) {
         let Some(cluster) = self.cluster.as_deref_mut() else { return };
         if std::mem::take(&mut cluster.migrations.hidden_changed) {
-            keyspace.hide_slots(cluster.migrations.importing_slots());
+            let (deleting, importing) = (cluster.deleting_slots(), cluster.migrations.importing_slots());
+            keyspace.hide_slots(deleting.iter().chain(importing.iter()).collect());
         }
     }
 

@@ -1,6 +1,7 @@
 //! The target's end: it consents, runs what comes, and takes the slots over when it has everything.
 
 use super::job::{Direction, Job, JobId, JobName, JobState, SlotLink, SlotRanges};
+use crate::algorithms::slot_set::SlotSet;
 use crate::keyspace::Keyspace;
 use crate::server::client::ClientKey;
 use crate::server::cluster::NodeKey;
@@ -22,6 +23,8 @@ pub struct Establish {
 impl Server {
     /// An import begins: the keys of its slots are hidden from now on.
     pub fn establish_import(&mut self, keyspace: &mut Keyspace, establish: Establish) {
+        // What comes now must not be taken for keys that are being deleted.
+        self.delete_lost_keys(keyspace, usize::MAX);
         let now_ms = self.now_ms;
         let Establish { client, source, name, ranges } = establish;
         let Some(cluster) = self.cluster.as_deref_mut() else { return };
@@ -182,14 +185,22 @@ impl Engine {
         self.server.finish_slot_migration(id, JobState::Success, None);
     }
 
-    /// Deletes what an import has brought that failed; then it is over.
+    /// Deletes what an import has brought that failed; once all of it is gone, the import is over.
     pub(super) fn clean_up_import(&mut self, id: JobId) {
         let Some(cluster) = self.server.cluster.as_deref() else { return };
         let Some(job) = cluster.migrations.get(id) else { return };
         let (state, message) = (job.after_cleanup, job.message.clone());
-        tracing::info!("Cleaning up slot migration {} after {}", job.description, state.name());
-        let foreign = job.slots.iter().filter(|slot| !cluster.serves(*slot)).collect();
-        self.delete_slots(&foreign, true);
+        let foreign: SlotSet = job.slots.iter().filter(|slot| !cluster.serves(*slot)).collect();
+        let goes_on = |engine: &Self| {
+            let cluster = engine.server.cluster.as_ref();
+            cluster.is_some_and(|cluster| foreign.iter().any(|slot| cluster.is_deleting(slot)))
+        };
+        if cluster.me().is_primary() && !goes_on(self) {
+            self.delete_slots(&foreign);
+        }
+        if goes_on(self) {
+            return;
+        }
         self.server.finish_slot_migration(id, state, message.as_deref());
     }
 }

@@ -43,7 +43,7 @@ pub struct SlotMigrations {
     /// Slots have changed owners, or this node its role.
     pub ownership_changed: bool,
     /// Other keys are to be hidden than are.
-    hidden_changed: bool,
+    pub(in crate::server) hidden_changed: bool,
     /// An import is under way, or has yet to be cleaned up.
     imports: bool,
     /// An export is under way.
