@@ -91,7 +91,10 @@ fn until(node: &mut Node, state: &str) {
 
 fn migrate(nodes: &mut [Node], from: usize, to: usize) {
     let target = nodes[to].id.clone();
-    nodes[from].ok(&format!("CLUSTER MIGRATESLOTS SLOTSRANGE {SLOT} {SLOT} NODE {target}"));
+    // As valkey-cli sends it, with the end of a C string.
+    let words = ["CLUSTER", "MIGRATESLOTS", "SLOTSRANGE\0", SLOT, SLOT, "NODE", &target];
+    nodes[from].client.send(&words);
+    assert_eq!(nodes[from].client.read(), "OK\n");
 }
 
 /// Moves the slot while it is written to, and holds what arrives against what left.

@@ -3,7 +3,6 @@
 use super::acl::Place;
 use super::blocking::BlockRequest;
 use super::client::ClientKey;
-use super::cluster::SlotStatistics;
 use super::command::{Args, TableEntry, flag};
 use super::command_log::{CommandCost, CommandLog};
 use super::propagation::OwnRequest;
@@ -123,7 +122,7 @@ impl Call<'_> {
         server.count(client, entry, nanoseconds, failed);
         if !in_transaction {
             let bytes_out = reply.len().saturating_sub(start) as u64;
-            server.count_slot(SlotStatistics { cpu_us: nanoseconds / 1000, bytes_in: 0, bytes_out });
+            server.count_slot_call(client, nanoseconds / 1000, bytes_out);
         }
         let cost = CommandCost {
             microseconds: nanoseconds / 1000,

@@ -93,6 +93,8 @@ impl Engine {
         let flags = self.script_flags(command, args) | self.queued_flags(client, command);
         if self.server.cluster.is_some() && !obeyed {
             self.check_cluster(client, entry, args, flags)?;
+        } else if obeyed {
+            self.server.begin_slot(self.server.slot_of_obeyed(entry, args));
         }
         if self.server.replication.is_replica() && !obeyed {
             self.check_redirection(client, flags)?;

@@ -324,7 +324,11 @@ impl Server {
     /// is reached in several ways counted as often.
     pub fn publish(&mut self, running: Running, kind: Kind, channel: &[u8], message: &[u8]) -> usize {
         self.publish_events(running);
-        self.pubsub.publish(&mut self.clients, running, kind, channel, message)
+        let sent = self.pubsub.publish(&mut self.clients, running, kind, channel, message);
+        if kind == Kind::Shard && sent > 0 {
+            self.count_slot_messages(channel, message, sent);
+        }
+        sent
     }
 
     /// Publishes the keyspace events that wait, as `notify-keyspace-events` says.

@@ -119,7 +119,9 @@ fn parse_export(
     at: usize,
     before: &[(SlotRanges, NodeKey)],
 ) -> Result<((SlotRanges, NodeKey), usize), CommandError> {
-    if !is_word(args.at(at), "slotsrange") {
+    // valkey-cli sends the zero byte at the end of its C string along, which Valkey does not see.
+    let word = args.at(at);
+    if !is_word(word.strip_suffix(b"\0").unwrap_or(word), "slotsrange") {
         return Err(CommandError::Syntax);
     }
     let (ranges, owner, at) = parse_ranges(cluster, args, at + 1, false)?;

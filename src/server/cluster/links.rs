@@ -160,7 +160,8 @@ impl Links {
 
     /// Ids of links that hold more unsent bytes than this.
     pub(super) fn over(&self, bytes: u64) -> Vec<LinkId> {
-        let over = |link: &Link| link.queued_bytes() as u64 > bytes;
+        // Valkey counts the list itself: the lowest limit closes links on which nothing waits.
+        let over = |link: &Link| (size_of_val(&link.queue) + link.queued_bytes()) as u64 > bytes;
         self.all.iter().filter(|(_, link)| link.node.is_some() && over(link)).map(|(id, _)| *id).collect()
     }
 }

@@ -3,8 +3,11 @@
 //! The figures take 384 KiB and are made when they are first wanted.
 
 use super::SLOTS;
+use super::check::slot_of_request;
+use crate::algorithms::slot::slot_of;
 use crate::memory::usable_size;
 use crate::server::Server;
+use crate::server::client::ClientKey;
 use crate::server::command::{Args, Request, TableEntry};
 
 /// The figures of one slot.
@@ -65,6 +68,12 @@ impl Statistics {
     }
 }
 
+/// Bytes of an array of bulk strings in RESP.
+fn resp_bytes<'a>(args: impl ExactSizeIterator<Item = &'a [u8]>) -> usize {
+    let header = |number: usize| 3 + itoa::Buffer::new().format(number).len();
+    header(args.len()) + args.map(|arg| header(arg.len()) + arg.len() + 2).sum::<usize>()
+}
+
 impl Server {
     /// The request that runs next is for this slot.
     pub(in crate::server) fn begin_slot(&mut self, slot: Option<u16>) {
@@ -87,12 +96,43 @@ impl Server {
     /// Counts the bytes of a request whose client had to wait before it was answered: those it takes in RESP.
     pub(in crate::server) fn count_slot_wait(&mut self, request: &Request) {
         if self.cluster.is_some() {
-            let header = |number: usize| 3 + itoa::Buffer::new().format(number).len();
-            let args = request.args();
-            let bytes =
-                header(args.len()) + args.iter().map(|arg| header(arg.len()) + arg.len() + 2).sum::<usize>();
+            let bytes = resp_bytes(request.args().iter());
             self.count_slot(SlotStatistics { bytes_in: bytes as u64, ..SlotStatistics::default() });
         }
+    }
+
+    /// Counts what a call cost for its slot. A primary, and the source of slots that are on their way, get no replies.
+    #[inline]
+    pub(in crate::server) fn count_slot_call(&mut self, client: ClientKey, cpu_us: u64, reply_bytes: u64) {
+        if self.cluster.is_some() {
+            let replies = self.clients.get(client).is_some_and(|client| !client.is_obeyed());
+            let bytes_out = if replies { reply_bytes } else { 0 };
+            self.count_slot(SlotStatistics { cpu_us, bytes_in: 0, bytes_out });
+        }
+    }
+
+    /// Counts messages of a shard's channel that went to its subscribers.
+    pub(in crate::server) fn count_slot_messages(&mut self, channel: &[u8], message: &[u8], count: usize) {
+        if let Some(cluster) = self.cluster.as_mut().filter(|_| self.config.cluster_slot_stats_enabled) {
+            let bytes = resp_bytes([b"smessage", channel, message].into_iter()) * count;
+            let cost = SlotStatistics { bytes_out: bytes as u64, ..SlotStatistics::default() };
+            cluster.count(slot_of(channel), cost);
+        }
+    }
+
+    /// Counts an effect of so many bytes that replicas are told.
+    #[inline]
+    pub(in crate::server) fn count_slot_feed(&mut self, bytes: usize) {
+        if self.cluster.is_some() {
+            let bytes_out = bytes as u64 * self.replication.replicas().len() as u64;
+            self.count_slot(SlotStatistics { bytes_out, ..SlotStatistics::default() });
+        }
+    }
+
+    /// The slot of a request that is run whatever slot it is for, if costs are counted.
+    pub(in crate::server) fn slot_of_obeyed(&self, entry: &TableEntry, args: Args<'_>) -> Option<u16> {
+        let is_counted = self.cluster.is_some() && self.config.cluster_slot_stats_enabled;
+        is_counted.then(|| slot_of_request(entry, args).ok().flatten()).flatten()
     }
 
     /// Counts what a request cost for its slot, if that is wanted.

@@ -227,6 +227,16 @@ impl Propagation {
         matches!(self.effects[..], [effect] if effect.targets.replicas && database == Some(effect.database))
     }
 
+    /// Bytes of the effects that replicas are told, without what parts and selects.
+    fn bytes_of_replicas(&self) -> usize {
+        let mut start = 0;
+        let told = |effect: &Effect| {
+            let bytes = effect.end - std::mem::replace(&mut start, effect.end);
+            if effect.targets.replicas { bytes } else { 0 }
+        };
+        self.effects.iter().map(told).sum()
+    }
+
     fn forget_unit(&mut self) {
         self.effects.clear();
         self.effects.shrink_to(KEPT_EFFECTS);
@@ -290,11 +300,14 @@ impl Server {
             let mut database = propagation.replicas.database;
             if propagation.is_plain(database) {
                 self.replication.feed(&propagation.bytes);
+                self.count_slot_feed(self.propagation.bytes.len());
             } else {
                 let mut unit = Vec::new();
                 propagation.write_unit(&mut database, |targets| targets.replicas, wrapped, &mut unit);
                 propagation.replicas.database = database;
                 self.replication.feed(&unit);
+                let told = self.propagation.bytes_of_replicas();
+                self.count_slot_feed(told);
             }
         } else {
             // WAITAOF tells writes apart by the offset, whether there are replicas or not.
