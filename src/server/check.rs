@@ -106,7 +106,9 @@ impl Engine {
         let writes = flags & flag::WRITE != 0;
         // A write would not last; PING is how health is asked for.
         if writes || command.name == "ping" {
-            self.check_disk(obeyed, writes)?;
+            // Who sends slots is told, and keeps them: this server need not end for it.
+            let imports = self.server.clients.get(client).is_some_and(Client::imports_slots);
+            self.check_disk(obeyed && !imports, writes)?;
         }
         if writes && !obeyed {
             self.check_replication()?;
