@@ -326,30 +326,33 @@ impl Batch {
         for request in &self.requests[turn.requests.clone()] {
             let end = request.start + request.consumed;
             ahead.look(engine, request.first_key);
-            if !request.args.is_empty() {
-                let bytes = unread.get(request.start..end).unwrap_or_default();
-                let args = Args::new(bytes, &self.args[request.args.clone()]);
-                // Where the request has no key, this is another one's, and is known by its address.
-                let hint = ahead.keys.get(request.first_key);
-                let executed = match request.command {
-                    Some(entry) if is_clear && entry.command.is_data() => {
-                        engine.execute_data(key, entry, hint, args, reply)
-                    }
-                    command => {
-                        let executed = engine.execute(key, Prepared { command, hint }, args, reply);
-                        is_clear = engine.way_is_clear(key);
-                        executed
-                    }
-                };
-                match executed {
-                    Executed::Done => {}
-                    Executed::Blocked => return (end, true),
-                    Executed::Paused => return (done, true),
+            let bytes = unread.get(request.start..end).unwrap_or_default();
+            let args = Args::new(bytes, &self.args[request.args.clone()]);
+            // Where the request has no key, this is another one's, and is known by its address.
+            let hint = ahead.keys.get(request.first_key);
+            let executed = match request.command {
+                Some(entry) if is_clear && entry.command.is_data() => {
+                    engine.execute_data(key, entry, hint, args, reply)
                 }
+                None if args.is_empty() => Executed::Done,
+                command => {
+                    let executed = engine.execute(key, Prepared { command, hint }, args, reply);
+                    is_clear = engine.way_is_clear(key);
+                    executed
+                }
+            };
+            match executed {
+                Executed::Done => {}
+                Executed::Blocked => return (end, true),
+                Executed::Paused => return (done, true),
             }
             done = end;
+            if is_clear {
+                // It is nobody's primary, and stays.
+                continue;
+            }
             if from_primary {
-                engine.server.note_applied(key, unread.get(request.start..end).unwrap_or_default());
+                engine.server.note_applied(key, bytes);
             }
             let closing = engine
                 .server

@@ -31,7 +31,7 @@ impl Call<'_> {
         server: &mut Server,
         args: Args<'_>,
         reply: &mut Reply,
-    ) -> Option<BlockRequest> {
+    ) -> Option<Box<BlockRequest>> {
         let (client, entry) = (self.client, self.entry);
         let block = self.invoke(keyspace, server, args, reply);
         if !server.monitors.is_empty() {
@@ -69,7 +69,7 @@ impl Call<'_> {
         server: &mut Server,
         args: Args<'_>,
         reply: &mut Reply,
-    ) -> Option<BlockRequest> {
+    ) -> Option<Box<BlockRequest>> {
         let Self { client, entry, hint, in_transaction } = self;
         let start = reply.len();
         let (database, touches) =

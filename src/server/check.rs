@@ -40,6 +40,7 @@ impl Engine {
             || server.aof.trouble().is_some()
             || server.lacks_replicas()
             || server.weighs_clients()
+            || server.limits_replies()
             || !server.tracking.has_nobody_to_tell();
         let Some(record) = server.clients.get(client).filter(|_| !held_up) else { return false };
         let standing = self.standing(client);

@@ -32,7 +32,7 @@ pub struct Context<'a> {
     /// Running inside EXEC: nothing may block.
     pub in_transaction: bool,
     /// Set by a handler that wants to wait.
-    pub(super) block: Option<BlockRequest>,
+    pub(super) block: Option<Box<BlockRequest>>,
     /// What is told of the request to who listens.
     pub(super) own_request: OwnRequest,
 }
@@ -176,7 +176,7 @@ impl Context<'_> {
         if self.in_transaction {
             return false;
         }
-        self.block = Some(request);
+        self.block = Some(Box::new(request));
         true
     }
 }

@@ -193,6 +193,12 @@ impl Server {
         self.closes_for_replies(key, bytes)
     }
 
+    /// Whether a client that asks and is answered may leave only so much unread.
+    pub(super) fn limits_replies(&self) -> bool {
+        let limit = output_limit(&self.config, ClientClass::Normal);
+        limit.hard_bytes > 0 || limit.soft_bytes > 0
+    }
+
     /// The same of a client whose requests are running: its replies so far have `bytes`.
     pub fn closes_for_replies(&mut self, key: ClientKey, bytes: usize) -> bool {
         let link = self.clients.get(key).and_then(|client| client.slot_link);

@@ -125,9 +125,6 @@ impl Engine {
         }
         let executed = self.carry_out(client, entry, hint, args, reply);
         self.server.publish_events(Some((client, reply.protocol())));
-        if reply.len() > STRANGERS_OUTPUT_MAX {
-            self.server.closes_for_replies(client, reply.len());
-        }
         executed
     }
 
@@ -147,7 +144,7 @@ impl Engine {
         }
         let executed = match block {
             Some(request) => {
-                self.block(client, entry, args, request);
+                self.block(client, entry, args, *request);
                 Executed::Blocked
             }
             None if self.server.scripting.is_of(client) => Executed::Blocked,
@@ -230,7 +227,7 @@ impl Engine {
         args: Args<'_>,
         reply: &mut Reply,
         in_transaction: bool,
-    ) -> Option<BlockRequest> {
+    ) -> Option<Box<BlockRequest>> {
         let call = Call { client, entry, hint, in_transaction };
         call.run(&mut self.keyspace, &mut self.server, args, reply)
     }
