@@ -75,6 +75,20 @@ fn they_are_gone_before_the_slot_can_be_served_again() {
 }
 
 #[test]
+fn slots_without_keys_are_nothing_to_delete() {
+    let mut node = node();
+    lose(&mut node, b"{nobody}");
+    assert_eq!(node.ask(&format!("CLUSTER ADDSLOTS {}", slot_of(b"{nobody}"))), b"+OK\r\n");
+    node.engine.settle_cluster();
+    assert!(node.engine.continue_deletion());
+    // The same where the node turns out to serve them.
+    lose(&mut node, b"{nobody}");
+    node.engine.settle_cluster();
+    assert!(node.engine.continue_deletion());
+    assert_eq!(node.ask("DBSIZE"), b":2800\r\n");
+}
+
+#[test]
 fn they_are_gone_before_another_primary_is_followed() {
     let mut node = node();
     lose(&mut node, b"{a}");

@@ -97,7 +97,7 @@ impl Server {
             keys.iter().for_each(|key| self.delete_lost_key(keyspace, database, key));
         }
         self.refresh_hidden_slots(keyspace);
-        self.cluster.as_ref().is_none_or(|cluster| cluster.lost.slots.is_none())
+        self.cluster.as_ref().is_none_or(|cluster| cluster.lost.first().is_none())
     }
 
     fn delete_lost_key(&mut self, keyspace: &mut Keyspace, database: usize, key: &[u8]) {
@@ -123,7 +123,7 @@ fn some_keys(keyspace: &Keyspace, slot: u16) -> (usize, Vec<Vec<u8>>) {
 impl Engine {
     /// Begins to delete the keys of these slots.
     pub(in crate::server) fn delete_slots(&mut self, slots: &SlotSet) {
-        let Some(cluster) = self.server.cluster.as_mut() else { return };
+        let Some(cluster) = self.server.cluster.as_mut().filter(|_| !slots.is_empty()) else { return };
         cluster.lost.add(slots);
         cluster.migrations.hidden_changed = true;
         if !self.delete_some_lost_keys()
