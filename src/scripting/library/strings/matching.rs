@@ -7,11 +7,15 @@ use crate::scripting::lua::collector::Marker;
 use crate::scripting::lua::value::{Result, StrRef, Value};
 use crate::scripting::lua::vm::{Arguments, Continue, Flow, NativeResult, Vm};
 
+/// Steps of a match that count as one instruction.
+const STEPS_PER_UNIT: usize = 10;
+
 /// A search through a subject, from one place to the next.
 #[derive(Debug)]
 struct Search {
     subject: StrRef,
     pattern: StrRef,
+    pattern_end: usize,
     /// `^` was there.
     anchored: bool,
     /// Where the match under way begins.
@@ -30,9 +34,12 @@ enum Found {
 impl Search {
     fn new(vm: &Vm, subject: StrRef, pattern: StrRef, start: usize, anchors: bool) -> Self {
         let anchored = anchors && vm.heap.bytes_of(pattern).first() == Some(&b'^');
+        // Patterns end at a NUL, as C's strings do.
+        let text = vm.heap.bytes_of(pattern);
+        let pattern_end = memchr::memchr(0, text).unwrap_or(text.len());
         let mut matcher = Matcher::default();
         matcher.begin(start);
-        Self { subject, pattern, anchored, start, matcher }
+        Self { subject, pattern, pattern_end, anchored, start, matcher }
     }
 
     /// Goes on: at the place it is at, and if it is to `slide`, at those after it.
@@ -40,16 +47,13 @@ impl Search {
         loop {
             let subject = vm.heap.bytes_of(self.subject);
             let pattern = vm.heap.bytes_of(self.pattern);
-            let pattern = &pattern[usize::from(self.anchored)..];
-            // Patterns end at a NUL, as C's strings do.
-            let end = pattern.iter().position(|byte| *byte == 0).unwrap_or(pattern.len());
+            let pattern = &pattern[usize::from(self.anchored)..self.pattern_end];
             let length = subject.len();
-            match self.matcher.run(subject, &pattern[..end]) {
+            let progress = self.matcher.run(subject, pattern);
+            vm.spend(self.matcher.work / STEPS_PER_UNIT);
+            match progress {
                 Err(message) => return Err(vm.error(message.as_bytes())),
-                Ok(Progress::Slow) => {
-                    vm.spend(100_000);
-                    return Ok(Found::Slow);
-                }
+                Ok(Progress::Slow) => return Ok(Found::Slow),
                 Ok(Progress::Match(end)) => return Ok(Found::Match(end)),
                 Ok(Progress::NoMatch) if !slide || self.anchored || self.start >= length => {
                     return Ok(Found::Nothing);
@@ -341,11 +345,12 @@ impl Substitution {
     fn add_template(&mut self, vm: &mut Vm, end: usize) -> Result<()> {
         let mut template = Vec::new();
         vm.write_text(&mut template, self.replacement);
-        let mut signs = template.iter().copied();
-        while let Some(sign) = signs.next() {
-            match if sign == b'%' { signs.next() } else { None } {
-                None if sign == b'%' => self.output.push(0),
-                None => self.output.push(sign),
+        let before = self.output.len();
+        let mut rest = template.as_slice();
+        while let Some(at) = memchr::memchr(b'%', rest) {
+            self.output.extend_from_slice(&rest[..at]);
+            match rest.get(at + 1) {
+                None => self.output.push(0),
                 Some(b'0') => {
                     let part = &vm.heap.bytes_of(self.search.subject)[self.search.start..end];
                     self.output.extend_from_slice(part);
@@ -354,13 +359,24 @@ impl Substitution {
                     let value = self.search.capture(vm, usize::from(digit - b'1'), end)?;
                     vm.write_text(&mut self.output, value);
                 }
-                Some(other) => self.output.push(other),
+                Some(other) => self.output.push(*other),
             }
+            rest = rest.get(at + 2..).unwrap_or_default();
+            // One template may ask for a long capture any number of times.
+            vm.check_room(self.output.len())?;
         }
+        self.output.extend_from_slice(rest);
+        self.account(vm, before)
+    }
+
+    /// Counts what was added to the output since it had so many bytes.
+    fn account(&self, vm: &mut Vm, before: usize) -> Result<()> {
+        vm.spend((self.output.len() - before) / 256);
         vm.check_room(self.output.len())
     }
 
     fn add(&mut self, vm: &mut Vm, value: Value, end: usize) -> Result<()> {
+        let before = self.output.len();
         match value {
             Value::Nil | Value::Boolean(false) => {
                 let part = &vm.heap.bytes_of(self.search.subject)[self.search.start..end];
@@ -372,7 +388,7 @@ impl Substitution {
                 return Err(vm.error(message.as_bytes()));
             }
         }
-        vm.check_room(self.output.len())
+        self.account(vm, before)
     }
 }
 

@@ -52,6 +52,10 @@ pub(super) struct Matcher {
     choices: Vec<Choice>,
     at: usize,
     place: usize,
+    /// Characters that the item at `place` has taken so far, when others were to run before it had enough.
+    counted: usize,
+    /// Steps of the last run.
+    pub work: usize,
 }
 
 impl Matcher {
@@ -61,6 +65,7 @@ impl Matcher {
         self.choices.clear();
         self.at = at;
         self.place = 0;
+        self.counted = 0;
     }
 
     /// Goes on matching.
@@ -69,7 +74,9 @@ impl Matcher {
     /// What is wrong with the pattern.
     pub(super) fn run(&mut self, subject: &[u8], pattern: &[u8]) -> Step<Progress> {
         let mut match_ = Match { subject, pattern, state: self, work: 0 };
-        match_.run()
+        let progress = match_.run();
+        self.work = match_.work;
+        progress
     }
 }
 
@@ -228,11 +235,16 @@ impl Match<'_> {
     }
 
     fn most(&mut self, start: usize, item: usize, end: usize) -> bool {
-        let mut count = 0;
+        let mut count = std::mem::take(&mut self.state.counted);
         while self.matches_one(start + count, item, end) {
             count += 1;
+            self.work += usize::from(count.is_multiple_of(4));
+            if self.work > SLICE {
+                // The item is come back to.
+                self.state.counted = count;
+                return true;
+            }
         }
-        self.work += count / 4;
         self.state.choices.push(Choice::Fewer { start, count, next: end + 1 });
         self.state.at = start + count;
         self.state.place = end + 1;

@@ -253,13 +253,25 @@ fn last_writer(code: &[Op], register: u8) -> Option<(usize, Op)> {
         let (Op::Jump { by } | Op::JumpIf { by, .. } | Op::ForPrepare { by, .. }) = *op else { continue };
         let target = usize::try_from(by).ok().map(|by| at + by).filter(|target| *target <= code.len());
         if let Some(target) = target {
-            if matches!(op, Op::JumpIf { register: tested, .. } if *tested == register) {
+            if let Op::JumpIf { register: tested, when, .. } = *op
+                && tested == register
+            {
+                // From `and` to what follows `or`: the value is not kept.
+                if leads_on(code.get(target), register, when) {
+                    at = target + 1;
+                    continue;
+                }
                 last = Some((at - 1, *op));
             }
             at = target;
         }
     }
     last
+}
+
+/// Whether a jump that is taken when a register is `value`, and ends at this instruction, goes on to the next one.
+fn leads_on(op: Option<&Op>, register: u8, value: bool) -> bool {
+    matches!(op, Some(Op::JumpIf { register: tested, when, .. }) if *tested == register && *when != value)
 }
 
 /// Whether an instruction puts something into a register.

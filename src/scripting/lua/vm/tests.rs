@@ -457,6 +457,11 @@ fn what_random_scripts_have_found() {
         ("local G = 5 return ((0/0 and G)):sub(2)", "! script:1: attempt to index a number value"),
         ("return struct.unpack('dc0H', 'key=value, k2=v2')", " 11365 11"),
         ("return struct.unpack('', ' 12 ', -2)", "-2"),
+        (
+            "local G = 5 return #(G and G or G)",
+            "! script:1: attempt to get length of local 'G' (a number value)",
+        ),
+        ("local G = 5 return #(x or G)", "! script:1: attempt to get length of a number value"),
     ]);
 }
 
