@@ -173,6 +173,22 @@ fn who_does_not_read_is_closed_at_the_output_limit() {
     server.until("forgotten", || info(&mut conversation, "connected_clients") == 1);
 }
 
+/// More is read once what was read has been run, so the query buffer stays small however much is sent.
+#[test]
+fn who_sends_faster_than_it_is_served_is_not_cut_off() {
+    const REQUESTS: usize = 400_000;
+    let server = Server::start(&["--client-query-buffer-limit", "1mb"]);
+    let mut sending = connect(&server);
+    let mut receiving = sending.try_clone().unwrap();
+    let sender = std::thread::spawn(move || {
+        sending.write_all(&b"*1\r\n$4\r\nPING\r\n".repeat(REQUESTS)).unwrap();
+    });
+    let mut replies = vec![0; REQUESTS * b"+PONG\r\n".len()];
+    receiving.read_exact(&mut replies).unwrap();
+    sender.join().unwrap();
+    assert!(replies == b"+PONG\r\n".repeat(REQUESTS));
+}
+
 #[test]
 fn idle_clients_are_closed_and_long_queries_cut_off() {
     let server = Server::start(&["--client-query-buffer-limit", "1mb", "--timeout", "1"]);

@@ -50,6 +50,8 @@ pub(super) struct Connection {
     pub(super) input: RefCell<Input>,
     /// In the list of the next batch.
     pub(super) queued: Cell<bool>,
+    /// There is more to read, which waits until what was read has had its turn.
+    unread: Cell<bool>,
     /// The period of [`Gathering`](super::gathering::Gathering) in which it was last read.
     pub(super) active_in: Cell<u32>,
     /// Wakes the task: output is left over, or the connection is to end.
@@ -83,6 +85,7 @@ impl Connection {
             arrival,
             input: RefCell::default(),
             queued: Cell::new(false),
+            unread: Cell::new(false),
             active_in: Cell::new(0),
             attention: Notify::new(),
             wants_write: Cell::new(false),
@@ -96,9 +99,20 @@ impl Connection {
         self.attention.notify_one();
     }
 
+    /// Its turn in a batch has come.
+    pub(super) fn begin_turn(&self) {
+        self.queued.set(false);
+        if self.unread.take() {
+            self.arrival.wake_by_ref();
+        }
+    }
+
     /// Reads what the socket has, once, and has it run with the next batch. The connection is noted again when there
-    /// is more.
+    /// is more. What was read before is run first: a client may send faster than it is served.
     pub(super) fn read(self: &Rc<Self>, shared: &Shared, engine: &mut Engine) {
+        if self.queued.get() {
+            return self.unread.set(true);
+        }
         let mut reader = self.reader.borrow_mut();
         let Some(reader) = reader.as_mut().filter(|_| !self.is_over()) else { return };
         let mut cx = Context::from_waker(&self.arrival);

@@ -111,7 +111,7 @@ pub async fn run(shared: Rc<Shared>) {
         release(&shared, &mut engine);
         engine.expire_blocked();
         for connection in ready.drain(..) {
-            connection.queued.set(false);
+            connection.begin_turn();
             batch.parse(&mut engine, connection);
             if batch.requests.len() >= REQUESTS_PER_PASS {
                 batch.execute(&shared, &mut engine);
