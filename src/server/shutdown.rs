@@ -168,6 +168,9 @@ fn save(keyspace: &mut Keyspace, server: &mut Server, options: ShutdownOptions) 
         tracing::warn!("There is a child saving an .rdb. Killing it!");
         server.persistence.abandon_child();
     }
+    if server.persistence.is_exporting_slots() {
+        server.persistence.abandon_child();
+    }
     if !server.close_aof(options.force) {
         return false;
     }

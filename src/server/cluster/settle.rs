@@ -12,6 +12,7 @@ use super::{Cluster, Effect, SetSlot, Todo, View, node_flag};
 use crate::bus::SlotSet;
 use crate::keyspace::Keyspace;
 use crate::replication::{Replica, ReplicaState};
+use crate::server::propagation::Targets;
 use crate::server::pubsub::Kind;
 use crate::server::slot_migration::Direction;
 use crate::server::{Engine, Hold, Server, Task};
@@ -247,7 +248,12 @@ impl Engine {
             }
             Effect::HoldWriters(until_ms) => server.pauses.hold(Hold::ClusterFailover(until_ms)),
             Effect::ReleaseWriters => server.release(Hold::ClusterFailover(0)),
-            Effect::Flush => self.empty_data(),
+            Effect::Flush => {
+                self.empty_data();
+                // An append-only file must not bring it back.
+                self.server.propagation.push(0, Targets::AOF, [b"FLUSHALL".as_slice()].into_iter());
+                self.server.end_unit();
+            }
         }
     }
 

@@ -184,10 +184,12 @@ pub(super) fn latency_stats(fields: &mut Fields, _: &Keyspace, server: &mut Serv
 
 pub(super) fn keyspace(fields: &mut Fields, keyspace: &Keyspace, _: &mut Server) {
     for (index, database) in keyspace.databases().iter().enumerate() {
-        if database.is_empty() {
+        let keys = keyspace.visible_len(index);
+        if keys == 0 {
             continue;
         }
-        let (keys, expires, hashes) = (database.len(), database.expires(), database.volatile_hashes());
+        // How many of the hidden ones expire is not counted.
+        let (expires, hashes) = (database.expires().min(keys), database.volatile_hashes().min(keys));
         let average_ttl = database.average_ttl_ms;
         fields.field(
             format_args!("db{index}"),

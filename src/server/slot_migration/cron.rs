@@ -10,6 +10,11 @@ impl Engine {
     /// Does what has come up. Called when a command, a message or a turn of the cron is done.
     pub(in crate::server) fn tend_slot_migrations(&mut self) {
         let Self { keyspace, server } = self;
+        if server.scripting.is_busy() {
+            // What a script that was put aside has written is in the data, and nobody is told yet: a snapshot would have
+            // it twice, and an end of the stream not at all.
+            return;
+        }
         server.refresh_hidden_slots(keyspace);
         let Some(cluster) = server.cluster.as_deref_mut() else { return };
         let migrations = &mut cluster.migrations;
