@@ -190,12 +190,14 @@ impl Engine {
         let Some(cluster) = self.server.cluster.as_deref() else { return };
         let Some(job) = cluster.migrations.get(id) else { return };
         let (state, message) = (job.after_cleanup, job.message.clone());
+        let description = job.description.clone();
         let foreign: SlotSet = job.slots.iter().filter(|slot| !cluster.serves(*slot)).collect();
         let goes_on = |engine: &Self| {
             let cluster = engine.server.cluster.as_ref();
             cluster.is_some_and(|cluster| foreign.iter().any(|slot| cluster.is_deleting(slot)))
         };
         if cluster.me().is_primary() && !goes_on(self) {
+            tracing::info!("Cleaning up slot migration {description} after {}", state.name());
             self.delete_slots(&foreign);
         }
         if goes_on(self) {
