@@ -14,6 +14,8 @@ use support::reply::Conversation;
 
 /// What one of the scripts may take, in a build without optimization on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// What the interpreter may keep for the next script of the room that the last ones took: stacks and tables of objects.
+const ROOM: i64 = 16 << 20;
 /// Milliseconds after which others are told that the server is busy.
 const THRESHOLD: &str = "200";
 /// What they are told.
@@ -42,7 +44,7 @@ fn check(cases: &[(&str, &str)]) {
         assert_eq!(client.ask("PING"), "PONG\n");
     }
     server.until("what they left is given back", || {
-        number(&section(&mut client, "memory"), "used_memory_vm_eval") < 4 << 20
+        number(&section(&mut client, "memory"), "used_memory_vm_eval") < ROOM
     });
 }
 

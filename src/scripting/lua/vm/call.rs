@@ -230,6 +230,8 @@ impl Vm {
                 Ok(())
             }
             Flow::Call(count, state) => {
+                // What is called may cost nothing itself, and be called for ever.
+                self.spend(1);
                 self.save_registers();
                 self.push_frame(Frame { kind: Kind::Native(state), function, after })?;
                 self.call_value(self.top - count - 1, count, After::Native, host)
