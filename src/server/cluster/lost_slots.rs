@@ -1,8 +1,9 @@
 //! Deleting the keys of slots that are another shard's now: so many at a time, between two turns of the event loop.
 //!
-//! For everybody they are gone at once: requests for those slots are sent elsewhere, what goes over a database passes
-//! them over as it does keys that are imported, and what counts or lists a slot's keys finds none. Before a slot can be served again, or all data become another primary's, the rest is deleted
-//! in one go. Replicas and the append-only file are told key by key.
+//! For everybody they are gone at once: requests for those slots are sent elsewhere, what goes over a database passes them
+//! over as it does keys that are imported, and what counts or lists a slot's keys finds none. Before a slot can be served
+//! again, or all data become another primary's, the rest is deleted in one go. Replicas and the append-only file are told
+//! key by key.
 
 use super::Cluster;
 use crate::algorithms::slot_set::SlotSet;
