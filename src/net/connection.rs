@@ -2,18 +2,20 @@
 
 use std::cell::{Cell, RefCell};
 use std::io;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 
+use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
 use super::Shared;
-use super::stream::{Reader, Writer};
+use super::stream::{self, Reader, Writer};
 use crate::memory::MemoryUsage;
 use crate::resp::Parser;
 use crate::resp::QueryBuffer;
 use crate::server::client::QueryFigures;
-use crate::server::{ClientKey, Engine};
+use crate::server::{Client, ClientKey, Engine, Server};
 
 /// How much is read from a socket at a time; larger arguments are read straight into the query buffer.
 const READ_CHUNK: usize = 64 * 1024;
@@ -176,6 +178,21 @@ impl Connection {
         shared.enqueue(self);
         false
     }
+}
+
+/// Registers the client of a connection that this server has made.
+pub(super) fn add_client(server: &mut Server, socket: TcpStream) -> (ClientKey, (Reader, Writer)) {
+    let show = |address: io::Result<SocketAddr>| address.map_or_else(|_| String::new(), |a| a.to_string());
+    let (address, local_address) = (show(socket.peer_addr()), show(socket.local_addr()));
+    let halves = stream::of_tcp(socket);
+    let (now_ms, descriptor) = (server.now_ms, halves.1.descriptor());
+    let key = server.clients.add(|key, id| Client {
+        address,
+        local_address,
+        descriptor,
+        ..Client::new(key, id, now_ms)
+    });
+    (key, halves)
 }
 
 /// Serves a connection until either side closes it.

@@ -23,6 +23,11 @@ const PIECE: usize = 64 * 1024;
 pub(super) fn feed(shared: &Shared, engine: &mut Engine, connection: &Connection) -> bool {
     shared.taken.notify_one();
     let fed = engine.server.feed_replica(connection.key, |bytes| connection.writer.try_write(bytes));
+    has_fed(engine, connection, fed)
+}
+
+/// What follows when a connection was sent what is due; `false` when it is to end.
+pub(super) fn has_fed(engine: &mut Engine, connection: &Connection, fed: Fed) -> bool {
     match fed {
         Fed::All => {
             if let Some(client) = engine.server.clients.get_mut(connection.key) {

@@ -12,15 +12,14 @@ use std::time::Duration;
 use tokio::net::unix::pipe;
 
 use super::Shared;
-use super::connection::{Connection, serve};
-use super::executor::{close, write_output};
+use super::connection::{Connection, add_client, serve};
+use super::executor::write_output;
 use super::primary_link::connect_to;
 use super::primary_link::wire::Wire;
-use super::stream;
+use super::replicas::has_fed;
 use crate::config::os_reason;
-use crate::server::replication::Fed;
+use crate::server::Engine;
 use crate::server::slot_migration::{ExportTarget, JobId, JobState, SlotLink};
-use crate::server::{Client, Engine};
 
 /// Bytes of a snapshot that are passed on at a time.
 const PIECE: usize = 64 * 1024;
@@ -31,21 +30,8 @@ const LOOK: Duration = Duration::from_millis(100);
 pub(super) fn feed(shared: &Shared, engine: &mut Engine, connection: &Connection, link: SlotLink) -> bool {
     // The task that passes the keys on may wait for this connection.
     shared.taken.notify_one();
-    match engine.server.feed_slot_link(connection.key, link, |bytes| connection.writer.try_write(bytes)) {
-        Fed::All => {
-            if let Some(client) = engine.server.clients.get_mut(connection.key) {
-                client.over_soft_limit_since_ms = None;
-            }
-            connection.wants_write.set(false);
-            true
-        }
-        Fed::Some => {
-            connection.wants_write.set(true);
-            connection.alert();
-            true
-        }
-        Fed::Failed => close(connection),
-    }
+    let fed = engine.server.feed_slot_link(connection.key, link, |bytes| connection.writer.try_write(bytes));
+    has_fed(engine, connection, fed)
 }
 
 /// Connects an export to its target, and has it ask for consent.
@@ -131,18 +117,9 @@ async fn authenticate(
 /// Makes the socket a connection like any other, whose client is the target.
 fn adopt(shared: &Rc<Shared>, job: JobId, wire: Wire) {
     let (socket, unread) = wire.into_parts();
-    let show = |address: io::Result<SocketAddr>| address.map_or_else(|_| String::new(), |a| a.to_string());
-    let (address, local_address) = (show(socket.peer_addr()), show(socket.local_addr()));
-    let halves = stream::of_tcp(socket);
     let mut engine = shared.engine.borrow_mut();
     let server = &mut engine.server;
-    let (now_ms, descriptor) = (server.now_ms, halves.1.descriptor());
-    let key = server.clients.add(|key, id| Client {
-        address,
-        local_address,
-        descriptor,
-        ..Client::new(key, id, now_ms)
-    });
+    let (key, halves) = add_client(server, socket);
     if !server.adopt_export_link(job, key) {
         server.clients.remove(key);
         return;

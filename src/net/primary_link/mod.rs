@@ -20,13 +20,12 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::{Notify, oneshot};
 
 use super::Shared;
-use super::connection::{Connection, serve};
-use super::stream;
+use super::connection::{Connection, add_client, serve};
 use crate::config::os_reason;
 use crate::memory::vec_usage;
 use crate::replication::PrimaryStream;
+use crate::server::Engine;
 use crate::server::primary_link::{LinkState, Retry};
-use crate::server::{Client, Engine};
 pub(super) use brief_load::BriefLoad;
 use data::Load;
 use handshake::Granted;
@@ -182,20 +181,10 @@ impl Link {
     fn adopt(&self, wire: Wire, mut stream: PrimaryStream, database: usize) -> Result<(), Failure> {
         let mut engine = self.engine()?;
         let (socket, unread) = wire.into_parts();
-        let show =
-            |address: io::Result<SocketAddr>| address.map_or_else(|_| String::new(), |a| a.to_string());
-        let (address, local_address) = (show(socket.peer_addr()), show(socket.local_addr()));
-        let halves = stream::of_tcp(socket);
         stream.received += unread.len() as i64;
         let server = &mut engine.server;
         server.primary_link.unread_usage = vec_usage(&unread);
-        let (now_ms, descriptor) = (server.now_ms, halves.1.descriptor());
-        let key = server.clients.add(|key, id| Client {
-            address,
-            local_address,
-            descriptor,
-            ..Client::new(key, id, now_ms)
-        });
+        let (key, halves) = add_client(server, socket);
         server.adopt_primary(key, stream, database);
         server.acknowledge();
         drop(engine);
