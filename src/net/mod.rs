@@ -16,6 +16,7 @@ mod primary_link;
 mod protocol_failure;
 mod replicas;
 mod slot_export;
+mod snapshot_pipe;
 mod stream;
 
 pub use bus::{accept_bus, connect_bus, delete_lost_keys};

@@ -7,17 +7,13 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 
-use tokio::net::unix::pipe;
-
 use super::Shared;
 use super::connection::Connection;
 use super::executor::{close, write_output};
+use super::snapshot_pipe::pass_on;
 use crate::config::os_reason;
 use crate::server::replication::Fed;
 use crate::server::{ClientKey, Engine};
-
-/// Bytes of a snapshot that are passed on at a time.
-const PIECE: usize = 64 * 1024;
 
 /// Sends a replica what is due; `false` when its connection is to end.
 pub(super) fn feed(shared: &Shared, engine: &mut Engine, connection: &Connection) -> bool {
@@ -68,7 +64,11 @@ pub(super) fn follow_batch(shared: &Shared, engine: &mut Engine) {
 
 /// Passes a snapshot on from the child's pipe to the replicas that wait for it.
 pub async fn send_snapshot(shared: Rc<Shared>, pipe: OwnedFd) {
-    let result = pass_on(&shared, pipe).await;
+    let give = |piece: &[u8]| {
+        give(&shared, piece);
+        true
+    };
+    let result = pass_on(&shared, pipe, give, || all_have_taken(&shared)).await;
     let Engine { server, .. } = &mut *shared.engine.borrow_mut();
     let Some(transfer) = &mut server.replication.transfer else { return };
     match result {
@@ -85,26 +85,6 @@ pub async fn send_snapshot(shared: Rc<Shared>, pipe: OwnedFd) {
                 server.clients.close(key, None);
             }
             server.persistence.kill_child();
-        }
-    }
-}
-
-async fn pass_on(shared: &Shared, pipe: OwnedFd) -> io::Result<()> {
-    crate::sys::streams::set_nonblocking(&pipe)?;
-    let receiver = pipe::Receiver::from_owned_fd(pipe)?;
-    let mut piece = vec![0; PIECE];
-    loop {
-        receiver.readable().await?;
-        match receiver.try_read(&mut piece) {
-            Ok(0) => return Ok(()),
-            Ok(count) => {
-                give(shared, piece.get(..count).unwrap_or_default());
-                while !all_have_taken(shared) {
-                    shared.taken.notified().await;
-                }
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) => return Err(error),
         }
     }
 }

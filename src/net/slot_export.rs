@@ -9,20 +9,17 @@ use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::Duration;
 
-use tokio::net::unix::pipe;
-
 use super::Shared;
 use super::connection::{Connection, add_client, serve};
 use super::executor::write_output;
 use super::primary_link::connect_to;
 use super::primary_link::wire::Wire;
 use super::replicas::has_fed;
+use super::snapshot_pipe::pass_on;
 use crate::config::os_reason;
 use crate::server::Engine;
 use crate::server::slot_migration::{ExportTarget, JobId, JobState, SlotLink};
 
-/// Bytes of a snapshot that are passed on at a time.
-const PIECE: usize = 64 * 1024;
 /// How often a task that waits for the target looks whether it is of use still.
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -136,7 +133,7 @@ fn adopt(shared: &Rc<Shared>, job: JobId, wire: Wire) {
 
 /// Passes the keys of an export on from the child's pipe to its target.
 pub async fn send_slots(shared: Rc<Shared>, job: JobId, pipe: OwnedFd) {
-    let outcome = pass_on(&shared, job, pipe).await;
+    let outcome = pass_on(&shared, pipe, |piece| give(&shared, job, piece), || !waits(&shared, job)).await;
     let server = &mut shared.engine.borrow_mut().server;
     if let Err(error) = outcome {
         tracing::warn!("Slot migration, read error sending snapshot to target: {}", os_reason(&error));
@@ -145,28 +142,6 @@ pub async fn send_slots(shared: Rc<Shared>, job: JobId, pipe: OwnedFd) {
         }
     }
     server.slot_snapshot_sent(job);
-}
-
-async fn pass_on(shared: &Shared, job: JobId, pipe: OwnedFd) -> io::Result<()> {
-    crate::sys::streams::set_nonblocking(&pipe)?;
-    let receiver = pipe::Receiver::from_owned_fd(pipe)?;
-    let mut piece = vec![0; PIECE];
-    loop {
-        receiver.readable().await?;
-        match receiver.try_read(&mut piece) {
-            Ok(0) => return Ok(()),
-            Ok(count) => {
-                if !give(shared, job, piece.get(..count).unwrap_or_default()) {
-                    return Ok(());
-                }
-                while waits(shared, job) {
-                    shared.taken.notified().await;
-                }
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) => return Err(error),
-        }
-    }
 }
 
 /// Gives a piece to the target: what its socket does not take at once waits in its client's output. `false` when there is

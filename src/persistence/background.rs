@@ -451,12 +451,7 @@ impl State {
     /// Has a helper thread remove what a child has left: giving a large file's space back takes long.
     fn remove_temporary(&self, running: &RunningChild) {
         let Some(remover) = &self.remover else { return remove_temporary(running) };
-        let files = running.kind.leftovers(running.child.pid().unsigned_abs());
-        remover.submit(move |worker| {
-            for file in files {
-                let _ = worker.in_system_call(|| files::remove_if_present(&file));
-            }
-        });
+        remover.remove_later(running.kind.leftovers(running.child.pid().unsigned_abs()));
     }
 
     fn settle_profile(&mut self, running: RunningChild, succeeded: bool, now_ms: i64) {

@@ -143,10 +143,9 @@ pub(super) fn observe(
     args: Args<'_>,
     cost: CommandCost,
 ) {
-    let threshold_ms = server.config.latency_monitor_threshold;
-    if threshold_ms > 0 {
+    if server.config.latency_monitor_threshold > 0 {
         let event = if entry.command.has(flag::FAST) { "fast-command" } else { "command" };
-        server.latency.note(threshold_ms, event, cost.microseconds, server.now_ms);
+        server.note_latency_of(event, cost.microseconds);
     }
     if CommandLog::wants(&server.config, cost) && !entry.command.has(flag::SKIP_COMMANDLOG) {
         let client = server.clients.get(client);

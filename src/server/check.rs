@@ -43,14 +43,13 @@ impl Engine {
             || server.limits_replies()
             || !server.tracking.has_nobody_to_tell();
         let Some(record) = server.clients.get(client).filter(|_| !held_up) else { return false };
-        let standing = self.standing(client);
+        let standing = self.standing(Some(record));
         let is_usual = record.reply_mode == ReplyMode::On && !record.close_now && !record.close_after_reply;
         let Standing { logged_in, obeyed, restricted, in_transaction, subscribed, is_replica } = standing;
         is_usual && logged_in && !(obeyed || restricted || in_transaction || subscribed || is_replica)
     }
 
-    fn standing(&self, client: ClientKey) -> Standing {
-        let record = self.server.clients.get(client);
+    fn standing(&self, record: Option<&Client>) -> Standing {
         let is = |what: fn(&Client) -> bool| record.is_some_and(what);
         Standing {
             logged_in: is(|record| record.authenticated) || self.server.acl.is_open(),
@@ -64,7 +63,7 @@ impl Engine {
 
     /// Whether a client has to log in first.
     pub(super) fn is_stranger(&self, client: ClientKey) -> bool {
-        !self.standing(client).logged_in
+        !self.standing(self.server.clients.get(client)).logged_in
     }
 
     /// What forbids a command, whatever it is asked to do.
@@ -76,7 +75,7 @@ impl Engine {
         protocol: Protocol,
     ) -> Result<(), CommandError> {
         let command = entry.command;
-        let standing = self.standing(client);
+        let standing = self.standing(self.server.clients.get(client));
         if !command.has(flag::NO_AUTH) && !standing.logged_in {
             return Err(CommandError::NoAuth);
         }

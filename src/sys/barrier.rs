@@ -9,9 +9,12 @@ use std::collections::VecDeque;
 use std::io;
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use nix::sys::signal::{SigSet, Signal};
+
+use super::files;
 
 /// What a helper thread is given to do. It runs to its end unless the process ends first.
 pub type Job = Box<dyn FnOnce(&Worker) + Send>;
@@ -72,6 +75,11 @@ impl Worker {
         result
     }
 
+    /// Removes a file, which takes long for a large one. What stays is of no consequence.
+    pub fn remove(&self, path: &Path) {
+        let _ = self.in_system_call(|| files::remove_if_present(path));
+    }
+
     fn run(self) {
         while let Some(job) = self.0.next_job() {
             // A panic has been reported by the hook; going on without this thread would stall every later fork.
@@ -96,6 +104,11 @@ impl JobQueue {
     /// Drops a value (a large one, a replaced file) on the helper thread.
     pub fn drop_later<T: Send + 'static>(&self, value: T) {
         self.submit(move |_| drop(value));
+    }
+
+    /// Removes files on the helper thread.
+    pub fn remove_later(&self, paths: Vec<PathBuf>) {
+        self.submit(move |worker| paths.iter().for_each(|path| worker.remove(path)));
     }
 
     /// Jobs not finished yet, the running one included.

@@ -1,5 +1,6 @@
 //! CLUSTER MIGRATESLOTS and its kin: slots that move to another node as a whole.
 
+use super::nodes::user;
 use super::{ADMIN_COMMAND, enabled, slot};
 use crate::algorithms::numbers::parse_i64;
 use crate::bus::ID_LENGTH;
@@ -103,8 +104,7 @@ fn migrateslots(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
         exports.push(export);
         at = next;
     }
-    let hides = cx.server.config.hide_user_data_from_log;
-    let asked_by = cx.client().map_or_else(String::new, |client| client.short_description(hides));
+    let asked_by = user(cx);
     for (ranges, target) in exports {
         cx.server.begin_export(target, ranges, &asked_by);
     }
@@ -167,8 +167,7 @@ fn cancelslotmigrations(cx: &mut Context<'_>, _: Args<'_>) -> Outcome {
     if !cx.server.cancel_exports() {
         return Err(error("No migrations ongoing"));
     }
-    let hides = cx.server.config.hide_user_data_from_log;
-    let asked_by = cx.client().map_or_else(String::new, |client| client.short_description(hides));
+    let asked_by = user(cx);
     tracing::info!("Canceled all in progress slot migrations (user request from '{asked_by}')");
     cx.reply.ok();
     Ok(())

@@ -12,7 +12,7 @@ use crate::server::cluster::{Address, BUS_PORT_OFFSET, FailoverMode, reader_of};
 use crate::server::command::{Arg, Args, Command, Outcome, flag};
 
 /// Who asks, for the log.
-fn user(cx: &Context<'_>) -> String {
+pub(super) fn user(cx: &Context<'_>) -> String {
     let hide = cx.server.config.hide_user_data_from_log;
     cx.client().map_or_else(String::new, |client| client.short_description(hide))
 }

@@ -14,7 +14,6 @@ use crate::replication::PrimaryStream;
 use crate::server::primary_link::LinkState;
 use crate::sys::barrier::JobQueue;
 use crate::sys::clock;
-use crate::sys::files;
 
 /// Between two looks at whether a script still runs.
 const SCRIPT_WAIT: Duration = Duration::from_millis(1);
@@ -253,10 +252,7 @@ impl Link {
             );
             drop(engine);
             let (queue, _) = self.helper()?;
-            let path = path.to_path_buf();
-            queue.submit(move |worker| {
-                let _ = worker.in_system_call(|| files::remove_if_present(&path));
-            });
+            queue.remove_later(vec![path.to_path_buf()]);
         }
         Ok(())
     }
@@ -453,9 +449,7 @@ struct Temporary {
 impl Drop for Temporary {
     fn drop(&mut self) {
         if let Some(path) = self.path.take() {
-            self.queue.submit(move |worker| {
-                let _ = worker.in_system_call(|| files::remove_if_present(&path));
-            });
+            self.queue.remove_later(vec![path]);
         }
     }
 }

@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::helper::{Adopted, Outcome, remove, sync};
+use super::helper::{Adopted, Outcome, sync};
 use super::rewrite::remove_history;
 use super::{Aof, AofState, Stage};
 use crate::config::os_reason;
@@ -129,10 +129,10 @@ fn adopt(
     });
     let file = opened.inspect_err(|_| {
         if !directory.read_manifest().is_ok_and(|on_disk| on_disk == manifest) {
-            remove(worker, &directory.file(&increment));
+            worker.remove(&directory.file(&increment));
             // Unlike a renaming, a link does not replace a snapshot that was made since.
             let _ = fs::hard_link(&base, back);
-            remove(worker, &base);
+            worker.remove(&base);
         }
     })?;
     let base_bytes = fs::metadata(&base).map_or(0, |metadata| metadata.len());

@@ -8,7 +8,7 @@ use std::fmt::Debug;
 use std::fs::File;
 use std::io;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 
 use crate::persistence::aof::{Directory, Manifest};
 use crate::sys::barrier::{HelperThreads, JobQueue, Worker};
-use crate::sys::{clock, files};
+use crate::sys::clock;
 
 /// A file that is appended to. A trait, so that tests can have disks that fail.
 pub trait Storage: Send + Sync + Debug {
@@ -121,11 +121,6 @@ pub(super) fn sync(worker: &Worker, file: &File) -> io::Result<()> {
     worker.in_system_call(|| file.sync_all())
 }
 
-/// Removes a file, which takes long for a large one: a fork need not wait for that. What stays is of no consequence.
-pub(super) fn remove(worker: &Worker, path: &Path) {
-    let _ = worker.in_system_call(|| files::remove_if_present(path));
-}
-
 /// The thread, as the engine thread sees it.
 #[derive(Debug)]
 pub(super) struct Helper {
@@ -208,7 +203,7 @@ impl Helper {
 
     /// Removes files; that one stays is of no consequence.
     pub(super) fn remove(&self, paths: Vec<PathBuf>) {
-        self.queue.submit(move |worker| paths.iter().for_each(|path| remove(worker, path)));
+        self.queue.remove_later(paths);
     }
 
     /// Does something else with the directory.

@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use super::helper::{Installed, Outcome, Storage, remove, sync};
+use super::helper::{Installed, Outcome, Storage, sync};
 use super::{Aof, AofState, Stage};
 use crate::config::os_reason;
 use crate::keyspace::Keyspace;
@@ -125,7 +125,7 @@ impl Aof {
             .collect();
         let (directory, manifest) = (self.directory.clone(), self.manifest.clone());
         self.helper.run(move |worker| {
-            paths.iter().for_each(|path| remove(worker, path));
+            paths.iter().for_each(|path| worker.remove(path));
             Outcome::Cleaned(directory.write_manifest(&manifest, &|file| sync(worker, file)))
         });
     }
@@ -464,7 +464,7 @@ pub(super) fn remove_history(
 ) {
     for file in std::mem::take(&mut manifest.history) {
         lines.push(removal(&file.name));
-        remove(worker, &directory.file(&file.name));
+        worker.remove(&directory.file(&file.name));
     }
     // A list that still has them does no harm: history is not loaded.
     lines.extend(directory.write_manifest(&manifest, &|file| sync(worker, file)).err());
@@ -476,5 +476,5 @@ fn removal(name: &[u8]) -> String {
 }
 
 fn remove_all(worker: &Worker, paths: &[std::path::PathBuf]) {
-    paths.iter().for_each(|path| remove(worker, path));
+    paths.iter().for_each(|path| worker.remove(path));
 }

@@ -44,7 +44,7 @@ impl Engine {
 
     /// Takes the next step of a job, if it does not wait for anybody.
     fn drive_job(&mut self, id: JobId) {
-        let job = self.server.cluster.as_ref().and_then(|cluster| cluster.migrations.get(id));
+        let job = self.server.migration(id);
         let Some(state) = job.map(|job| job.state) else { return };
         match state {
             JobState::Connecting => self.server.connect_export(id),
@@ -55,7 +55,7 @@ impl Engine {
             JobState::Paused => self.server.check_pause(id, false),
             JobState::FailoverGranted => {
                 self.server.check_pause(id, true);
-                let job = self.server.cluster.as_ref().and_then(|cluster| cluster.migrations.get(id));
+                let job = self.server.migration(id);
                 if job.is_some_and(|job| job.state == JobState::FailoverGranted) {
                     self.server.settle_export_by_owner(id);
                 }
@@ -89,7 +89,7 @@ impl Engine {
     /// Ends a job whose other end has given no sign of life for too long.
     fn end_silent_job(&mut self, id: JobId) {
         let server = &mut self.server;
-        let Some(job) = server.cluster.as_ref().and_then(|cluster| cluster.migrations.get(id)) else {
+        let Some(job) = server.migration(id) else {
             return;
         };
         if matches!(job.state, JobState::FailoverGranted | JobState::OnPrimary) {

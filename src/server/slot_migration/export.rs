@@ -98,7 +98,7 @@ impl Server {
 
     /// The connection of an export has come so far; `false` when the job waits for it no longer.
     pub fn export_comes_to(&mut self, id: JobId, state: JobState) -> bool {
-        let job = self.cluster.as_ref().and_then(|cluster| cluster.migrations.get(id));
+        let job = self.migration(id);
         let Some(job) = job.filter(|job| job.state.is_connecting()) else { return false };
         match (job.state, state) {
             (JobState::Connecting, _) => {
@@ -128,7 +128,7 @@ impl Server {
     /// The target has consented: this client is the connection to it from now on. `false` when nobody waits for it.
     pub fn adopt_export_link(&mut self, id: JobId, client: ClientKey) -> bool {
         let now_ms = self.now_ms;
-        let job = self.cluster.as_mut().and_then(|cluster| cluster.migrations.get_mut(id));
+        let job = self.migration_mut(id);
         let Some(job) = job.filter(|job| job.state.is_connecting()) else { return false };
         job.client = Some(client);
         job.acknowledged = now_ms / 1000;
@@ -145,7 +145,7 @@ impl Server {
 
     /// The target could not be reached, or does not consent.
     pub fn fail_export(&mut self, id: JobId, message: &str) {
-        let job = self.cluster.as_ref().and_then(|cluster| cluster.migrations.get(id));
+        let job = self.migration(id);
         if job.is_some_and(|job| job.state.is_connecting()) {
             self.finish_slot_migration(id, JobState::Failed, Some(message.as_bytes()));
         }
@@ -154,7 +154,7 @@ impl Server {
     /// Tells the other end of a migration something.
     pub(super) fn send_sync_slots(&mut self, id: JobId, word: &[u8]) {
         let due_ms = self.now_ms + super::cron::ACKNOWLEDGE_MS;
-        let Some(job) = self.cluster.as_mut().and_then(|cluster| cluster.migrations.get_mut(id)) else {
+        let Some(job) = self.migration_mut(id) else {
             return;
         };
         job.outgoing.push_request(&[b"CLUSTER", b"SYNCSLOTS", word]);
@@ -167,7 +167,7 @@ impl Server {
     /// The snapshot is sent: what was written meanwhile follows.
     pub(super) fn begin_streaming(&mut self, id: JobId) {
         self.set_job_state(id, JobState::Streaming);
-        let Some(job) = self.cluster.as_ref().and_then(|cluster| cluster.migrations.get(id)) else { return };
+        let Some(job) = self.migration(id) else { return };
         tracing::info!("Slot migration {} snapshot finished, starting streaming.", job.description);
         if let Some(client) = job.client {
             self.clients.needs_attention(client);
@@ -185,7 +185,7 @@ impl Server {
         if !self.expects(id, &[JobState::Streaming, JobState::Snapshotting], complaint) {
             return;
         }
-        let job = self.cluster.as_ref().and_then(|cluster| cluster.migrations.get(id));
+        let job = self.migration(id);
         if job.is_some_and(|job| job.state != JobState::Streaming) {
             self.begin_streaming(id);
         }
@@ -220,7 +220,7 @@ impl Server {
 
     /// Whether writers are stopped no longer.
     pub(super) fn pause_is_over(&self, id: JobId) -> bool {
-        let job = self.cluster.as_ref().and_then(|cluster| cluster.migrations.get(id));
+        let job = self.migration(id);
         job.is_none_or(|job| job.pause_until_ms < self.now_ms) || !self.pauses.is_held_for_slots()
     }
 
@@ -237,7 +237,7 @@ impl Server {
         }
         let is_over = self.pause_is_over(id);
         let until_ms = self.now_ms + GRANTED_MS;
-        let Some(job) = self.cluster.as_mut().and_then(|cluster| cluster.migrations.get_mut(id)) else {
+        let Some(job) = self.migration_mut(id) else {
             return;
         };
         if is_over {
@@ -263,7 +263,7 @@ impl Server {
         if !self.pause_is_over(id) {
             return;
         }
-        let Some(job) = self.cluster.as_ref().and_then(|cluster| cluster.migrations.get(id)) else { return };
+        let Some(job) = self.migration(id) else { return };
         let message: &[u8] = if granted {
             tracing::warn!(
                 "Write loss risk! During slot migration {}, new owner did not broadcast ownership before we unpaused \

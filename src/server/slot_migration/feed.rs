@@ -66,8 +66,7 @@ impl Server {
         mut write: impl FnMut(&[u8]) -> io::Result<usize>,
     ) -> Fed {
         let Some(cluster) = self.cluster.as_deref_mut() else { return Fed::All };
-        let migrations = &mut cluster.migrations;
-        let Some(job) = migrations.jobs.iter_mut().find(|job| job.id == link.job) else { return Fed::All };
+        let Some(job) = cluster.migrations.get_mut(link.job) else { return Fed::All };
         let mut sent = 0;
         let fed = loop {
             let bytes = if job.may_send() { job.outgoing.front() } else { &[] };
@@ -109,7 +108,7 @@ impl Server {
     /// Bytes that wait for an end of a migration beside its client's output.
     #[must_use]
     pub fn waiting_for_slot_link(&self, link: Option<SlotLink>) -> usize {
-        let job = link.and_then(|link| self.cluster.as_ref()?.migrations.get(link.job));
+        let job = link.and_then(|link| self.migration(link.job));
         job.map_or(0, |job| job.outgoing.len())
     }
 }

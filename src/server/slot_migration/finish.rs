@@ -64,7 +64,7 @@ impl Server {
     }
 
     fn log_end(&self, id: JobId, state: JobState) {
-        let Some(job) = self.cluster.as_ref().and_then(|cluster| cluster.migrations.get(id)) else { return };
+        let Some(job) = self.migration(id) else { return };
         let message = job.message.as_deref().map_or("none".into(), String::from_utf8_lossy);
         let name = state.name();
         if state == JobState::Failed {
@@ -76,7 +76,7 @@ impl Server {
 
     /// The job's connection is no longer that of a migration, and ends. Nothing more is sent.
     pub(super) fn unlink_job(&mut self, id: JobId) {
-        let Some(job) = self.cluster.as_mut().and_then(|cluster| cluster.migrations.get_mut(id)) else {
+        let Some(job) = self.migration_mut(id) else {
             return;
         };
         let (client, was_snapshotting) = (job.client.take(), job.state == JobState::Snapshotting);
@@ -163,7 +163,7 @@ impl Server {
 
     /// There is no room for what an import brings.
     pub(in crate::server) fn fail_import_for_memory(&mut self, id: JobId) {
-        if let Some(job) = self.cluster.as_ref().and_then(|cluster| cluster.migrations.get(id)) {
+        if let Some(job) = self.migration(id) {
             tracing::warn!("Slot migration {} failed due to OOM", job.description);
         }
         let message = b"Ran out of memory (OOM) during slot import";
@@ -172,7 +172,7 @@ impl Server {
 
     /// A migration's connection is gone. Whoever was granted the slots may have them by now: that job waits to hear of it.
     pub(in crate::server) fn slot_link_lost(&mut self, id: JobId) {
-        let Some(job) = self.cluster.as_mut().and_then(|cluster| cluster.migrations.get_mut(id)) else {
+        let Some(job) = self.migration_mut(id) else {
             return;
         };
         job.client = None;

@@ -50,7 +50,7 @@ impl Server {
 
     /// Whether the reply that has just been made is the consent to an import: the only one that a source gets.
     pub(in crate::server) fn consents(&mut self, link: SlotLink) -> bool {
-        let job = self.cluster.as_mut().and_then(|cluster| cluster.migrations.get_mut(link.job));
+        let job = self.migration_mut(link.job);
         job.is_some_and(|job| !std::mem::replace(&mut job.has_consented, true))
     }
 
@@ -117,7 +117,7 @@ impl Server {
     /// ACK: the other end is alive.
     pub fn receive_sync_slots_ack(&mut self, id: JobId) {
         let now = self.now_ms / 1000;
-        let Some(job) = self.cluster.as_mut().and_then(|cluster| cluster.migrations.get_mut(id)) else {
+        let Some(job) = self.migration_mut(id) else {
             return;
         };
         job.acknowledged = now;
@@ -133,7 +133,7 @@ impl Server {
         states: &[JobState],
         complaint: impl FnOnce(&str) -> String,
     ) -> bool {
-        let Some(job) = self.cluster.as_ref().and_then(|cluster| cluster.migrations.get(id)) else {
+        let Some(job) = self.migration(id) else {
             return false;
         };
         if states.contains(&job.state) {
@@ -147,7 +147,7 @@ impl Server {
 
     /// A word that means nothing came by a migration's connection.
     pub fn receive_unknown_sync_slots(&mut self, id: JobId) {
-        if let Some(job) = self.cluster.as_ref().and_then(|cluster| cluster.migrations.get(id)) {
+        if let Some(job) = self.migration(id) {
             tracing::warn!(
                 "Received unknown SYNCSLOTS subcommand from slot migration {}. Failing the migration.",
                 job.description

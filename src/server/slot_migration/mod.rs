@@ -32,6 +32,7 @@ pub use job::{Direction, Job, JobId, JobName, JobState, SlotLink, SlotRanges, ra
 
 use crate::algorithms::slot_set::SlotSet;
 use crate::memory::{MemoryUsage, vec_usage};
+use crate::server::Server;
 
 /// The jobs of a node, the newest first.
 #[derive(Debug, Default)]
@@ -197,5 +198,17 @@ impl SlotMigrations {
 impl MemoryUsage for SlotMigrations {
     fn memory_usage(&self) -> usize {
         vec_usage(&self.jobs) + self.jobs.iter().map(MemoryUsage::memory_usage).sum::<usize>()
+    }
+}
+
+impl Server {
+    /// A job of this node.
+    fn migration(&self, id: JobId) -> Option<&Job> {
+        self.cluster.as_ref()?.migrations.get(id)
+    }
+
+    /// A job of this node, to change.
+    fn migration_mut(&mut self, id: JobId) -> Option<&mut Job> {
+        self.cluster.as_mut()?.migrations.get_mut(id)
     }
 }

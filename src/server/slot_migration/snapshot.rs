@@ -54,7 +54,7 @@ impl Server {
         let way = Streams::Pipe { pipe, leave, mark: [0; 40] };
         let Some(pid) = self.fork_slot_export(keyspace, &way, slots) else { return false };
         tracing::info!("Started child process {pid} for slot migration {description}");
-        if let Some(job) = self.cluster.as_mut().and_then(|cluster| cluster.migrations.get_mut(id)) {
+        if let Some(job) = self.migration_mut(id) {
             job.hold = Some(hold);
             job.database = None;
         }
@@ -65,13 +65,13 @@ impl Server {
     /// Whom the keys of an export go to, while they do.
     #[must_use]
     pub fn slot_snapshot_target(&self, id: JobId) -> Option<ClientKey> {
-        let job = self.cluster.as_ref()?.migrations.get(id)?;
+        let job = self.migration(id)?;
         job.client.filter(|_| job.state == JobState::Snapshotting)
     }
 
     /// All of the child's output was sent, or cannot be: it may go.
     pub fn slot_snapshot_sent(&mut self, id: JobId) {
-        if let Some(job) = self.cluster.as_mut().and_then(|cluster| cluster.migrations.get_mut(id)) {
+        if let Some(job) = self.migration_mut(id) {
             job.hold = None;
         }
     }
@@ -89,7 +89,7 @@ impl Server {
                 continue;
             }
             self.begin_streaming(id);
-            if let Some(job) = self.cluster.as_mut().and_then(|cluster| cluster.migrations.get_mut(id)) {
+            if let Some(job) = self.migration_mut(id) {
                 job.cow_bytes = ended.cow_bytes;
             }
         }
