@@ -177,6 +177,45 @@ fn a_restarted_primary_is_followed_without_a_snapshot() {
 }
 
 #[test]
+fn fields_that_a_restarted_primary_leaves_out_go_from_its_replicas_too() {
+    let mut primary = Server::start(&["--repl-diskless-sync-delay", "0", "--save", "3600 1"]);
+    let replica = Server::start(&["--replicaof", &format!("127.0.0.1 {}", primary.port)]);
+    let further = Server::start(&["--replicaof", &format!("127.0.0.1 {}", replica.port)]);
+    settle(&primary, &replica);
+    let mut writer = Conversation::open(&primary);
+    writer.ask("DEBUG SET-ACTIVE-EXPIRE 0");
+    writer.ask("HSET some lasting value brief value");
+    writer.ask("HPEXPIRE some 50 FIELDS 1 brief");
+    writer.ask("SELECT 3");
+    // More fields than one request tells of.
+    let fields: String = (0..2500).map(|field| format!(" field:{field} value")).collect();
+    writer.ask(&format!("HSETEX all PX 50 FIELDS 2500{fields}"));
+    writer.ask("SET key value PX 50");
+    settle(&primary, &replica);
+    std::thread::sleep(Duration::from_millis(60));
+    assert_eq!(writer.ask("HLEN all"), "(integer) 2500\n");
+    writer.ask("SAVE");
+    let offset = number(&section(&mut writer, "replication"), "master_repl_offset");
+    for server in [&replica, &further] {
+        ask(server, "CONFIG RESETSTAT");
+    }
+    primary.restart();
+    assert!(
+        number(&section(&mut Conversation::open(&primary), "replication"), "master_repl_offset") > offset
+    );
+    for server in [&replica, &further] {
+        settle(&primary, server);
+        let mut reader = Conversation::open(server);
+        assert_eq!(reader.ask("HGETALL some"), "(array of 2)\n   1) \"lasting\"\n   2) \"value\"\n");
+        assert_eq!(reader.ask("HLEN some"), "(integer) 1\n");
+        reader.ask("SELECT 3");
+        assert_eq!(reader.ask("DBSIZE"), "(integer) 0\n");
+        assert_eq!(statistic(server, "sync_full"), 0);
+    }
+    assert_eq!(statistic(&primary, "sync_full"), 0);
+}
+
+#[test]
 fn wait_counts_the_replicas_that_have_what_was_written() {
     let primary = Server::start(&["--repl-diskless-sync-delay", "0"]);
     let replica = Server::start(&["--replicaof", &format!("127.0.0.1 {}", primary.port)]);

@@ -13,7 +13,7 @@ use crate::keyspace::access::{clock_of_frequency, clock_of_idle};
 use crate::rdb::format;
 use crate::rdb::snapshot::{ChecksumState, EntryHeader};
 use crate::rdb::{Event, RdbError, RdbErrorKind, Reader, Snapshot, ValueType as Form};
-use crate::types::Value;
+use crate::types::{ExpiredFields, Value};
 
 /// Empty keys that are named in the log; older servers could store them by mistake.
 const EMPTY_KEYS_NAMED: u64 = 10;
@@ -64,18 +64,27 @@ pub enum Item {
     Entry(usize, Entry),
     /// The source of a function library.
     Function(Vec<u8>),
-    /// A key of a database that was left out because its time had come.
-    Expired(usize, Vec<u8>),
     /// Something that was read past, noted, or left out.
     Nothing,
     /// The end.
     End,
 }
 
+/// What was left out because its time had come.
+#[derive(Debug)]
+pub enum Expired {
+    /// An entry with this key.
+    Key(Vec<u8>),
+    /// Some fields of the hash at this key, perhaps all.
+    Fields(Vec<u8>, Vec<Vec<u8>>),
+}
+
 /// Reads entries out of an input.
 #[derive(Debug)]
 pub struct Decoder<R> {
     snapshot: Snapshot<R>,
+    /// What was left out since [`Decoder::take_expired`], with its databases.
+    expired: Vec<(usize, Expired)>,
     options: LoadOptions,
     database: usize,
     counts: Loaded,
@@ -92,6 +101,7 @@ impl<R: Read> Decoder<R> {
         let reader = if options.checksum { Reader::new(input) } else { Reader::without_checksum(input) };
         Ok(Self {
             snapshot: Snapshot::open(reader, options.check)?,
+            expired: Vec::new(),
             options,
             database: 0,
             counts: Loaded::default(),
@@ -116,6 +126,11 @@ impl<R: Read> Decoder<R> {
     #[must_use]
     pub fn counts(&self) -> Loaded {
         self.counts
+    }
+
+    /// What was left out since this was last asked because its time had come, in order, with its databases.
+    pub fn take_expired(&mut self) -> Vec<(usize, Expired)> {
+        std::mem::take(&mut self.expired)
     }
 
     /// What the server that wrote the snapshot had allocated, once the snapshot has said so.
@@ -176,9 +191,13 @@ impl<R: Read> Decoder<R> {
         let entry = if header.value_type == Form::String {
             Some(Entry::string(key, reader.read_string()?, header.expiry_ms))
         } else {
-            let skip_before_ms = self.options.drop_expired.then_some(now_ms);
-            Value::read_rdb(reader, header.value_type, &self.options.limits, skip_before_ms)?
-                .map(|value| Entry::with_value(key, value, header.expiry_ms))
+            let mut fields = ExpiredFields { before_ms: now_ms, names: Vec::new() };
+            let expired = self.options.drop_expired.then_some(&mut fields);
+            let value = Value::read_rdb(reader, header.value_type, &self.options.limits, expired)?;
+            if !fields.names.is_empty() {
+                self.expired.push((self.database, Expired::Fields(key.to_vec(), fields.names)));
+            }
+            value.map(|value| Entry::with_value(key, value, header.expiry_ms))
         };
         let Some(mut entry) = entry else {
             match header.value_type {
@@ -191,7 +210,8 @@ impl<R: Read> Decoder<R> {
         };
         if self.options.drop_expired && header.expiry_ms.is_some_and(|expiry_ms| expiry_ms < now_ms) {
             self.counts.expired += 1;
-            return Ok(Item::Expired(self.database, entry.key().to_vec()));
+            self.expired.push((self.database, Expired::Key(entry.key().to_vec())));
+            return Ok(Item::Nothing);
         }
         entry.set_clock(self.clock(&header, now_ms));
         if self.options.key_delay_us != 0 {

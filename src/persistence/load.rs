@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
-use super::decode::{Decoder, Item, Loaded, Origin};
+use super::decode::{Decoder, Expired, Item, Loaded, Origin};
 use super::receive::{Batch, Finished};
 use super::save::reason;
 use super::state::{LoadProgress, LoadingMode, State};
@@ -201,8 +201,6 @@ fn rdb_lines(error: &RdbError) -> Vec<String> {
 pub struct Loader<R = File> {
     decoder: Decoder<R>,
     total_bytes: u64,
-    /// Keys left out since [`Loader::take_expired`].
-    expired: Vec<(usize, Vec<u8>)>,
 }
 
 impl Loader {
@@ -227,7 +225,7 @@ impl<R: Read> Loader<R> {
     /// # Errors
     /// The input is none that this server reads.
     pub fn of_input(input: R, total_bytes: u64, options: LoadOptions) -> Result<Self, LoadError> {
-        Ok(Self { decoder: Decoder::open(input, options)?, total_bytes, expired: Vec::new() })
+        Ok(Self { decoder: Decoder::open(input, options)?, total_bytes })
     }
 
     /// Bytes of the input that were read.
@@ -254,9 +252,9 @@ impl<R: Read> Loader<R> {
         self.decoder.into_reader()
     }
 
-    /// The keys that the last step left out because their time had come, with their databases.
-    pub fn take_expired(&mut self) -> Vec<(usize, Vec<u8>)> {
-        std::mem::take(&mut self.expired)
+    /// What was left out since this was last asked because its time had come, in order, with its databases.
+    pub fn take_expired(&mut self) -> Vec<(usize, Expired)> {
+        self.decoder.take_expired()
     }
 
     /// Loads until about `bytes` more of the file are consumed. `true`: the whole file is loaded.
@@ -265,12 +263,10 @@ impl<R: Read> Loader<R> {
     /// What is wrong with the file; the loader cannot go on.
     pub fn step(&mut self, keyspace: &mut Keyspace, now_ms: i64, bytes: u64) -> Result<bool, LoadError> {
         let end = self.decoder.offset().saturating_add(bytes);
-        self.expired.clear();
         while self.decoder.offset() < end {
             match self.decoder.next_item(now_ms)? {
                 Item::Entry(database, entry) => self.put(keyspace, database, entry)?,
                 Item::Function(source) => self.put_library(keyspace, source)?,
-                Item::Expired(database, key) => self.expired.push((database, key)),
                 Item::Nothing => {}
                 Item::End => return Ok(true),
             }

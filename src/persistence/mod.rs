@@ -25,7 +25,7 @@ pub use background::{
 };
 pub use child::{ChildKind, PendingUsage};
 pub use codec::{dump_payload, stored_form, write_value};
-pub use decode::{Decoder, Item, Loaded, Origin};
+pub use decode::{Decoder, Expired, Item, Loaded, Origin};
 pub use frames::warm_up;
 pub use load::{LoadError, LoadOptions, Loader};
 pub use receive::{Batch, Finished, Outcome, Transfer, TransferScales, create_temporary};

@@ -342,7 +342,7 @@ fn decode<R: Read>(input: R, options: LoadOptions, pipe: &Pipe, worker: &Worker)
                 }
             }
             Item::Function(source) => batch.functions.push(source),
-            Item::Expired(..) | Item::Nothing => {}
+            Item::Nothing => {}
             Item::End => break,
         }
     }

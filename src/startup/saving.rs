@@ -3,11 +3,14 @@
 use std::rc::Rc;
 
 use crate::net::Shared;
-use crate::persistence::{LoadError, LoadOptions, Loader, watch};
+use crate::persistence::{Expired, LoadError, LoadOptions, Loader, watch};
 use crate::server::aof::{AofState, Reload, Replay};
 use crate::server::{Engine, Server};
 use crate::sys::clock;
 use crate::{log, tools};
+
+/// Expired fields of a hash in one HDEL to the replicas at most.
+const FIELDS_TOLD: usize = 1024;
 
 /// The data could not be loaded; the log says why.
 #[derive(Debug)]
@@ -131,10 +134,19 @@ fn step(engine: &mut Engine, loader: &mut Loader, bytes: u64) -> Result<bool, Lo
     if matches!(done, Ok(true)) {
         server.adopt_slot_imports(&mut engine.keyspace, &loader.origin().slot_imports);
     }
-    for (database, key) in loader.take_expired() {
-        server.propagate_deletion(database, &key, server.config.lazyfree_lazy_expire);
+    for (database, expired) in loader.take_expired() {
+        match expired {
+            Expired::Key(key) => {
+                server.propagate_deletion(database, &key, server.config.lazyfree_lazy_expire);
+            }
+            Expired::Fields(key, fields) => {
+                for fields in fields.chunks(FIELDS_TOLD) {
+                    server.propagate_field_deletion(database, &key, fields);
+                }
+            }
+        }
+        server.end_unit_of_independent();
     }
-    server.end_unit_of_independent();
     done
 }
 

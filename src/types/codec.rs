@@ -3,12 +3,12 @@
 
 use std::io::Read;
 
-use super::{Hash, Limits, List, Set, SortedSet, Stream, Value};
+use super::{ExpiredFields, Hash, Limits, List, Set, SortedSet, Stream, Value};
 use crate::rdb::{RdbError, Reader, ValueType as Form};
 
 impl Value {
     /// Reads a value of any form; `None` when nothing is left of a collection: it was empty, which older servers could
-    /// store by mistake, or all its fields had expired at `skip_before_ms` (`None` keeps expired fields).
+    /// store by mistake, or all its fields had expired (see [`Hash::read_rdb`]; `None` keeps them).
     ///
     /// # Errors
     /// What is wrong with the bytes, and where.
@@ -16,7 +16,7 @@ impl Value {
         reader: &mut Reader<R>,
         form: Form,
         limits: &Limits,
-        skip_before_ms: Option<i64>,
+        expired: Option<&mut ExpiredFields>,
     ) -> Result<Option<Self>, RdbError> {
         Ok(match form {
             Form::String => Some(Self::String(reader.read_string_owned()?)),
@@ -35,9 +35,7 @@ impl Value {
             | Form::HashListpack
             | Form::Hash2
             | Form::HashMetadata
-            | Form::HashListpackExpiry => {
-                Hash::read_rdb(reader, form, limits, skip_before_ms)?.map(Self::Hash)
-            }
+            | Form::HashListpackExpiry => Hash::read_rdb(reader, form, limits, expired)?.map(Self::Hash),
             Form::StreamListpacks | Form::StreamListpacks2 | Form::StreamListpacks3 => {
                 Stream::read_rdb(reader, form, limits)?.map(Self::Stream)
             }

@@ -13,7 +13,7 @@ pub mod stream;
 pub mod string;
 
 pub use encoding::{Encoding, EntryValue, ValueType};
-pub use hash::Hash;
+pub use hash::{ExpiredFields, Hash};
 pub use limits::{FlatLimits, Limits, SetLimits, StreamLimits};
 pub use list::List;
 pub use set::Set;

@@ -342,7 +342,7 @@ impl Server {
     }
 
     /// Says that fields of a hash were deleted as their time had come.
-    pub(super) fn propagate_field_deletion(&mut self, database: usize, key: &[u8], fields: &[Vec<u8>]) {
+    pub fn propagate_field_deletion(&mut self, database: usize, key: &[u8], fields: &[Vec<u8>]) {
         let mut args = Vec::with_capacity(fields.len() + 2);
         args.extend([b"HDEL".as_slice(), key]);
         args.extend(fields.iter().map(Vec::as_slice));

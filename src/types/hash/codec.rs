@@ -29,6 +29,26 @@ const BAD_LISTPACK: Refusal = "Hash listpack integrity check failed.";
 const BAD_ZIPLIST: Refusal = "Hash ziplist integrity check failed.";
 const BAD_ZIPMAP: Refusal = "Zipmap integrity check failed.";
 
+/// The fields of a hash that are left out while it is read.
+#[derive(Debug)]
+pub struct ExpiredFields {
+    /// Those are that expired before this instant, in milliseconds.
+    pub before_ms: i64,
+    /// Their names, in the order in which they stood.
+    pub names: Vec<Vec<u8>>,
+}
+
+impl ExpiredFields {
+    /// Notes a field if its time has come, and says whether it has.
+    fn take(&mut self, field: &[u8], expiry_ms: Option<i64>) -> bool {
+        let expired = expiry_ms.is_some_and(|expiry_ms| expiry_ms < self.before_ms);
+        if expired {
+            self.names.push(field.to_vec());
+        }
+        expired
+    }
+}
+
 impl Hash {
     /// The form in which [`Hash::write_rdb`] writes it. Fields with expiry have one since version 80
     /// only: whoever writes an older one has to refuse them.
@@ -62,8 +82,8 @@ impl Hash {
         }
     }
 
-    /// Reads a value of any form a hash ever had. Fields that expired before `skip_before_ms` are left out (a primary
-    /// that loads its own file). `None`: no field is left, or there was none.
+    /// Reads a value of any form a hash ever had. Fields whose time has come are left out if `expired` is given (a
+    /// primary that loads its own file), and kept if not. `None`: no field is left, or there was none.
     ///
     /// # Errors
     /// Those of the reader, and corruption of any kind.
@@ -71,16 +91,16 @@ impl Hash {
         reader: &mut Reader<R>,
         value_type: ValueType,
         limits: &Limits,
-        skip_before_ms: Option<i64>,
+        expired: Option<&mut ExpiredFields>,
     ) -> Result<Option<Self>, RdbError> {
         let limits = limits.hash;
         let read = match value_type {
             ValueType::HashListpack => return read_listpack(reader, limits),
             ValueType::HashZiplist => read_ziplist(reader, limits)?,
             ValueType::HashZipmap => read_zipmap(reader, limits)?,
-            ValueType::HashListpackExpiry => read_triples(reader, limits, skip_before_ms)?,
+            ValueType::HashListpackExpiry => read_triples(reader, limits, expired)?,
             ValueType::Hash | ValueType::Hash2 | ValueType::HashMetadata => {
-                read_table(reader, value_type, limits, skip_before_ms)?
+                read_table(reader, value_type, limits, expired)?
             }
             _ => return Err(reader.corrupt("Not a hash")),
         };
@@ -147,15 +167,11 @@ impl Incoming {
     }
 }
 
-fn is_skipped(expiry_ms: Option<i64>, skip_before_ms: Option<i64>) -> bool {
-    matches!((expiry_ms, skip_before_ms), (Some(expiry_ms), Some(before_ms)) if expiry_ms < before_ms)
-}
-
 fn read_table<R: Read>(
     reader: &mut Reader<R>,
     value_type: ValueType,
     limits: FlatLimits,
-    skip_before_ms: Option<i64>,
+    mut expired: Option<&mut ExpiredFields>,
 ) -> Result<Incoming, RdbError> {
     // A form that can hold expiries comes from a table, and stays one.
     let can_be_flat = value_type == ValueType::Hash;
@@ -169,7 +185,7 @@ fn read_table<R: Read>(
             if too_many.take() {
                 incoming = Incoming::Table(Fields::new());
             }
-            if is_skipped(expiry_ms, skip_before_ms) {
+            if expired.as_deref_mut().is_some_and(|expired| expired.take(field, expiry_ms)) {
                 return Ok(());
             }
             incoming.add(field, value, expiry_ms, limits)
@@ -222,7 +238,7 @@ fn same(left: Text<'_>, right: Text<'_>) -> bool {
 fn read_triples<R: Read>(
     reader: &mut Reader<R>,
     limits: FlatLimits,
-    skip_before_ms: Option<i64>,
+    mut expired: Option<&mut ExpiredFields>,
 ) -> Result<Incoming, RdbError> {
     let listpack = Listpack::from_bytes(read_listpack_with_expiry(reader)?);
     let Ok(listpack) = listpack else { return Err(reader.corrupt(BAD_LISTPACK)) };
@@ -238,10 +254,10 @@ fn read_triples<R: Read>(
             Some(expiry_ms) if expiry_ms > 0 => Some(expiry_ms),
             _ => return Err(reader.corrupt(BAD_LISTPACK)),
         };
-        if is_skipped(expiry_ms, skip_before_ms) {
+        let field = field.as_bytes(&mut field_digits);
+        if expired.as_deref_mut().is_some_and(|expired| expired.take(field, expiry_ms)) {
             continue;
         }
-        let field = field.as_bytes(&mut field_digits);
         let value = value.as_bytes(&mut value_digits);
         incoming.add(field, value, expiry_ms, limits).map_err(|reason| reader.corrupt(reason))?;
     }

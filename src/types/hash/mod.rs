@@ -12,6 +12,7 @@ mod walk;
 #[cfg(test)]
 mod tests;
 
+pub use codec::ExpiredFields;
 pub use expiry::{ExpiryChange, FieldTtl};
 
 /// A field or a value as the hash holds it: bytes, or a number in a listpack.

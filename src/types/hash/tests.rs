@@ -277,8 +277,14 @@ fn comes_back_from_rdb_as_it_was() {
         assert_eq!(read.as_ref().map(contents).unwrap_or_default(), model);
         assert_eq!(reader.offset(), bytes.len() as u64);
         let mut reader = Reader::of_slice(&bytes);
-        let read = Hash::read_rdb(&mut reader, hash.rdb_type(VERSION), &limits(LIMITS), Some(1300)).unwrap();
-        model.retain(|_, entry| entry.1.is_none_or(|expiry_ms| expiry_ms >= 1300));
+        let mut expired = ExpiredFields { before_ms: 1300, names: Vec::new() };
+        let form = hash.rdb_type(VERSION);
+        let read = Hash::read_rdb(&mut reader, form, &limits(LIMITS), Some(&mut expired)).unwrap();
+        for name in &expired.names {
+            let (_, expiry_ms) = model.remove(name).unwrap();
+            assert!(expiry_ms.is_some_and(|expiry_ms| expiry_ms < 1300));
+        }
+        assert!(model.values().all(|entry| entry.1.is_none_or(|expiry_ms| expiry_ms >= 1300)));
         assert_eq!(read.as_ref().map(contents).unwrap_or_default(), model);
         for end in 0..bytes.len() {
             let mut reader = Reader::of_slice(&bytes[..end]);
