@@ -194,6 +194,8 @@ async fn serve(
             result = &mut load, if !is_loaded => {
                 result.map_err(|_| Stopped)?;
                 is_loaded = true;
+                // What expired meanwhile goes before clients ask for it.
+                next_turn = Instant::now();
                 shared.engine.borrow_mut().verify_cluster_data();
                 say_ready(&shared);
             }
