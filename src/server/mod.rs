@@ -37,6 +37,7 @@ pub mod propagation;
 pub mod pubsub;
 mod redaction;
 pub mod replication;
+pub mod restart;
 mod retry;
 pub mod shutdown;
 pub mod slot_migration;
@@ -88,6 +89,7 @@ use crate::keyspace::Keyspace;
 use crate::persistence;
 use crate::resp::{CommandError, ServerTitle};
 use crate::structures::quicklist;
+use crate::sys::restart::OwnCall;
 use crate::types::{FlatLimits, Limits, SetLimits, StreamLimits};
 
 /// The version of Redis whose commands and formats are spoken; old clients look for it.
@@ -145,6 +147,8 @@ pub struct Identity {
     pub config_file: String,
     /// The file that holds the process id; `None` for none.
     pub pid_file: Option<PathBuf>,
+    /// What starts it anew.
+    pub call: OwnCall,
     /// Who started the process and wants to be told of its state.
     pub supervised: Supervised,
     /// What is allocated once the server is built and nothing is loaded.

@@ -78,14 +78,7 @@ pub fn shut_down(
     if server.shutdown_pending.is_some() {
         return Asked::Waits;
     }
-    if server.persistence.is_loading() {
-        // Half a data set must not replace a whole one.
-        options.save = Some(false);
-    }
-    match client {
-        Some(client) => tracing::info!("User requested shutdown... (user request from '{client}')"),
-        None => tracing::info!("User requested shutdown..."),
-    }
+    begin(server, client, &mut options);
     notify_supervisor(server, "STOPPING=1\n");
     let timeout_ms = i64::from(server.config.shutdown_timeout) * 1000;
     if !options.now && timeout_ms > 0 && !server.replicas_are_level() {
@@ -97,6 +90,28 @@ pub fn shut_down(
     }
     finish(keyspace, server, options);
     Asked::Refused
+}
+
+/// Does what SHUTDOWN NOW does, except for ending the process: another one is about to take its place, and a supervisor
+/// is not told, since to it there is only one. `false`: data would be lost, or a shutdown waits; the server goes on.
+pub(super) fn prepare_restart(keyspace: &mut Keyspace, server: &mut Server, client: &str) -> bool {
+    if server.shutdown_pending.is_some() {
+        return false;
+    }
+    let mut options = ShutdownOptions { now: true, ..ShutdownOptions::default() };
+    begin(server, Some(client), &mut options);
+    prepare(keyspace, server, options)
+}
+
+fn begin(server: &Server, client: Option<&str>, options: &mut ShutdownOptions) {
+    if server.persistence.is_loading() {
+        // Half a data set must not replace a whole one.
+        options.save = Some(false);
+    }
+    match client {
+        Some(client) => tracing::info!("User requested shutdown... (user request from '{client}')"),
+        None => tracing::info!("User requested shutdown..."),
+    }
 }
 
 /// Ends the process if a shutdown has waited for replicas and need not any more. To be called by the cron.
@@ -131,11 +146,18 @@ fn cancel(server: &mut Server) {
 
 /// Ends the process, unless that would lose data.
 fn finish(keyspace: &mut Keyspace, server: &mut Server, options: ShutdownOptions) {
+    if prepare(keyspace, server, options) {
+        std::process::exit(0);
+    }
+}
+
+/// Does what has to be done before the process ends; `false`: that would lose data, and the server goes on.
+fn prepare(keyspace: &mut Keyspace, server: &mut Server, options: ShutdownOptions) -> bool {
     server.report_lagging_replicas();
     if !may_leave(server, options) || !save(keyspace, server, options) {
         tracing::warn!("Errors trying to shut down the server. Check the logs for more information.");
         cancel(server);
-        return;
+        return false;
     }
     server.leave_cluster(options.failover);
     remove_files(server);
@@ -143,7 +165,7 @@ fn finish(keyspace: &mut Keyspace, server: &mut Server, options: ShutdownOptions
     // Before the clients' connections end: they may try to come back at once.
     server.listening.close_tcp();
     tracing::warn!("Valkey is now ready to exit, bye bye...");
-    std::process::exit(0);
+    true
 }
 
 /// Whether the cluster may lose this node, as far as that was asked for.

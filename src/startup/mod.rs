@@ -22,6 +22,7 @@ use crate::log;
 use crate::persistence;
 use crate::server::acl::{RuleContext, RuleError, UserLine, UserLineError};
 use crate::server::command::CommandTable;
+use crate::sys::restart::OwnCall;
 use crate::sys::{clock, fork};
 
 /// What the start needs to know of how the process was called.
@@ -48,6 +49,7 @@ pub enum StartError {
 /// by `exit`.
 pub fn run(call: &Call) -> StartError {
     log::start();
+    let own_call = OwnCall::note();
     let loaded = match load(&call.line) {
         Ok(loaded) => loaded,
         Err(error @ LoadError::Unreadable { .. }) => {
@@ -75,7 +77,7 @@ pub fn run(call: &Call) -> StartError {
         Ok(commands) => commands,
         Err(reason) => return StartError::Configuration(reason),
     };
-    let identity = process::identity(call, &config, supervised, background);
+    let identity = process::identity(call, own_call, &config, supervised, background);
     let users = match configured_users(&loaded.directives, &config, &commands) {
         Ok(users) => users,
         Err(reason) => return StartError::Configuration(reason),

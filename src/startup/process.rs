@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use super::Call;
 use crate::config::{Config, Supervised, os_reason};
 use crate::server::Identity;
+use crate::sys::restart::OwnCall;
 use crate::sys::{clock, signals, supervisor};
 
 /// The file a daemon's process id goes to when none is configured.
@@ -47,7 +48,13 @@ pub(super) fn find_supervisor(config: &Config) -> Supervised {
 }
 
 /// What the process is from now on; writes its pid file.
-pub(super) fn identity(call: &Call, config: &Config, supervised: Supervised, background: bool) -> Identity {
+pub(super) fn identity(
+    call: &Call,
+    own_call: OwnCall,
+    config: &Config,
+    supervised: Supervised,
+    background: bool,
+) -> Identity {
     let pid_file = if !config.pidfile.is_empty() {
         Some(config.pidfile.as_path().to_path_buf())
     } else if background {
@@ -58,16 +65,16 @@ pub(super) fn identity(call: &Call, config: &Config, supervised: Supervised, bac
     if let Some(path) = &pid_file {
         write_pid_file(path);
     }
-    let executable = std::env::current_exe().unwrap_or_default();
     let config_file = call.line.config_file.as_deref().unwrap_or(std::path::Path::new(""));
     Identity {
         run_id: run_id(),
         pid: std::process::id(),
         started_ms: clock::unix_ms(),
         program: call.program.clone(),
-        executable: executable.to_string_lossy().into_owned(),
+        executable: own_call.executable().to_string_lossy().into_owned(),
         config_file: config_file.to_string_lossy().into_owned(),
         pid_file,
+        call: own_call,
         supervised,
         startup_bytes: 0,
         startup_rows: 0,

@@ -10,6 +10,7 @@ pub mod files;
 pub mod fork;
 pub mod listen;
 pub mod process;
+pub mod restart;
 pub mod signals;
 pub mod streams;
 pub mod supervisor;

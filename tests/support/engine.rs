@@ -7,6 +7,7 @@ use weighbridge::resp::{Protocol, Reply};
 use weighbridge::server::command::Request;
 use weighbridge::server::{Client, ClientKey, Engine, Identity, Prepared};
 use weighbridge::startup;
+use weighbridge::sys::restart::OwnCall;
 
 /// The engine and its client.
 pub struct InProcess {
@@ -25,6 +26,7 @@ fn identity() -> Identity {
         executable: String::new(),
         config_file: String::new(),
         pid_file: None,
+        call: OwnCall::default(),
         supervised: Supervised::No,
         startup_bytes: 0,
         startup_rows: 0,

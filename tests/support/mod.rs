@@ -46,7 +46,7 @@ pub fn peer(program: &str) -> Option<PathBuf> {
 
 /// A port that nobody listens at, below those that the system gives to outgoing connections: a server that is started
 /// again finds it free.
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     std::iter::repeat_with(|| fastrand::u16(10_000..30_000))
         .find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
         .unwrap()

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use digest::Digest;
 
-use super::arguments::{count, is_word};
+use super::arguments::{count, integer, is_word};
 use super::generic::flush_all;
 use crate::algorithms::numbers::{parse_f64, parse_i64, parse_memory_size};
 use crate::config::{ProtectedAction, os_reason};
@@ -22,6 +22,7 @@ use crate::resp::{CommandError, Protocol};
 use crate::server::aof::{Reload, Replay};
 use crate::server::blocking::{BlockRequest, TimeoutReply};
 use crate::server::command::{Args, Command, Group, Outcome, flag};
+use crate::server::restart::{Ending, restart};
 use crate::server::{Client, Context, Task};
 use crate::sys::{clock, crash};
 
@@ -52,6 +53,8 @@ const HELP: &[&str] = &[
     "    End the connections to a node, from it, or both.",
     "CONFIG-REWRITE-FORCE-ALL",
     "    Write every option into the configuration file, those at their defaults too.",
+    "CRASH-AND-RECOVER [<milliseconds>]",
+    "    End as a crash would and start again after a delay (0 if none is given).",
     "DIGEST",
     "    Reply with a signature of the whole data set, in hexadecimal digits.",
     "DIGEST-VALUE <key> [<key> ...]",
@@ -99,6 +102,8 @@ const HELP: &[&str] = &[
     "    After which time the most that a reply buffer has held is forgotten.",
     "REPLYBUFFER RESIZING <0|1>",
     "    Whether reply buffers that are not used give back their room.",
+    "RESTART [<milliseconds>]",
+    "    Write the configuration, end in order and start again after a delay (0 if none is given).",
     "SEGFAULT",
     "    Write to memory that may only be read.",
     "SET-ACTIVE-EXPIRE <0|1>",
@@ -148,6 +153,8 @@ fn debug(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
         (b"config-rewrite-force-all", 2) => return rewrite_all(cx),
         (b"replybuffer", 4) => return set_reply_buffers(cx, args),
         (b"reload", _) => return reload(cx, args),
+        (b"restart", _) => return start_anew(cx, args, Ending::Orderly),
+        (b"crash-and-recover", _) => return start_anew(cx, args, Ending::Crash),
         (b"loadaof", 2) => return load_aof(cx),
         (b"aof-flush-sleep", 3) => {
             cx.server.aof.flush_sleep_us =
@@ -400,6 +407,16 @@ fn end_by_bug(name: &[u8]) {
     panic!("DEBUG {name} called at Unix time {}", clock::unix_ms() / 1000);
 }
 
+/// Has the process become a new one. A reply means that it has not.
+fn start_anew(cx: &mut Context<'_>, args: Args<'_>, ending: Ending) -> Outcome {
+    let delay_ms = args.get(2).map(integer).transpose()?.unwrap_or(0);
+    let delay = Duration::from_millis(u64::try_from(delay_ms).unwrap_or(0));
+    let hide = cx.server.config.hide_user_data_from_log;
+    let client = cx.client().map(|client| client.short_description(hide)).unwrap_or_default();
+    restart(cx.keys.keyspace, cx.server, &client, ending, delay);
+    Err(CommandError::custom("ERR failed to restart the server. Check server logs."))
+}
+
 fn set_packed_threshold(cx: &mut Context<'_>, size: &[u8]) -> Outcome {
     let bytes = parse_memory_size(size).and_then(|bytes| u32::try_from(bytes).ok()).ok_or_else(|| {
         CommandError::custom("ERR argument must be a memory value bigger than 1 and smaller than 4gb")
@@ -439,7 +456,7 @@ fn set_reply_buffers(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
         } else if is_word(value, "reset") {
             None
         } else {
-            Some(crate::commands::arguments::integer(value)?)
+            Some(integer(value)?)
         };
     } else if is_word(args.at(2), "resizing") {
         cx.server.debug.keep_reply_buffers = !is_on(value);
