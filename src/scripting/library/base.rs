@@ -4,7 +4,7 @@ use super::{Functions, fill};
 use crate::scripting::host::Host;
 use crate::scripting::lua::collector::{Marker, STEP_UNITS};
 use crate::scripting::lua::value::{Result, Value};
-use crate::scripting::lua::vm::{Arguments, Continue, Flow, NativeResult, RESULTS_MAX, Vm};
+use crate::scripting::lua::vm::{Arguments, Continue, Flow, IN_HANDLING, NativeResult, RESULTS_MAX, Vm};
 
 const FUNCTIONS: &Functions = &[
     ("assert", assert),
@@ -224,9 +224,6 @@ fn pcall(vm: &mut Vm, _: &mut dyn Host, arguments: Arguments) -> NativeResult {
     Ok(Flow::Call(arguments.count - 1, Box::new(ProtectedCall)))
 }
 
-/// Errors within handlers of errors that are handed to the handler in turn (the room C has for calls within calls).
-const HANDLED_MAX: usize = 190;
-
 /// `xpcall` while its function runs, and then while its handler does.
 #[derive(Debug)]
 struct HandledCall {
@@ -248,16 +245,23 @@ impl Continue for HandledCall {
         Ok(Flow::Return(results.count + 1))
     }
 
+    /// An error within the handler is handed to the handler in turn.
     fn catch(self: Box<Self>, vm: &mut Vm, error: Value) -> Option<NativeResult> {
-        if self.handled >= HANDLED_MAX || !matches!(self.handler, Value::Function(_)) {
+        let next = Self { handler: self.handler, handled: self.handled + 1 };
+        if !vm.has_room_for_handler(next.nesting()) || !matches!(self.handler, Value::Function(_)) {
             vm.push(Value::Boolean(false));
-            let text = vm.string(b"error in error handling");
+            let text = vm.string(IN_HANDLING);
             vm.push(text);
             return Some(Ok(Flow::Return(2)));
         }
         vm.push(self.handler);
         vm.push(error);
-        Some(Ok(Flow::Call(1, Box::new(Self { handler: self.handler, handled: self.handled + 1 }))))
+        Some(Ok(Flow::Call(1, Box::new(next))))
+    }
+
+    /// Lua runs a handler where the error is, within all that was under way.
+    fn nesting(&self) -> usize {
+        1 + self.handled
     }
 
     fn mark(&self, marker: &mut Marker<'_>) {

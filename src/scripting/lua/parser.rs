@@ -50,15 +50,15 @@ pub(super) struct Parser<'a> {
     levels: usize,
 }
 
-/// Parses a whole chunk.
-pub(super) fn parse(source: &[u8], chunk: &[u8]) -> Parsed<FunctionBody> {
+/// Parses a whole chunk, `depth` levels deep already.
+pub(super) fn parse(source: &[u8], chunk: &[u8], depth: usize) -> Parsed<FunctionBody> {
     let mut parser = Parser {
         lexer: Lexer::new(source, chunk),
         token: Token::End,
         ahead: None,
         last_line: 1,
         scopes: vec![Scope::default()],
-        levels: 0,
+        levels: depth,
     };
     parser.scope().body.takes_more = true;
     parser.take()?;
@@ -444,10 +444,12 @@ impl Parser<'_> {
             if !self.accept(&Token::Char(b','))? {
                 break;
             }
-            if targets.len() > LEVELS_MAX {
-                return Err(self.limit_error(LEVELS_MAX, "variables in assignment"));
+            let target = self.suffixed()?;
+            let most = LEVELS_MAX.saturating_sub(self.levels);
+            if targets.len() > most {
+                return Err(self.limit_error(most, "variables in assignment"));
             }
-            targets.push(self.suffixed()?);
+            targets.push(target);
         }
         self.expect(&Token::Char(b'='))?;
         let values = self.expressions()?;

@@ -15,6 +15,8 @@ use crate::memory::vec_usage;
 pub(super) enum After {
     /// They go where the function was; as many as one less than this, all for 0.
     Results(u8),
+    /// The same, of the function that a `for` calls.
+    Iterated(u8),
     /// The first goes to a register of the caller.
     Store(u8),
     /// The first decides a comparison, whose jump is the next instruction.
@@ -53,11 +55,21 @@ pub(super) struct Frame {
     pub after: After,
 }
 
+impl After {
+    /// Whether Lua's own interpreter calls itself for such a call.
+    pub(super) fn is_nested(self) -> bool {
+        !matches!(self, Self::Results(_) | Self::End | Self::Native)
+    }
+}
+
 impl Frame {
-    /// Whether C code would be on its stack for it: such calls may not be as many.
-    pub(super) fn is_nested(&self) -> bool {
-        matches!(self.kind, Kind::Native(_))
-            || !matches!(self.after, After::Results(_) | After::End | After::Native)
+    /// The calls within calls that Lua's own interpreter would count for it.
+    pub(super) fn nesting(&self) -> usize {
+        let calling = match &self.kind {
+            Kind::Lua { .. } => 0,
+            Kind::Native(state) => state.nesting(),
+        };
+        calling + usize::from(self.after.is_nested())
     }
 }
 
@@ -80,6 +92,8 @@ pub(super) struct Thread {
     pub status: Status,
     /// Who gets what it yields.
     pub resumer: Option<ThreadRef>,
+    /// The calls within calls that were under way when it was resumed.
+    pub depth: usize,
     /// The call of `yield` that the next values are the results of.
     pub yielded: Option<(usize, After)>,
     /// The collector's cycle that has looked at its stack.

@@ -30,12 +30,12 @@ enum ConstantKey {
     Boolean(bool),
 }
 
-/// Compiles a chunk to the code of its main function.
+/// Compiles a chunk to the code of its main function. `depth`: levels of nesting that count before the first of its own.
 ///
 /// # Errors
 /// The text of the first syntax error.
-pub(super) fn compile(heap: &mut Heap, source: &[u8], chunk: &[u8]) -> Generated<ProtoRef> {
-    let body = parser::parse(source, chunk)?;
+pub(super) fn compile(heap: &mut Heap, source: &[u8], chunk: &[u8], depth: usize) -> Generated<ProtoRef> {
+    let body = parser::parse(source, chunk, depth)?;
     let chunk: Arc<[u8]> = shown_name(chunk, SHOWN_NAME).into();
     generate(heap, &body, &chunk, Vec::new())
 }

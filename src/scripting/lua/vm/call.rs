@@ -4,7 +4,7 @@ use super::super::collector::Marker;
 use super::super::heap::Function;
 use super::super::thread::{After, Frame, Kind};
 use super::super::value::{FunctionRef, ProtoRef, Result, Stop, ThreadRef, Value};
-use super::{CALLS_MAX, NESTED_MAX, Vm, WINDOW};
+use super::{CALLS_MAX, IN_HANDLING, NESTED_IN_HANDLERS_MAX, NESTED_MAX, Vm, WINDOW};
 use crate::scripting::host::Host;
 
 /// Where the arguments of a library function are, or the results that one waited for.
@@ -44,6 +44,11 @@ pub trait Continue: std::fmt::Debug + Send {
     /// # Errors
     /// Whatever the function raises.
     fn resume(self: Box<Self>, vm: &mut Vm, host: &mut dyn Host, results: Arguments) -> NativeResult;
+
+    /// The calls within calls that Lua's own interpreter would count for the call that is waited for.
+    fn nesting(&self) -> usize {
+        1
+    }
 
     /// What the function makes of an error within the call; `None` leaves it to others.
     fn catch(self: Box<Self>, vm: &mut Vm, error: Value) -> Option<NativeResult> {
@@ -175,6 +180,9 @@ impl Vm {
         if self.frames.len() >= CALLS_MAX {
             return Err(self.error(b"stack overflow"));
         }
+        if after.is_nested() {
+            self.check_nesting(self.nested + 1)?;
+        }
         self.save_registers();
         let code = self.heap.proto(proto);
         let (named, takes_more) = (usize::from(code.parameters), code.takes_more);
@@ -194,7 +202,7 @@ impl Vm {
             }
         }
         let kind = Kind::Lua { proto, closure, base, pc: 0, tail_calls: 0 };
-        self.push_frame(Frame { kind, function, after })?;
+        self.push_frame(Frame { kind, function, after });
         self.proto = proto;
         self.closure = closure;
         self.base = base;
@@ -202,23 +210,30 @@ impl Vm {
         Ok(())
     }
 
-    fn push_frame(&mut self, frame: Frame) -> Result<()> {
-        if frame.is_nested() {
-            if self.nested >= NESTED_MAX {
-                return Err(self.error(b"C stack overflow"));
-            }
-            self.nested += 1;
-        }
+    fn push_frame(&mut self, frame: Frame) {
+        self.nested += frame.nesting();
         self.frames.push(frame);
-        Ok(())
     }
 
     fn pop_frame(&mut self) -> Option<Frame> {
         let frame = self.frames.pop()?;
-        if frame.is_nested() {
-            self.nested -= 1;
-        }
+        self.nested -= frame.nesting();
         Some(frame)
+    }
+
+    /// Whether a handler of errors may run that counts as so many calls within calls.
+    pub(in crate::scripting) fn has_room_for_handler(&self, nesting: usize) -> bool {
+        self.nested + nesting < NESTED_IN_HANDLERS_MAX
+    }
+
+    /// Whether one call more within others may be that many deep. Only handlers of errors, and coroutines that were
+    /// resumed at the limit, ever get beyond it.
+    fn check_nesting(&mut self, depth: usize) -> Result<()> {
+        match depth {
+            NESTED_MAX => Err(self.error(b"C stack overflow")),
+            NESTED_IN_HANDLERS_MAX.. => Err(self.plain_error(IN_HANDLING)),
+            _ => Ok(()),
+        }
     }
 
     /// Goes on after a library function's code.
@@ -233,19 +248,24 @@ impl Vm {
                 // What is called may cost nothing itself, and be called for ever.
                 self.spend(1);
                 self.save_registers();
-                self.push_frame(Frame { kind: Kind::Native(state), function, after })?;
+                let called = self.nested + 1;
+                self.push_frame(Frame { kind: Kind::Native(state), function, after });
+                if after.is_nested() {
+                    self.check_nesting(called)?;
+                }
+                self.check_nesting(self.nested)?;
                 self.call_value(self.top - count - 1, count, After::Native, host)
             }
             Flow::Wait(state) => {
                 self.save_registers();
-                self.push_frame(Frame { kind: Kind::Native(state), function, after })?;
+                self.push_frame(Frame { kind: Kind::Native(state), function, after });
                 self.refuel(host)?;
                 self.delivered = 0;
                 Err(Stop::Delivered)
             }
             Flow::Resume(thread, count, state) => {
                 self.save_registers();
-                self.push_frame(Frame { kind: Kind::Native(state), function, after })?;
+                self.push_frame(Frame { kind: Kind::Native(state), function, after });
                 self.resume_thread(thread, count, host)
             }
             Flow::Yield(count) => self.yield_values(function, count, after),
@@ -292,7 +312,7 @@ impl Vm {
                 let value = if count > 0 { self.stack[first] } else { Value::Nil };
                 self.stack[function] = value;
             }
-            After::Results(wanted) => {
+            After::Results(wanted) | After::Iterated(wanted) => {
                 let wanted = usize::from(wanted) - 1;
                 self.ensure(function + wanted);
                 let moved = count.min(wanted);
@@ -321,7 +341,7 @@ impl Vm {
                 }
             }
             After::Concat { to, first, left } => return self.concat_on(to, first, left, value, host),
-            After::Drop | After::Results(_) => {}
+            After::Drop | After::Results(_) | After::Iterated(_) => {}
             After::Native => {
                 self.stack.copy_within(first..first + count, function);
                 self.top = function + count;

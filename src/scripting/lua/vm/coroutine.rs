@@ -2,7 +2,7 @@
 
 use super::super::thread::{After, Frame, Status, Thread};
 use super::super::value::{Result, Stop, ThreadRef, Value};
-use super::Vm;
+use super::{HOST_CALLS, NESTED_MAX, Vm};
 use crate::scripting::host::Host;
 
 impl Vm {
@@ -49,7 +49,7 @@ impl Vm {
         self.top = thread.top;
         thread.status = Status::Running;
         self.current = target;
-        self.nested = self.frames.iter().filter(|frame| frame.is_nested()).count();
+        self.nested = thread.depth.max(HOST_CALLS) + self.frames.iter().map(Frame::nesting).sum::<usize>();
         self.restore_registers();
     }
 
@@ -71,11 +71,13 @@ impl Vm {
         count: usize,
         host: &mut dyn Host,
     ) -> Result<()> {
-        // Coroutines that resume each other count as calls within calls.
-        if self.resumed_depth() >= super::NESTED_MAX {
+        // What is under way here counts there too, the call of `resume` included.
+        let depth = self.nested;
+        if depth > NESTED_MAX {
             return Err(self.error(b"C stack overflow"));
         }
         let caller = self.current;
+        self.heap.threads.get_mut(thread.0).depth = depth;
         self.switch(thread, Status::Normal, count);
         let target = self.heap.threads.get_mut(thread.0);
         target.resumer = Some(caller);
@@ -85,19 +87,9 @@ impl Vm {
         }
     }
 
-    fn resumed_depth(&self) -> usize {
-        let mut depth = 0;
-        let mut thread = Some(self.current);
-        while let Some(resumer) = thread.and_then(|thread| self.heap.threads.get(thread.0).resumer) {
-            depth += 1;
-            thread = Some(resumer);
-        }
-        depth
-    }
-
     pub(super) fn yield_values(&mut self, function: usize, count: usize, after: After) -> Result<()> {
         let resumer = self.heap.threads.get(self.current.0).resumer;
-        let Some(resumer) = resumer.filter(|_| !self.frames.iter().any(Frame::is_nested)) else {
+        let Some(resumer) = resumer.filter(|_| self.frames.iter().all(|frame| frame.nesting() == 0)) else {
             return Err(self.plain_error(b"attempt to yield across metamethod/C-call boundary"));
         };
         let thread = self.heap.threads.get_mut(self.current.0);

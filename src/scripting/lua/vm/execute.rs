@@ -131,7 +131,7 @@ impl Vm {
                 let at = self.base + usize::from(base);
                 self.ensure(at + 7);
                 self.stack.copy_within(at..at + 3, at + 3);
-                return self.call_value(at + 3, 2, After::Results(results + 1), host);
+                return self.call_value(at + 3, 2, After::Iterated(results + 1), host);
             }
             Op::SetList { table, from, count, done } => self.set_list(table, from, count, done),
             Op::Closure { to, function } => return self.new_closure(to, function),

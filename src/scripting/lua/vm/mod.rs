@@ -27,11 +27,21 @@ use super::value::{FunctionRef, ProtoRef, Result, Stop, StrRef, TableRef, Thread
 use crate::memory::{MemoryUsage, vec_usage};
 use crate::scripting::host::{Host, Tick};
 
-/// Calls that may be under way at once (Lua: `LUAI_MAXCALLS`).
-const CALLS_MAX: usize = 20_000;
+/// Calls that may be under way at once (Lua: `LUAI_MAXCALLS`, one of which is the host's). Its own interpreter counts up
+/// to 16,384 until that has happened once.
+const CALLS_MAX: usize = 20_000 - HOST_CALLS;
 
-/// Calls through library functions and metamethods that may be under way at once (Lua: `LUAI_MAXCCALLS`).
+/// Calls through library functions and metamethods that are too many at once (Lua: `LUAI_MAXCCALLS`).
 const NESTED_MAX: usize = 200;
+
+/// As many are too many while errors are handled: an eighth more.
+const NESTED_IN_HANDLERS_MAX: usize = NESTED_MAX + NESTED_MAX / 8;
+
+/// The host's call of the main function counts as both.
+const HOST_CALLS: usize = 1;
+
+/// What becomes of an error that there is no room to handle.
+pub(in crate::scripting) const IN_HANDLING: &[u8] = b"error in error handling";
 
 /// Values a library function may put on the stack (Lua: `LUAI_MAXCSTACK`).
 pub(in crate::scripting) const RESULTS_MAX: usize = 8000;
@@ -146,7 +156,7 @@ impl Vm {
             stack: Vec::new(),
             frames: Vec::new(),
             top: 0,
-            nested: 0,
+            nested: HOST_CALLS,
             delivered: 0,
             proto,
             closure: FunctionRef(0),
@@ -166,7 +176,10 @@ impl Vm {
     /// # Errors
     /// The text of the first syntax error.
     pub fn compile(&mut self, source: &[u8], chunk: &[u8]) -> std::result::Result<FunctionRef, Vec<u8>> {
-        let proto = super::generator::compile(&mut self.heap, source, chunk).map_err(|error| error.0)?;
+        // Levels of syntax count with the calls within calls that are under way, of which the host's is none yet.
+        let depth = if self.frames.is_empty() { 0 } else { self.nested };
+        let compiled = super::generator::compile(&mut self.heap, source, chunk, depth);
+        let proto = compiled.map_err(|error| error.0)?;
         let globals = self.globals;
         Ok(self.heap.add_function(Function::Lua { proto, captured: Box::default(), globals }))
     }
@@ -316,7 +329,7 @@ impl Vm {
             self.load_thread(self.main);
         }
         self.frames.clear();
-        self.nested = 0;
+        self.nested = HOST_CALLS;
     }
 
     // --- what library functions work with ---
