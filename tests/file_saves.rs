@@ -1,11 +1,11 @@
-//! Files that a command writes anew: who asks for one waits until it is on the disk, and nobody else does.
+//! Files that a command writes, reads or turns on and off: who asks waits until that is done, and nobody else does.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod support;
 
 use std::fs;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use support::Server;
@@ -23,6 +23,17 @@ fn start(arguments: &[&str]) -> (Server, PathBuf) {
     (Server::start_in(directory, &all), path)
 }
 
+/// A pipe in the place of a file: whoever opens it waits for the other end.
+fn make_pipe(path: &Path) {
+    let _ = fs::remove_file(path);
+    assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
+}
+
+/// Writes all that is read from a pipe.
+fn fill_pipe(path: &Path, text: &str) {
+    fs::OpenOptions::new().write(true).open(path).unwrap().write_all(text.as_bytes()).unwrap();
+}
+
 fn waiting(conversation: &mut Conversation) -> usize {
     let text = conversation.ask("INFO clients");
     let (_, rest) = text.split_once("blocked_clients:").unwrap();
@@ -34,8 +45,7 @@ fn only_who_asked_waits_until_a_file_is_written() {
     let (server, path) = start(&[]);
     let users = server.directory.path().join("acl/users");
     // Whoever reads the configuration now waits for what is written into this pipe.
-    fs::remove_file(&path).unwrap();
-    assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
+    make_pipe(&path);
     let [mut first, mut second, mut third] = [(); 3].map(|()| Conversation::open(&server));
     let id = first.ask("CLIENT ID");
     let id = id.trim_start_matches("(integer) ").trim();
@@ -54,9 +64,7 @@ fn only_who_asked_waits_until_a_file_is_written() {
     third.ask("ACL SETUSER late on");
     third.ask("CONFIG SET maxmemory-samples 7");
     assert_eq!(fs::read_to_string(&users).unwrap(), "");
-    let mut pipe = fs::OpenOptions::new().write(true).open(&path).unwrap();
-    pipe.write_all(b"# from the pipe\nmaxmemory-samples 3\n").unwrap();
-    drop(pipe);
+    fill_pipe(&path, "# from the pipe\nmaxmemory-samples 3\n");
     assert_eq!(first.read(), "OK\n");
     assert_eq!(first.read(), "\"after\"\n");
     assert_eq!(second.read(), "OK\n");
@@ -96,16 +104,147 @@ fn a_transaction_has_written_its_files_before_it_replies() {
     let (server, path) = start(&["--cluster-enabled", "yes"]);
     let nodes = server.directory.path().join("nodes.conf");
     let mut conversation = Conversation::open(&server);
-    for request in ["MULTI", "CONFIG SET maxmemory-samples 9", "CONFIG REWRITE", "ACL SAVE"] {
+    let requests = [
+        "CONFIG SET maxmemory-samples 9",
+        "CONFIG REWRITE",
+        "ACL SAVE",
+        "ACL LOAD",
+        "CONFIG SET appendonly yes",
+        "CONFIG SET appendonly no",
+    ];
+    conversation.ask("MULTI");
+    for request in requests {
         conversation.ask(request);
     }
     conversation.ask("CLUSTER SAVECONFIG");
     fs::remove_file(&nodes).unwrap();
-    assert_eq!(conversation.ask("EXEC"), "(array of 4)\n   1) OK\n   2) OK\n   3) OK\n   4) OK\n");
+    assert_eq!(
+        conversation.ask("EXEC"),
+        "(array of 7)\n   1) OK\n   2) OK\n   3) OK\n   4) OK\n   5) OK\n   6) OK\n   7) OK\n"
+    );
     assert!(fs::read_to_string(&path).unwrap().contains("maxmemory-samples 9\n"));
     assert!(fs::read_to_string(server.directory.path().join("acl/users")).unwrap().contains("user default"));
     assert!(fs::read_to_string(&nodes).unwrap().contains("myself,master"));
     fs::remove_file(&nodes).unwrap();
     assert_eq!(conversation.ask("CLUSTER SAVECONFIG"), "OK\n");
     assert!(fs::read_to_string(&nodes).unwrap().contains("myself,master"));
+}
+
+#[test]
+fn only_who_asked_waits_until_users_are_read() {
+    let (server, _) = start(&[]);
+    let users = server.directory.path().join("acl/users");
+    let [mut first, mut second] = [(); 2].map(|()| Conversation::open(&server));
+    second.ask("ACL SETUSER alice on nopass allcommands");
+    second.ask("ACL SETUSER dave on nopass allcommands");
+    let mut dave = Conversation::open(&server);
+    assert_eq!(dave.ask("AUTH dave any"), "OK\n");
+    assert_eq!(first.ask("AUTH alice any"), "OK\n");
+    make_pipe(&users);
+    first.send(&["ACL", "LOAD"]);
+    server.until("it waits", || waiting(&mut second) == 1);
+    assert_eq!(second.ask("SET key value"), "OK\n");
+    fill_pipe(&users, "user alice on +nonsense\nuser bob\n");
+    let refused = first.read();
+    assert!(
+        refused.starts_with("(error) ERR acl/users:1: Error in applying operation '+nonsense'"),
+        "{refused}"
+    );
+    assert_eq!(second.ask("ACL USERS"), "(array of 3)\n   1) \"alice\"\n   2) \"dave\"\n   3) \"default\"\n");
+    first.send(&["ACL", "LOAD"]);
+    first.send(&["ECHO", "after"]);
+    server.until("it waits again", || waiting(&mut second) == 1);
+    fill_pipe(&users, "user bob on nopass allcommands\n");
+    // Its user is gone: this reply is the last one.
+    assert_eq!(first.read(), "OK\n");
+    assert!(first.is_over() && dave.is_over());
+    assert_eq!(second.ask("ACL USERS"), "(array of 2)\n   1) \"bob\"\n   2) \"default\"\n");
+    fs::remove_file(&users).unwrap();
+    let missing = "(error) ERR Error loading ACLs, opening file 'acl/users': No such file or directory\n";
+    assert_eq!(second.ask("ACL LOAD"), missing);
+    let statistics = second.ask("INFO commandstats");
+    assert!(statistics.contains("cmdstat_acl|load:calls=3,"), "{statistics}");
+}
+
+fn aof_is_on(conversation: &mut Conversation) -> bool {
+    conversation.ask("INFO persistence").contains("aof_enabled:1")
+}
+
+#[test]
+fn only_who_asked_waits_until_the_append_only_file_is_on() {
+    let (mut server, path) = start(&["--auto-aof-rewrite-percentage", "0"]);
+    let [mut first, mut second, mut third, mut last] = [(); 4].map(|()| Conversation::open(&server));
+    // What the thread does that opens files.
+    make_pipe(&path);
+    first.send(&["CONFIG", "REWRITE"]);
+    server.until("it is held up", || waiting(&mut last) == 1);
+    second.send(&["CONFIG", "SET", "appendonly", "yes", "maxmemory-samples", "7"]);
+    third.send(&["CONFIG", "SET", "appendonly", "YES"]);
+    server.until("all wait", || waiting(&mut last) == 3);
+    assert_eq!(last.ask("SET early value"), "OK\n");
+    assert!(!aof_is_on(&mut last));
+    assert!(last.ask("CONFIG GET maxmemory-samples").contains("\"5\""));
+    assert_eq!(last.ask("CONFIG SET appendonly no"), "OK\n");
+    fill_pipe(&path, "\n");
+    for waiter in [&mut first, &mut second, &mut third] {
+        assert_eq!(waiter.read(), "OK\n");
+    }
+    assert!(aof_is_on(&mut last));
+    assert!(last.ask("CONFIG GET maxmemory-samples").contains("\"7\""));
+    assert_eq!(last.ask("SET late value"), "OK\n");
+    let directory = server.directory.path().join("appendonlydir");
+    let manifest = directory.join("appendonly.aof.manifest");
+    server.until("it is complete", || {
+        last.ask("INFO persistence").contains("aof_rewrite_in_progress:0")
+            && fs::read_to_string(&manifest).is_ok_and(|text| text.lines().count() == 2)
+    });
+    // A rewrite whose increment cannot be listed yet.
+    let listing = directory.join("temp-appendonly.aof.manifest");
+    make_pipe(&listing);
+    last.ask("BGREWRITEAOF");
+    first.send(&["CONFIG", "SET", "appendonly", "no"]);
+    server.until("it waits", || waiting(&mut last) == 1);
+    assert_eq!(last.ask("SET last value"), "OK\n");
+    assert!(aof_is_on(&mut last));
+    fs::read(&listing).unwrap();
+    assert_eq!(first.read(), "OK\n");
+    assert!(!aof_is_on(&mut last));
+    last.ask("SET unseen value");
+    fs::remove_file(&listing).unwrap();
+    server.kill();
+    server.add_arguments(&["--appendonly", "yes"]);
+    server.restart();
+    assert_eq!(Conversation::open(&server).ask("EXISTS early late last unseen"), "(integer) 3\n");
+}
+
+#[test]
+fn an_append_only_file_that_cannot_be_opened_stays_off() {
+    let (server, _) = start(&[]);
+    let mut conversation = Conversation::open(&server);
+    let increment = server.directory.path().join("appendonlydir/temp-appendonly.aof.incr");
+    fs::create_dir_all(&increment).unwrap();
+    let refused = "(error) ERR CONFIG SET failed (possibly related to argument 'appendonly') - Unable to turn on AOF. \
+                   Check server logs.\n";
+    for in_transaction in [false, true] {
+        if in_transaction {
+            conversation.ask("MULTI");
+        }
+        let set = conversation.ask("CONFIG SET maxmemory-samples 7 appendonly yes");
+        let reply = if in_transaction { conversation.ask("EXEC") } else { set };
+        assert!(reply.ends_with(refused), "{reply}");
+        assert!(!aof_is_on(&mut conversation));
+        assert!(conversation.ask("CONFIG GET maxmemory-samples").contains("\"5\""));
+        assert_eq!(conversation.ask("SET key value"), "OK\n");
+    }
+    let line = "Can't open the append-only file temp-appendonly.aof.incr: Is a directory";
+    assert_eq!(server.log().matches(line).count(), 2, "{}", server.log());
+    fs::remove_dir(&increment).unwrap();
+    // Options that cannot be set leave nothing behind, and what was opened goes.
+    let reply = conversation.ask("CONFIG SET appendonly yes maxmemory-samples many");
+    assert!(reply.contains("argument 'maxmemory-samples'"), "{reply}");
+    server.until("it is removed", || !increment.exists());
+    assert!(!aof_is_on(&mut conversation));
+    assert_eq!(conversation.ask("CONFIG SET appendonly maybe").matches("argument 'appendonly'").count(), 1);
+    assert_eq!(conversation.ask("CONFIG SET appendonly yes"), "OK\n");
+    assert!(aof_is_on(&mut conversation));
 }

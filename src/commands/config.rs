@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 
 use super::help::container_help;
-use crate::config::{ConfigError, SetContext};
+use crate::config::SetContext;
 use crate::keyspace::Counters;
 use crate::resp::CommandError;
 use crate::server::command::{Arg, Args, Command, Group, Outcome, flag};
 use crate::server::file_save::Content;
-use crate::server::{Context, apply_config};
+use crate::server::{Context, set_options};
 
 /// The family.
 pub(super) const COMMANDS: &[Command] = &[CONFIG];
@@ -70,25 +70,16 @@ fn set(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     }
     let values: Vec<&[u8]> = args.from(2).iter().collect();
     let pairs: Vec<(&[u8], &[u8])> = values.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect();
+    if cx.set_later(&pairs) {
+        return Ok(());
+    }
     let context = SetContext {
         loading: cx.server.persistence.is_loading(),
         local_client: cx.client().is_some_and(|client| client.is_local()),
     };
-    let changes = cx.server.config.set(&pairs, context).map_err(failed)?;
-    let names: Vec<&'static str> = changes.names().collect();
-    if let Err((name, reason)) = apply_config(cx.keys.keyspace, cx.server, &names) {
-        let error = changes.failure(name, reason);
-        cx.server.config.undo(changes);
-        // What had been in force before is in force again: it cannot fail now.
-        let _ = apply_config(cx.keys.keyspace, cx.server, &names);
-        return Err(failed(error));
-    }
+    set_options(cx.keys.keyspace, cx.server, &pairs, context)?;
     cx.reply.ok();
     Ok(())
-}
-
-fn failed(error: ConfigError) -> CommandError {
-    CommandError::custom(error.to_string())
 }
 
 const CONFIG_REWRITE: Command = Command {

@@ -22,7 +22,7 @@ mod stream;
 pub use bus::{accept_bus, connect_bus, delete_lost_keys};
 pub use cron::{defragments, run_cron, run_defragmentation};
 pub use executor::run as run_executor;
-pub use file_save::save_file;
+pub use file_save::{change_aof, load_users, save_file};
 pub use listener::Listeners;
 pub use migrate::migrate;
 pub use replicas::send_snapshot;
@@ -32,7 +32,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use tokio::sync::Notify;
+use tokio::sync::{Mutex, Notify};
 
 use arrivals::Arrivals;
 use connection::Connection;
@@ -58,6 +58,8 @@ pub struct Shared {
     next_checked: Cell<usize>,
     /// A load that clients are to notice only if it takes long.
     brief_load: primary_link::BriefLoad,
+    /// Requests that turn the append-only file on or off take turns.
+    aof_changes: Mutex<()>,
     /// The task that follows the primary.
     following: primary_link::Following,
     /// Connections that MIGRATE keeps.
@@ -79,6 +81,7 @@ impl Shared {
             taken: Notify::new(),
             next_checked: Cell::new(0),
             brief_load: primary_link::BriefLoad::default(),
+            aof_changes: Mutex::default(),
             following: primary_link::Following::default(),
             migration_links: migrate::Links::default(),
         })

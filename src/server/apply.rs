@@ -1,9 +1,10 @@
 //! What a changed option brings about outside of the configuration itself.
 
 use super::{Server, Task, open_files, process_title};
-use crate::config::{Config, EventClasses, MaxmemoryPolicy};
+use crate::config::{Config, ConfigError, EventClasses, MaxmemoryPolicy, SetContext};
 use crate::keyspace::access::AccessPolicy;
 use crate::keyspace::{Keyspace, Reports};
+use crate::resp::CommandError;
 use crate::{log, memory};
 
 /// Brings about the effects of options that were changed, given by their primary names. To be called after the
@@ -43,6 +44,29 @@ pub fn apply_config(
             };
             (name, reason.to_owned())
         })?;
+    }
+    Ok(())
+}
+
+/// CONFIG SET: sets options and brings about what follows from that, or leaves everything as it was.
+///
+/// # Errors
+/// Which option cannot be set, and why.
+pub fn set_options(
+    keyspace: &mut Keyspace,
+    server: &mut Server,
+    pairs: &[(&[u8], &[u8])],
+    context: SetContext,
+) -> Result<(), CommandError> {
+    let failed = |error: ConfigError| CommandError::custom(error.to_string());
+    let changes = server.config.set(pairs, context).map_err(failed)?;
+    let names: Vec<&'static str> = changes.names().collect();
+    if let Err((name, reason)) = apply_config(keyspace, server, &names) {
+        let error = changes.failure(name, reason);
+        server.config.undo(changes);
+        // What had been in force before is in force again: it cannot fail now.
+        let _ = apply_config(keyspace, server, &names);
+        return Err(failed(error));
     }
     Ok(())
 }

@@ -75,16 +75,44 @@ impl Kind {
     }
 }
 
-/// A file that is to be written. Its bytes count as long as it is there.
+/// Bytes that a client's request keeps while a helper thread works for it; they count as long as this is there.
+#[derive(Debug)]
+pub struct Counted {
+    bytes: usize,
+    total: Arc<AtomicUsize>,
+}
+
+impl Counted {
+    /// So many bytes more in the total.
+    #[must_use]
+    pub fn new(total: &Arc<AtomicUsize>, bytes: usize) -> Self {
+        let mut counted = Self { bytes: 0, total: Arc::clone(total) };
+        counted.add(bytes);
+        counted
+    }
+
+    /// There are so many more.
+    pub fn add(&mut self, bytes: usize) {
+        self.bytes += bytes;
+        self.total.fetch_add(bytes, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.total.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+/// A file that is to be written.
 pub struct FileSave {
     path: PathBuf,
     content: Content,
-    bytes: usize,
-    counted: Arc<AtomicUsize>,
+    _counted: Counted,
 }
 
 impl FileSave {
-    fn new(path: &Path, content: Content, counted: &Arc<AtomicUsize>) -> io::Result<Self> {
+    fn new(path: &Path, content: Content, total: &Arc<AtomicUsize>) -> io::Result<Self> {
         // The working directory may be another one by then.
         let path = std::path::absolute(path)?;
         let bytes = usable_size(path.capacity())
@@ -93,8 +121,7 @@ impl FileSave {
                 Content::Users(text) => vec_usage(text),
                 Content::Nodes(text) => usable_size(text.capacity()),
             };
-        counted.fetch_add(bytes, Ordering::Relaxed);
-        Ok(Self { path, content, bytes, counted: Arc::clone(counted) })
+        Ok(Self { path, content, _counted: Counted::new(total, bytes) })
     }
 
     const fn kind(&self) -> Kind {
@@ -123,12 +150,6 @@ impl FileSave {
 impl fmt::Debug for FileSave {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "FileSave({})", self.path.display())
-    }
-}
-
-impl Drop for FileSave {
-    fn drop(&mut self) {
-        self.counted.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 

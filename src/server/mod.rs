@@ -51,7 +51,7 @@ mod weighing;
 
 pub use acl::Acl;
 pub use aof::Aof;
-pub use apply::apply_config;
+pub use apply::{apply_config, set_options};
 pub use background::Background;
 pub use client::{Client, ClientKey, Clients};
 pub use context::Context;
@@ -124,6 +124,10 @@ pub enum Task {
     DeleteLostKeys,
     /// Have a helper thread write this file.
     SaveFile(Box<file_save::PendingSave>),
+    /// Have a helper thread read the file of users.
+    LoadUsers(Box<acl::PendingLoad>),
+    /// Turn the append-only file on or off.
+    ChangeAof(Box<aof::PendingChange>),
     /// Load the append-only file anew, while the event loop turns.
     ReloadAof(Box<aof::Reload>),
     /// Accept TCP connections from these sockets, and from no others any more (CONFIG SET port, bind).

@@ -16,6 +16,14 @@ pub struct Waiter {
     commands: u64,
 }
 
+impl Waiter {
+    /// The client's key, which is another one's if it no longer waits.
+    #[must_use]
+    pub fn client(self) -> ClientKey {
+        self.client
+    }
+}
+
 impl Server {
     /// A client that begins to wait in the command that it runs; `None` when it is gone.
     #[must_use]
@@ -24,13 +32,18 @@ impl Server {
         Some(Waiter { client, id: record.id, commands: record.commands })
     }
 
-    /// Replies to a client that waits in the command of this name, unless it is gone or waits no longer.
-    pub fn answer(&mut self, waiter: Waiter, command: &str, outcome: Result<(), CommandError>) {
-        let waits = self.clients.get(waiter.client).is_some_and(|record| {
+    /// Whether a client still waits in the command of this name.
+    #[must_use]
+    pub fn still_waits(&self, waiter: Waiter, command: &str) -> bool {
+        self.clients.get(waiter.client).is_some_and(|record| {
             (record.id, record.commands) == (waiter.id, waiter.commands)
                 && record.blocked.as_ref().is_some_and(|blocked| blocked.command.command.name == command)
-        });
-        if !waits {
+        })
+    }
+
+    /// Replies to a client that waits in the command of this name, unless it is gone or waits no longer.
+    pub fn answer(&mut self, waiter: Waiter, command: &str, outcome: Result<(), CommandError>) {
+        if !self.still_waits(waiter, command) {
             return;
         }
         let Some(blocked) = self.blocked.unblock(&mut self.clients, waiter.client) else { return };

@@ -315,6 +315,12 @@ fn perform(shared: &Rc<Shared>, listeners: &mut Listeners, task: Task) {
         Task::SaveFile(pending) => {
             tokio::task::spawn_local(net::save_file(Rc::clone(shared), pending));
         }
+        Task::LoadUsers(pending) => {
+            tokio::task::spawn_local(net::load_users(Rc::clone(shared), pending));
+        }
+        Task::ChangeAof(change) => {
+            tokio::task::spawn_local(net::change_aof(Rc::clone(shared), change));
+        }
         Task::ReloadAof(reload) => saving::reload_aof(shared, reload),
         Task::FollowPrimary => shared.follow_primary(),
         Task::ExportSlots(job) => {

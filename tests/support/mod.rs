@@ -98,6 +98,11 @@ impl Server {
         panic!("{} did not start:\n{}", program.display(), log_of(directory.path()));
     }
 
+    /// What it is called with besides when it is started again.
+    pub fn add_arguments(&mut self, arguments: &[&str]) {
+        self.arguments.extend(arguments.iter().map(|&argument| argument.to_owned()));
+    }
+
     /// Kills the server and starts it again in the same directory.
     pub fn restart(&mut self) {
         self.kill();

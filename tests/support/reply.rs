@@ -45,6 +45,11 @@ impl Conversation {
         self.stream.get_mut().write_all(&bytes).unwrap();
     }
 
+    /// Whether the server has ended the connection and nothing is left to be read; waits until one of it shows.
+    pub fn is_over(&mut self) -> bool {
+        self.stream.fill_buf().map_or(true, <[u8]>::is_empty)
+    }
+
     /// The next reply as text.
     pub fn read(&mut self) -> String {
         let mut text = String::new();

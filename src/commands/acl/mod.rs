@@ -189,10 +189,7 @@ fn load(cx: &mut Context<'_>, _: Args<'_>) -> Outcome {
     if cx.server.config.aclfile.is_empty() {
         return Err(CommandError::NoAclFile);
     }
-    let loaded = cx.server.load_users(Some(cx.client));
-    loaded.map_err(|faults| CommandError::custom([b"ERR ", faults.as_slice()].concat()))?;
-    cx.reply.ok();
-    Ok(())
+    cx.load_users()
 }
 
 const ACL_SAVE: Command = Command {

@@ -1,12 +1,8 @@
 //! Users in files: lines of the configuration, and the file of their own (`aclfile`).
 
-use std::fs;
-
 use super::user::{RuleContext, User};
-use super::{Acl, DEFAULT_USER, RuleError, is_name, join_selectors};
-use crate::config::os_reason;
+use super::{Acl, RuleError, is_name, join_selectors};
 use crate::server::Server;
-use crate::server::client::ClientKey;
 
 /// A user as a line of the configuration defines it.
 #[derive(Debug)]
@@ -167,35 +163,6 @@ impl Server {
                 );
             }
             self.acl.put(user);
-        }
-        self.users_changed();
-        Ok(())
-    }
-
-    /// Replaces all users by those of the file (ACL LOAD), and closes clients whose user is gone or lost channels that
-    /// they subscribe to.
-    ///
-    /// # Errors
-    /// Everything that is wrong with the file; nothing is changed then.
-    pub fn load_users(&mut self, running: Option<ClientKey>) -> Result<(), Vec<u8>> {
-        let file = self.config.aclfile.as_str().into_owned();
-        let text = fs::read(self.config.aclfile.as_path()).map_err(|error| {
-            format!("Error loading ACLs, opening file '{file}': {}", os_reason(&error)).into_bytes()
-        })?;
-        let mut loaded = parse(&text, &file, self.rule_context())?;
-        if loaded.user(DEFAULT_USER).is_none() {
-            loaded.put(User::unrestricted(DEFAULT_USER));
-        }
-        let former = std::mem::take(&mut self.acl.users);
-        for user in loaded.users {
-            self.acl.put(user);
-        }
-        for former in &former {
-            match self.acl.user(&former.name).map(|user| user.channels_left(former)) {
-                None => self.close_clients_of(&former.name, running),
-                Some(None) => {}
-                Some(Some(left)) => self.close_subscribers(&former.name, &left, running),
-            }
         }
         self.users_changed();
         Ok(())

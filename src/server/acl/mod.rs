@@ -8,6 +8,7 @@
 mod check;
 mod enforce;
 mod file;
+mod load;
 mod log;
 mod selector;
 #[cfg(test)]
@@ -17,6 +18,7 @@ mod user;
 use check::allows_channel;
 pub use check::{Asked, Denial, Denied};
 pub use file::{UserLine, UserLineError};
+pub use load::{EndedLoad, PendingLoad};
 pub use log::{AclLog, LogEntry, Place, Reason};
 pub use user::{Rights, RuleContext, User};
 

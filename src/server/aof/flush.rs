@@ -286,6 +286,7 @@ impl Server {
             match outcome {
                 Outcome::Synced { mark, microseconds, result } => self.synced(mark, microseconds, result),
                 Outcome::Switched(result) => self.switched(result),
+                Outcome::Opened(result) => self.opened(result),
                 Outcome::Installed(result) => self.base_installed(result),
                 Outcome::Adopted(result) => self.adopted(result),
                 Outcome::Cleaned(result) => {

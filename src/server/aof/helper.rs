@@ -70,6 +70,8 @@ pub(super) enum Outcome {
     Synced { mark: Mark, microseconds: u64, result: io::Result<()> },
     /// The opening of a new increment and the writing of the manifest that lists it.
     Switched(Result<Arc<dyn Storage>, String>),
+    /// The opening of an increment before the file is turned on.
+    Opened(Result<Arc<dyn Storage>, String>),
     /// The installation of a new base.
     Installed(Result<Installed, Vec<String>>),
     /// The listing of a snapshot as the base.

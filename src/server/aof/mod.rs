@@ -6,6 +6,7 @@
 //! helper thread changes the one on disk (`stage`), the buffer is kept, and nothing else changes it.
 
 mod adopt;
+mod change;
 mod clients;
 mod flush;
 mod helper;
@@ -16,6 +17,7 @@ mod switch;
 #[cfg(test)]
 mod tests;
 
+pub use change::PendingChange;
 pub use clients::Gate;
 pub use helper::Storage;
 pub use load::{Reload, Replay};
@@ -90,6 +92,8 @@ pub struct Aof {
     /// History is to be deleted once the stage is over.
     cleaning_due: bool,
     file: Option<Arc<dyn Storage>>,
+    /// The increment that it can be turned on with, or why that could not be opened.
+    opened: Option<Result<Arc<dyn Storage>, String>>,
     buffer: Vec<u8>,
     fed: u64,
     written: u64,
@@ -137,6 +141,7 @@ impl Aof {
             replaying: None,
             cleaning_due: false,
             file: None,
+            opened: None,
             buffer: Vec::new(),
             fed: 0,
             written: 0,

@@ -130,6 +130,15 @@ impl Aof {
         });
     }
 
+    /// What is fed is written to a new increment from here on.
+    fn go_over_to(&mut self, file: Arc<dyn Storage>, name: &[u8]) {
+        tracing::info!("Creating AOF incr file {} on background rewrite", String::from_utf8_lossy(name));
+        if let Some(before) = self.file.replace(file) {
+            self.helper.close(before);
+        }
+        self.increment_size = 0;
+    }
+
     /// The temporary increment is of no use: the rewrite that it belonged to is over without success.
     fn drop_temporary_increment(&mut self) {
         let name = self.directory.temporary_increment();
@@ -190,9 +199,13 @@ impl Server {
                 self.aof.forget_unsynced();
                 self.aof.rewrites.collecting = true;
                 self.aof.synced_replication = replication;
-                let name = self.aof.directory.temporary_increment();
-                self.aof.helper.switch(self.aof.directory.clone(), name, None);
-                self.aof.stage = Stage::Switching(None);
+                if let Some(Ok(file)) = self.aof.opened.take() {
+                    self.aof.go_over_to(file, &self.aof.directory.temporary_increment());
+                } else {
+                    let name = self.aof.directory.temporary_increment();
+                    self.aof.helper.switch(self.aof.directory.clone(), name, None);
+                    self.aof.stage = Stage::Switching(None);
+                }
             }
         }
         true
@@ -257,14 +270,7 @@ impl Server {
                     }
                     None => aof.directory.temporary_increment(),
                 };
-                tracing::info!(
-                    "Creating AOF incr file {} on background rewrite",
-                    String::from_utf8_lossy(&name)
-                );
-                if let Some(before) = aof.file.replace(file) {
-                    aof.helper.close(before);
-                }
-                aof.increment_size = 0;
+                aof.go_over_to(file, &name);
                 aof.manifest = manifest.unwrap_or_else(|| std::mem::take(&mut aof.manifest));
                 self.settle_stage();
             }

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::sync::Arc;
 
-use super::{Aof, AofState};
+use super::{Aof, AofState, Stage};
 use crate::config::os_reason;
 use crate::keyspace::Keyspace;
 use crate::persistence::aof::write_base;
@@ -115,6 +115,7 @@ impl Server {
             );
         } else if !self.begins_with_rewrite(keyspace) {
             self.aof.state = AofState::Off;
+            self.aof.rewrites.collecting = false;
             self.propagation.set_aof_listens(false);
             tracing::warn!(
                 "The server needs to enable the AOF but can't trigger a background AOF rewrite operation. Check the \
@@ -142,16 +143,27 @@ impl Server {
         }
     }
 
-    /// Starts the rewrite and waits until its increment is open, which takes no sync.
+    /// Starts the rewrite. If its increment is not open yet this waits until it is, which takes no sync.
     fn begins_with_rewrite(&mut self, keyspace: &mut Keyspace) -> bool {
+        if let Some(Err(line)) = &self.aof.opened {
+            tracing::warn!("{line}");
+            self.aof.opened = None;
+            self.aof.rewrites.last_ok = false;
+            return false;
+        }
         let started = self.rewrite_aof(keyspace);
-        self.settle_aof();
+        if started && self.aof.file.is_none() {
+            self.settle_aof();
+        }
         started && self.aof.file.is_some()
     }
 
-    /// Turns the append-only file off. What was fed to it is written, and synced in the background.
+    /// Turns the append-only file off. What was fed to it is written, and synced in the background; no reply waits for
+    /// that any more.
     pub fn stop_aof(&mut self) {
-        self.settle_aof();
+        if !matches!(self.aof.stage, Stage::None) {
+            self.settle_aof();
+        }
         self.flush_aof(true);
         self.aof.request_sync(self.replication.offset(), self.now_ms);
         if let Some(file) = self.aof.file.take() {
