@@ -405,7 +405,7 @@ fn unpack(vm: &mut Vm, _: &mut dyn Host, arguments: Arguments) -> NativeResult {
     let table = vm.table_argument(arguments, 0)?;
     let first = vm.integer_or(arguments, 1, 1)? as i32;
     let last = match vm.argument(arguments, 2) {
-        Value::Nil => vm.heap.table(table).length() as i64,
+        Value::Nil => vm.heap.length(table) as i64,
         _ => vm.integer_argument(arguments, 2)?,
     } as i32;
     if first > last {

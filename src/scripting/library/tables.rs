@@ -23,7 +23,7 @@ pub(super) fn open(vm: &mut Vm) {
 }
 
 fn length(vm: &Vm, table: TableRef) -> usize {
-    vm.heap.table(table).length()
+    vm.heap.length(table)
 }
 
 fn element(vm: &Vm, table: TableRef, index: i64) -> Value {
@@ -82,7 +82,7 @@ fn maxn(vm: &mut Vm, _: &mut dyn Host, arguments: Arguments) -> NativeResult {
     vm.give(Value::Number(max))
 }
 
-/// `table.insert` at a place far below the first element, which moves every key from there on.
+/// `table.insert` at a place far below the first element or the last one, which moves every key from there on.
 #[derive(Debug)]
 struct LongInsert {
     table: TableRef,
@@ -92,7 +92,7 @@ struct LongInsert {
 }
 
 /// Elements moved between two looks at whether others should run.
-const MOVED_AT_ONCE: i64 = 100_000;
+const MOVED_AT_ONCE: i64 = 20_000;
 
 impl LongInsert {
     fn go_on(mut self, vm: &mut Vm) -> NativeResult {
@@ -135,12 +135,12 @@ fn insert(vm: &mut Vm, _: &mut dyn Host, arguments: Arguments) -> NativeResult {
     vm.check_room(64)?;
     match usize::try_from(place).ok().filter(|place| *place >= 1 && (*place as i64) < end && !value.is_nil())
     {
-        Some(place) => {
+        Some(place) if vm.heap.moves_at_once(table, end as usize - place) => {
             vm.spend((end as usize - place) / 1024);
             vm.heap.insert_element(table, place, value);
             Ok(Flow::Return(0))
         }
-        None => LongInsert { table, place, at: end.max(place), value }.go_on(vm),
+        _ => LongInsert { table, place, at: end.max(place), value }.go_on(vm),
     }
 }
 
@@ -152,9 +152,50 @@ fn remove(vm: &mut Vm, _: &mut dyn Host, arguments: Arguments) -> NativeResult {
         return Ok(Flow::Return(0));
     };
     vm.check_writable(table)?;
+    if !vm.heap.moves_at_once(table, end - place) {
+        let value = vm.heap.get(table, Value::Number(place as f64));
+        return LongRemove { table, at: place as i64, end: end as i64, value }.go_on(vm);
+    }
     vm.spend((end - place) / 1024);
     let value = vm.heap.remove_element(table, place);
     vm.give(value)
+}
+
+/// `table.remove` far below the last element.
+#[derive(Debug)]
+struct LongRemove {
+    table: TableRef,
+    at: i64,
+    end: i64,
+    value: Value,
+}
+
+impl LongRemove {
+    fn go_on(mut self, vm: &mut Vm) -> NativeResult {
+        let stop = self.end.min(self.at + MOVED_AT_ONCE);
+        while self.at < stop {
+            let value = element(vm, self.table, self.at + 1);
+            vm.set_raw(self.table, Value::Number(self.at as f64), value)?;
+            self.at += 1;
+        }
+        if self.at < self.end {
+            vm.spend(MOVED_AT_ONCE as usize);
+            return Ok(Flow::Wait(Box::new(self)));
+        }
+        vm.set_raw(self.table, Value::Number(self.end as f64), Value::Nil)?;
+        vm.give(self.value)
+    }
+}
+
+impl Continue for LongRemove {
+    fn resume(self: Box<Self>, vm: &mut Vm, _: &mut dyn Host, _: Arguments) -> NativeResult {
+        self.go_on(vm)
+    }
+
+    fn mark(&self, marker: &mut Marker<'_>) {
+        marker.mark(Value::Table(self.table));
+        marker.mark(self.value);
+    }
 }
 
 // --- foreach ---

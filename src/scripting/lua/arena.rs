@@ -3,7 +3,7 @@
 //! A place is an index, so that a stale one can at worst name another object or none, never memory that is gone. Between
 //! two collections every object has the same colour; a collection begins by giving a new meaning to the other one.
 
-use crate::memory::vec_usage;
+use super::paged::Paged;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
@@ -18,9 +18,9 @@ const KEPT: usize = 1024;
 /// The objects.
 #[derive(Debug)]
 pub(super) struct Arena<T> {
-    slots: Vec<T>,
-    states: Vec<State>,
-    free: Vec<u32>,
+    slots: Paged<T>,
+    states: Paged<State>,
+    free: Paged<u32>,
     /// The colour of what is new or was reached; what still has the other one may be garbage.
     current: State,
     /// What is where nothing is.
@@ -30,9 +30,9 @@ pub(super) struct Arena<T> {
 impl<T: Default> Default for Arena<T> {
     fn default() -> Self {
         Self {
-            slots: Vec::new(),
-            states: Vec::new(),
-            free: Vec::new(),
+            slots: Paged::default(),
+            states: Paged::default(),
+            free: Paged::default(),
             current: State::Light,
             nothing: T::default(),
         }
@@ -85,7 +85,7 @@ impl<T: Default> Arena<T> {
     /// Begins to give back what was not reached; [`Self::sweep_some`] goes on, from the last of the places that this says
     /// to the first.
     pub(super) fn begin_sweep(&mut self) -> usize {
-        self.free.clear();
+        self.free.truncate(0);
         self.slots.len()
     }
 
@@ -112,7 +112,7 @@ impl<T: Default> Arena<T> {
                 bury(place as u32, object);
             }
         }
-        if *left == 0 && self.slots.capacity() > KEPT.max(self.slots.len() * 4) {
+        if *left == 0 {
             let room = KEPT.max(self.slots.len() * 2);
             self.slots.shrink_to(room);
             self.states.shrink_to(room);
@@ -128,20 +128,21 @@ impl<T: Default> Arena<T> {
 
     /// Gives back the last so many places whatever refers to them; says how many there were.
     pub(super) fn cut(&mut self, count: usize) -> usize {
-        let left = self.slots.len().saturating_sub(count);
-        let cut = self.slots.len() - left;
-        self.slots.truncate(left);
-        self.states.truncate(left);
-        cut
+        self.states.cut(count);
+        self.slots.cut(count)
     }
 
     /// Every object that is not given back.
     pub(super) fn live(&self) -> impl Iterator<Item = &T> {
-        self.slots.iter().zip(&self.states).filter(|(_, state)| **state != State::Free).map(|(slot, _)| slot)
+        self.slots
+            .iter()
+            .zip(self.states.iter())
+            .filter(|(_, state)| **state != State::Free)
+            .map(|(slot, _)| slot)
     }
 
     /// Bytes of the places themselves.
     pub(super) fn places_usage(&self) -> usize {
-        vec_usage(&self.slots) + vec_usage(&self.states) + vec_usage(&self.free)
+        self.slots.heap_bytes() + self.states.heap_bytes() + self.free.heap_bytes()
     }
 }

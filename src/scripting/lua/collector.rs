@@ -9,6 +9,7 @@
 
 use super::code::Proto;
 use super::heap::{Function, HEAP_MAX, Heap, INTERNED_MAX, LuaString, Strings};
+use super::paged::Paged;
 use super::table::Table;
 use super::thread::Thread;
 use super::value::{CellRef, FunctionRef, ProtoRef, StrRef, TableRef, ThreadRef, Value};
@@ -29,7 +30,7 @@ const SWEPT_AT_ONCE: usize = if cfg!(test) { 8 } else { 256 };
 const BURIAL_UNITS: usize = 4;
 
 /// What a step may look at: references and places. It takes less than a millisecond.
-pub const STEP_UNITS: usize = 16_384;
+pub const STEP_UNITS: usize = 8192;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum Phase {
@@ -68,7 +69,7 @@ struct Partial {
 pub(super) struct Cycle {
     phase: Phase,
     pub is_marking: bool,
-    grey: Vec<Value>,
+    grey: Paged<Value>,
     grey_code: Vec<ProtoRef>,
     partial: Vec<Partial>,
     /// Its number, which threads whose stack was looked at have.
@@ -86,7 +87,7 @@ pub(super) struct Cycle {
 
 impl MemoryUsage for Cycle {
     fn memory_usage(&self) -> usize {
-        vec_usage(&self.grey) + vec_usage(&self.grey_code) + vec_usage(&self.partial)
+        self.grey.heap_bytes() + vec_usage(&self.grey_code) + vec_usage(&self.partial)
     }
 }
 
@@ -188,6 +189,8 @@ impl Heap {
             self.scan_entries_again(table);
         }
         self.let_go(old);
+        // A key that is deleted may go from the entries while somebody holds it.
+        self.let_go(key);
     }
 
     /// An element of a table's array is about to be taken out, and those after it moved, while the collector marks.
@@ -314,17 +317,18 @@ impl Heap {
     fn scan_piece(&mut self, mut partial: Partial) -> usize {
         let mut object = std::mem::take(self.tables.get_mut(partial.table.0));
         let mut marker = Marker { heap: self };
-        let entries = object.entries().get(partial.entries..).unwrap_or_default();
+        let entries = object.entries().run_from(partial.entries);
         if partial.in_array || entries.is_empty() {
             partial.in_array = true;
-            let elements = object.array().get(partial.elements..).unwrap_or_default();
-            marker.mark_all(elements.iter().take(SCANNED_AT_ONCE).copied());
-            partial.elements += SCANNED_AT_ONCE;
-            object.is_being_scanned = elements.len() > SCANNED_AT_ONCE;
+            let elements = object.array().run_from(partial.elements);
+            let piece = elements.iter().take(SCANNED_AT_ONCE);
+            partial.elements += piece.len();
+            marker.mark_all(piece.copied());
+            object.is_being_scanned = partial.elements < object.array().len();
         } else {
             let piece = entries.iter().take(SCANNED_AT_ONCE / 2);
+            partial.entries += piece.len();
             marker.mark_all(piece.flat_map(|(key, value)| [*key, *value]));
-            partial.entries += SCANNED_AT_ONCE / 2;
         }
         let goes_on = object.is_being_scanned;
         *self.tables.get_mut(partial.table.0) = object;
@@ -348,6 +352,12 @@ impl Heap {
 
     /// Gives back what was not reached: a piece of it. Says what that cost.
     fn sweep_some(&mut self, kind: Kind, mut left: usize) -> usize {
+        if let Some(table) = self.buried.last_mut() {
+            if !table.free_some() {
+                self.buried.pop();
+            }
+            return STEP_UNITS / 8;
+        }
         let (mut freed, mut buried) = (0, 0);
         let mut count = |bytes: usize| {
             freed += bytes;
@@ -359,17 +369,21 @@ impl Heap {
                 let Strings { objects, interned } = &mut self.strings;
                 objects.sweep_some(rest, SWEPT_AT_ONCE, |place, object| {
                     count(object.bytes.len() + size_of::<LuaString>());
-                    if object.bytes.len() <= INTERNED_MAX
-                        && let Ok(entry) =
-                            interned.find_entry(object.hash.get(), |known| *known == StrRef(place))
-                    {
-                        entry.remove();
+                    if object.bytes.len() <= INTERNED_MAX {
+                        interned.remove(object.hash.get(), place);
+                    }
+                });
+                self.strings.settle_index();
+            }
+            Kind::Tables => {
+                let Self { tables, buried, .. } = self;
+                tables.sweep_some(rest, SWEPT_AT_ONCE, |_, table| {
+                    count(size_of::<Table>() + table.heap_bytes());
+                    if table.is_large() {
+                        buried.push(table);
                     }
                 });
             }
-            Kind::Tables => self.tables.sweep_some(rest, SWEPT_AT_ONCE, |_, table| {
-                count(size_of::<Table>() + table.heap_bytes());
-            }),
             Kind::Functions => self.functions.sweep_some(rest, SWEPT_AT_ONCE, |_, function| {
                 count(size_of::<Function>() + function.heap_bytes());
             }),

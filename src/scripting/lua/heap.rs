@@ -6,23 +6,25 @@
 
 use std::cell::Cell;
 
-use hashbrown::HashTable;
-
 use super::arena::Arena;
 use super::code::Proto;
 use super::collector::{COLLECTION_MIN, Cycle};
+use super::index::PlaceIndex;
 use super::table::{KeyHasher, Table};
 use super::thread::Thread;
 use super::value::{CellRef, FunctionRef, ProtoRef, StrRef, TableRef, ThreadRef, Value};
 use super::vm::Native;
 use crate::algorithms::hash::hash;
-use crate::memory::{MemoryUsage, usable_size};
+use crate::memory::{MemoryUsage, usable_size, vec_usage};
 
 /// Strings up to this many bytes are kept once.
 pub(super) const INTERNED_MAX: usize = 40;
 
 /// What a script's objects may weigh together, in bytes.
 pub const HEAP_MAX: usize = 1 << 30;
+
+/// Elements of a table that are moved at once.
+const MOVED_MAX: usize = 1 << 17;
 
 /// A string.
 #[derive(Debug, Default)]
@@ -36,7 +38,7 @@ pub(super) struct LuaString {
 #[derive(Debug, Default)]
 pub(super) struct Strings {
     pub objects: Arena<LuaString>,
-    pub interned: HashTable<StrRef>,
+    pub interned: PlaceIndex,
 }
 
 impl Strings {
@@ -55,12 +57,16 @@ impl Strings {
 }
 
 impl Strings {
-    /// Gives back what the index of short strings has too much of.
+    /// Has the index of short strings fit those that are left.
+    pub(super) fn settle_index(&mut self) {
+        let Self { objects, interned } = self;
+        interned.settle(|known| objects.get(known).hash.get());
+    }
+
+    /// Gives back what the index of few short strings has too much of.
     pub(super) fn shrink_index(&mut self) {
         let Self { objects, interned } = self;
-        if interned.capacity() > 4 * interned.len() + 1024 {
-            interned.shrink_to(interned.len() * 2, |known| objects.get(known.0).hash.get());
-        }
+        interned.shrink(|known| objects.get(known).hash.get());
     }
 }
 
@@ -134,6 +140,8 @@ pub struct Heap {
     /// At how many bytes the collector has something to do.
     pub(super) collect_at: usize,
     pub(super) cycle: Cycle,
+    /// Large tables that were given back, whose memory is yet to be.
+    pub(super) buried: Vec<Table>,
 }
 
 impl Heap {
@@ -150,18 +158,18 @@ impl Heap {
         }
         let hash = hash(bytes) | 1;
         let objects = &self.strings.objects;
-        let is_it = |known: &StrRef| &*objects.get(known.0).bytes == bytes;
-        if let Some(known) = self.strings.interned.find(hash, is_it).copied() {
+        let is_it = |known: u32| &*objects.get(known).bytes == bytes;
+        if let Some(known) = self.strings.interned.find(hash, is_it) {
             // It may be garbage that is yet to be given back.
-            self.strings.objects.mark(known.0);
-            return known;
+            self.strings.objects.mark(known);
+            return StrRef(known);
         }
         self.bytes += bytes.len() + size_of::<LuaString>();
         let object = LuaString { bytes: bytes.into(), hash: Cell::new(hash) };
-        let string = StrRef(self.strings.objects.add(object));
+        let string = self.strings.objects.add(object);
         let objects = &self.strings.objects;
-        self.strings.interned.insert_unique(hash, string, |known| objects.get(known.0).hash.get());
-        string
+        self.strings.interned.insert(hash, string, |known| objects.get(known).hash.get());
+        StrRef(string)
     }
 
     /// A string that takes the vector over.
@@ -216,6 +224,13 @@ impl Heap {
         self.tables.get(table.0)
     }
 
+    /// `#t`, without metamethods.
+    #[inline]
+    #[must_use]
+    pub fn length(&self, table: TableRef) -> usize {
+        self.tables.get(table.0).length(&self.strings)
+    }
+
     /// Gives a table another metatable, or none.
     pub fn set_metatable(&mut self, table: TableRef, metatable: Option<TableRef>) {
         let old = std::mem::replace(&mut self.tables.get_mut(table.0).metatable, metatable);
@@ -239,9 +254,9 @@ impl Heap {
     /// The value of a short string's key, without metamethods.
     #[must_use]
     pub fn get_field(&self, table: TableRef, name: &str) -> Value {
-        let is_it = |known: &StrRef| self.strings.bytes(*known) == name.as_bytes();
+        let is_it = |known: u32| self.strings.bytes(StrRef(known)) == name.as_bytes();
         match self.strings.interned.find(hash(name.as_bytes()) | 1, is_it) {
-            Some(known) => self.tables.get(table.0).get_str(*known, &self.strings),
+            Some(known) => self.tables.get(table.0).get_str(StrRef(known), &self.strings),
             None => Value::Nil,
         }
     }
@@ -252,7 +267,8 @@ impl Heap {
         if self.cycle.is_marking {
             self.before_set(table, key);
         }
-        self.bytes += self.tables.get_mut(table.0).set(key, value, &self.strings);
+        let grown = self.tables.get_mut(table.0).set(key, value, &self.strings);
+        self.bytes = self.bytes.saturating_add_signed(grown);
     }
 
     /// Sets a string's key as [`Self::set`] does.
@@ -269,35 +285,42 @@ impl Heap {
             }
             self.scan_entries_again(table);
         }
-        self.bytes += self.tables.get_mut(table.0).set_list(first, values, &self.strings);
+        let grown = self.tables.get_mut(table.0).set_list(first, values, &self.strings);
+        self.bytes = self.bytes.saturating_add_signed(grown);
     }
 
-    /// Moves the elements from a place on up by one and sets the one there; the place is from 1 to one past the end.
+    /// Whether so many elements of a table can be moved at once: they are in its array, and not too many.
+    #[must_use]
+    pub(in crate::scripting) fn moves_at_once(&self, table: TableRef, elements: usize) -> bool {
+        elements <= MOVED_MAX && self.tables.get(table.0).is_settled()
+    }
+
+    /// Moves the elements from a place on up by one and sets the one there; the place is from 1 to one past the end, and
+    /// the elements [can be moved](Self::moves_at_once).
     pub(in crate::scripting) fn insert_element(&mut self, table: TableRef, place: usize, value: Value) {
         let object = self.tables.get_mut(table.0);
-        if value.is_nil() || place > object.length() {
+        let length = object.array().len();
+        if value.is_nil() || place > length {
             return self.set(table, Value::Number(place as f64), value);
         }
-        let last = Value::Number(object.length() as f64 + 1.0);
         // What was the last element goes where the table puts it, which may be beside others.
-        let end = object.array()[object.length() - 1];
-        self.set(table, last, end);
+        let end = object.array()[length - 1];
+        self.set(table, Value::Number(length as f64 + 1.0), end);
         let array = self.tables.get_mut(table.0).array_mut();
-        let from = place - 1;
-        let to = last_place(last);
-        array.copy_within(from..to - 1, from + 1);
-        array[from] = value;
+        array.move_up(place - 1, length);
+        array[place - 1] = value;
     }
 
-    /// Takes an element out and moves those after it down by one; the place is from 1 to the end.
+    /// Takes an element out and moves those after it down by one; the place is from 1 to the end, and the elements
+    /// [can be moved](Self::moves_at_once).
     pub(in crate::scripting) fn remove_element(&mut self, table: TableRef, place: usize) -> Value {
         if self.cycle.is_marking {
             self.before_removal(table, place);
         }
-        let object = self.tables.get_mut(table.0);
-        let value = object.array()[place - 1];
-        let length = object.length();
-        object.array_mut().copy_within(place..length, place - 1);
+        let array = self.tables.get_mut(table.0).array_mut();
+        let value = array[place - 1];
+        let length = array.len();
+        array.move_down(place, length);
         self.set(table, Value::Number(length as f64), Value::Nil);
         value
     }
@@ -359,7 +382,8 @@ impl Heap {
 
     /// Gives back up to so many objects of an interpreter that will not run again; false once there is none left.
     pub fn free_some(&mut self, objects: usize) -> bool {
-        self.strings.interned = HashTable::new();
+        self.strings.interned = PlaceIndex::default();
+        self.buried = Vec::new();
         let cut = self.strings.objects.cut(objects)
             + self.tables.cut(objects)
             + self.functions.cut(objects)
@@ -374,10 +398,6 @@ impl Heap {
     }
 }
 
-fn last_place(key: Value) -> usize {
-    if let Value::Number(number) = key { number as usize } else { 0 }
-}
-
 impl MemoryUsage for Heap {
     fn memory_usage(&self) -> usize {
         let strings: usize = self.strings.objects.live().map(|string| usable_size(string.bytes.len())).sum();
@@ -386,7 +406,9 @@ impl MemoryUsage for Heap {
             + functions
             + self.tables.live().map(Table::heap_bytes).sum::<usize>()
             + self.threads.live().map(Thread::heap_bytes).sum::<usize>()
-            + self.strings.interned.allocation_size()
+            + vec_usage(&self.buried)
+            + self.buried.iter().map(Table::heap_bytes).sum::<usize>()
+            + self.strings.interned.heap_bytes()
             + self.strings.objects.places_usage()
             + self.tables.places_usage()
             + self.functions.places_usage()

@@ -5,13 +5,16 @@
 //!   entries  | key value | key value | ...  in the order of insertion; a deleted one keeps its key, its value is nil
 //!   index    hash of key -> place in `entries`, once there are more than a few
 //! ```
-//! The order of traversal is that of insertion. Entries are dropped only when there is no room for another one, so that
-//! deleting while traversing is safe. A key that is set to nil makes an entry, too, as it does in C: `next` then knows it.
+//! The order of traversal is that of insertion. Entries are dropped only when another one is added, so that deleting while
+//! traversing is safe. A key that is set to nil makes an entry, too, as it does in C: `next` then knows it.
+//!
+//! No change of a table does more than a bounded piece of work: what is more goes on with those that follow, and until
+//! then the table is unsettled (elements among the entries, or nil at the array's end) or its entries have a gap.
 
 use std::cell::Cell;
 
-use hashbrown::HashTable;
-
+use super::index::PlaceIndex;
+use super::paged::{PAGE, Paged};
 use super::value::{StrRef, TableRef, Value};
 
 /// Entries that are searched one by one.
@@ -20,16 +23,41 @@ const SEARCHED: usize = 8;
 /// A table.
 #[derive(Debug, Default)]
 pub struct Table {
-    array: Vec<Value>,
-    entries: Vec<(Value, Value)>,
-    index: Option<Box<HashTable<u32>>>,
+    array: Paged<Value>,
+    entries: Paged<(Value, Value)>,
+    index: Option<Box<Index>>,
     /// What decides over operations the table itself has no answer for.
     pub metatable: Option<TableRef>,
     /// Nothing may be set any more.
     pub readonly: bool,
     /// The collector has followed some of its references, not all.
     pub(super) is_being_scanned: bool,
+    /// The array may end with nil, or the element after it may be among the entries.
+    is_unsettled: bool,
 }
+
+/// Where keys are, and how far the dropping of deleted ones is.
+#[derive(Debug)]
+struct Index {
+    places: PlaceIndex,
+    /// How many entries there are to be until the deleted ones are looked for.
+    compact_at: usize,
+    compaction: Option<Compaction>,
+}
+
+/// Deleted entries are being dropped from entries of more than a page.
+///
+/// Those before `end` are all in use; from there to `next` is a gap.
+#[derive(Debug, Clone, Copy)]
+struct Compaction {
+    end: usize,
+    next: usize,
+}
+
+/// Entries that are looked at when one is added, so that the looking is over long before there are twice as many.
+const COMPACTED_AT_ONCE: usize = 16;
+/// Elements that one change moves between entries and array, or nil that it takes from the array's end.
+const SETTLED_AT_ONCE: usize = if cfg!(test) { 4 } else { 2048 };
 
 /// How keys are hashed and compared: long strings by their bytes, which lie elsewhere.
 pub trait KeyHasher {
@@ -53,7 +81,7 @@ impl Table {
     /// A table with room for so many elements.
     #[must_use]
     pub fn with_room(array: usize, others: usize) -> Self {
-        Self { array: Vec::with_capacity(array), entries: Vec::with_capacity(others), ..Self::default() }
+        Self { array: Paged::with_room(array), entries: Paged::with_room(others), ..Self::default() }
     }
 
     /// The value of a key; nil when there is none.
@@ -125,7 +153,7 @@ impl Table {
     pub(super) fn replace_element(&mut self, key: Value, value: Value) -> bool {
         let Some(place) = array_place(key) else { return false };
         let is_next = place == self.array.len()
-            && self.array.len() < self.array.capacity()
+            && self.array.has_room()
             && self.entries.is_empty()
             && self.metatable.is_none();
         match self.array.get_mut(place) {
@@ -155,141 +183,250 @@ impl Table {
                     .position(|(candidate, _)| *candidate == key || hasher.same(*candidate, key)),
             },
             Some(index) => index
+                .places
                 .find(hasher.hash(key), |place| {
-                    let candidate = self.entries[*place as usize].0;
+                    let candidate = self.entries[place as usize].0;
                     candidate == key || hasher.same(candidate, key)
                 })
-                .map(|place| *place as usize),
+                .map(|place| place as usize),
         }
     }
 
     /// Sets a key that is neither nil nor NaN. Says by how many bytes the table grew.
-    pub fn set(&mut self, key: Value, value: Value, hasher: &impl KeyHasher) -> usize {
-        if let Some(place) = array_place(key) {
-            if place < self.array.len() {
-                self.array[place] = value;
-                if value.is_nil() && place + 1 == self.array.len() {
-                    self.trim();
-                }
-                return 0;
+    pub fn set(&mut self, key: Value, value: Value, hasher: &impl KeyHasher) -> isize {
+        let before = self.heap_bytes();
+        if self.is_unsettled {
+            self.trim_some();
+        }
+        let place = array_place(key);
+        if let Some(slot) = place.and_then(|place| self.array.get_mut(place)) {
+            *slot = value;
+            if value.is_nil() && place.is_some_and(|place| place + 1 == self.array.len()) {
+                self.trim();
             }
-            if place == self.array.len() {
+        } else if place == Some(self.array.len()) && !value.is_nil() {
+            self.append(key, value, hasher);
+        } else {
+            self.set_other(key, value, hasher);
+        }
+        self.heap_bytes() as isize - before as isize
+    }
+
+    fn set_other(&mut self, key: Value, value: Value, hasher: &impl KeyHasher) {
+        if let Some(place) = self.find(key, hasher) {
+            self.entries[place].1 = value;
+            return;
+        }
+        if self.is_unsettled && self.array.last().is_none_or(|value| !value.is_nil()) {
+            self.take_elements(hasher);
+            if array_place(key) == Some(self.array.len()) && !value.is_nil() {
                 return self.append(key, value, hasher);
             }
         }
-        self.set_other(key, value, hasher)
-    }
-
-    fn set_other(&mut self, key: Value, value: Value, hasher: &impl KeyHasher) -> usize {
-        if let Some(place) = self.find(key, hasher) {
-            self.entries[place].1 = value;
-            return 0;
-        }
-        let before = self.heap_bytes();
         if self.drops_entries() {
             self.make_room(hasher);
+        } else if self.entries.len() >= PAGE {
+            self.compact_some(hasher);
         }
         self.entries.push((key, value));
         let place = self.entries.len() - 1;
         let entries = &self.entries;
         if let Some(index) = &mut self.index {
-            index.insert_unique(hasher.hash(key), place as u32, |place| {
-                hasher.hash(entries[*place as usize].0)
-            });
+            index
+                .places
+                .insert(hasher.hash(key), place as u32, |place| hasher.hash(entries[place as usize].0));
         } else if self.entries.len() > SEARCHED {
             self.build_index(hasher);
         }
-        self.heap_bytes() - before.min(self.heap_bytes())
     }
 
-    /// Whether there is no room for another entry unless deleted ones go.
+    /// Whether there is no room for another entry unless deleted ones go, all at once: those of a page at most.
     pub(super) fn drops_entries(&self) -> bool {
-        self.entries.len() == self.entries.capacity()
+        self.entries.len() < PAGE && self.entries.len() == self.entries.capacity()
     }
 
     /// Drops deleted entries; grows only if that does not make room enough.
     fn make_room(&mut self, hasher: &impl KeyHasher) {
         let before = self.entries.len();
-        self.entries.retain(|(_, value)| !value.is_nil());
-        if self.entries.len() * 4 > before * 3 || before < 4 {
-            self.entries.reserve_exact(before.max(4));
+        let mut kept = 0;
+        for place in 0..before {
+            let entry = self.entries[place];
+            if !entry.1.is_nil() {
+                self.entries[kept] = entry;
+                kept += 1;
+            }
         }
-        if self.entries.len() != before && self.index.is_some() {
+        self.entries.truncate(kept);
+        if kept * 4 > before * 3 || before < 4 {
+            self.entries.grow_head(kept + before.max(4));
+        }
+        if kept != before && self.index.is_some() {
             self.build_index(hasher);
         }
     }
 
     fn build_index(&mut self, hasher: &impl KeyHasher) {
-        let mut index = HashTable::with_capacity(self.entries.capacity());
+        let mut places = PlaceIndex::with_room(self.entries.capacity());
         let entries = &self.entries;
         for place in 0..entries.len() {
-            index.insert_unique(hasher.hash(entries[place].0), place as u32, |place| {
-                hasher.hash(entries[*place as usize].0)
+            places.insert(hasher.hash(entries[place].0), place as u32, |place| {
+                hasher.hash(entries[place as usize].0)
             });
         }
-        self.index = Some(Box::new(index));
+        self.index = Some(Box::new(Index { places, compact_at: 2 * PAGE, compaction: None }));
     }
 
-    fn append(&mut self, key: Value, value: Value, hasher: &impl KeyHasher) -> usize {
-        if value.is_nil() {
-            return self.set_other(key, value, hasher);
+    /// Goes on with dropping deleted ones of many entries, or begins, if it is time.
+    fn compact_some(&mut self, hasher: &impl KeyHasher) {
+        let Self { entries, index: Some(index), .. } = self else { return };
+        // What has moved to places that the collector has passed, it would not see.
+        if self.is_being_scanned || (index.compaction.is_none() && entries.len() < index.compact_at) {
+            return;
         }
+        let Compaction { mut end, mut next } = index.compaction.unwrap_or(Compaction { end: 0, next: 0 });
+        for _ in 0..COMPACTED_AT_ONCE {
+            let Some((key, value)) = entries.get(next).copied() else { break };
+            if value.is_nil() {
+                // In a gap that an earlier compaction left, there are no keys either.
+                index.places.remove(hasher.hash(key), next as u32);
+            } else {
+                if end != next {
+                    index.places.replace(hasher.hash(key), next as u32, end as u32);
+                    entries[end] = (key, value);
+                }
+                end += 1;
+            }
+            if end <= next {
+                entries[next] = Default::default();
+            }
+            next += 1;
+        }
+        if next == entries.len() {
+            entries.truncate(end.max(next.saturating_sub(PAGE)));
+            next = entries.len();
+        }
+        index.compaction = Some(Compaction { end, next }).filter(|_| end < next || next < entries.len());
+        if index.compaction.is_none() {
+            index.compact_at = 2 * end.max(PAGE);
+        }
+        let entries = &*entries;
+        index.places.settle(|place| hasher.hash(entries[place as usize].0));
+    }
+
+    fn append(&mut self, key: Value, value: Value, hasher: &impl KeyHasher) {
         let known = if self.entries.is_empty() { None } else { self.find(key, hasher) };
         if let Some(place) = known {
-            self.entries[place].1 = Value::Nil;
-        }
-        let before = self.array.capacity();
-        self.array.push(value);
-        // What follows may have been set before this one.
-        while !self.entries.is_empty() {
-            let next = Value::Number((self.array.len() + 1) as f64);
-            let Some(place) = self.find(next, hasher) else { break };
-            let value = std::mem::take(&mut self.entries[place].1);
-            if value.is_nil() {
-                break;
+            let slot = &mut self.entries[place].1;
+            if !slot.is_nil() {
+                // It is yet to be moved, which only a new key may do: a traversal may be under way.
+                *slot = value;
+                return;
             }
-            self.array.push(value);
+            self.forget(key, place, hasher);
         }
-        (self.array.capacity() - before) * size_of::<Value>()
+        self.array.push(value);
+        if !self.entries.is_empty() {
+            // What follows may have been set before this one.
+            self.take_elements(hasher);
+        }
     }
 
+    /// Moves elements that follow the array there, as many as one change may.
+    fn take_elements(&mut self, hasher: &impl KeyHasher) {
+        self.is_unsettled = true;
+        for _ in 0..SETTLED_AT_ONCE {
+            let next = Value::Number((self.array.len() + 1) as f64);
+            let known = self.find(next, hasher).filter(|place| !self.entries[*place].1.is_nil());
+            let Some(place) = known else {
+                self.is_unsettled = false;
+                break;
+            };
+            self.array.push(self.entries[place].1);
+            self.forget(next, place, hasher);
+        }
+    }
+
+    /// Leaves nothing of an entry: a traversal that deletes what is in the array must not take up there.
+    fn forget(&mut self, key: Value, place: usize, hasher: &impl KeyHasher) {
+        self.entries[place] = Default::default();
+        if let Some(index) = &mut self.index {
+            index.places.remove(hasher.hash(key), place as u32);
+        }
+    }
+
+    /// Takes nil from the end of the array, as much of it as one change may.
     fn trim(&mut self) {
-        while self.array.last().is_some_and(|value| value.is_nil()) {
+        self.is_unsettled = true;
+        for _ in 0..SETTLED_AT_ONCE {
+            if self.array.last().is_none_or(|value| !value.is_nil()) {
+                self.is_unsettled = false;
+                break;
+            }
             self.array.pop();
+        }
+    }
+
+    /// Goes on with taking nil from the end of the array.
+    #[cold]
+    fn trim_some(&mut self) {
+        if self.array.last().is_some_and(|value| value.is_nil()) {
+            self.trim();
         }
     }
 
     /// `#t`: a border of the table.
     #[inline]
     #[must_use]
-    pub fn length(&self) -> usize {
-        self.array.len()
+    pub fn length(&self, hasher: &impl KeyHasher) -> usize {
+        if self.is_unsettled { self.border(hasher) } else { self.array.len() }
+    }
+
+    /// Whether all elements up to the border are in the array, and nothing else is.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        !self.is_unsettled
+    }
+
+    /// Looks for a border by halves, as C does.
+    #[cold]
+    fn border(&self, hasher: &impl KeyHasher) -> usize {
+        let (mut element, mut beyond) = match self.array.last() {
+            Some(value) if value.is_nil() => (0, self.array.len()),
+            _ => (self.array.len(), self.array.len() + 1),
+        };
+        while !self.get_int(beyond, hasher).is_nil() {
+            (element, beyond) = (beyond, beyond * 2);
+        }
+        while beyond - element > 1 {
+            let middle = element.midpoint(beyond);
+            match self.get_int(middle, hasher) {
+                Value::Nil => beyond = middle,
+                _ => element = middle,
+            }
+        }
+        element
     }
 
     /// The elements 1 to n.
-    #[must_use]
-    pub fn array(&self) -> &[Value] {
+    pub(super) fn array(&self) -> &Paged<Value> {
         &self.array
     }
 
     /// The elements 1 to n, to move about; nil may be put nowhere.
-    pub fn array_mut(&mut self) -> &mut Vec<Value> {
+    pub(super) fn array_mut(&mut self) -> &mut Paged<Value> {
         &mut self.array
     }
 
-    /// Sets the elements from `first` on at once, as a constructor does.
-    pub fn set_list(&mut self, first: usize, values: &[Value], hasher: &impl KeyHasher) -> usize {
+    /// Sets the elements from `first` on at once, as a constructor does. Says by how many bytes the table grew.
+    pub fn set_list(&mut self, first: usize, values: &[Value], hasher: &impl KeyHasher) -> isize {
         if first == self.array.len() + 1 && self.entries.is_empty() {
-            let before = self.array.capacity();
-            self.array.extend_from_slice(values);
+            let before = self.array.heap_bytes();
+            values.iter().for_each(|value| self.array.push(*value));
             self.trim();
-            return (self.array.capacity() - before) * size_of::<Value>();
+            return self.array.heap_bytes() as isize - before as isize;
         }
-        let mut grown = 0;
-        for (offset, value) in values.iter().enumerate() {
-            grown += self.set(Value::Number((first + offset) as f64), *value, hasher);
-        }
-        grown
+        let elements = values.iter().enumerate();
+        elements.map(|(offset, value)| self.set(Value::Number((first + offset) as f64), *value, hasher)).sum()
     }
 
     /// The element after a key, in the order of traversal; after nil the first.
@@ -303,7 +440,7 @@ impl Table {
             None => match self.find(key, hasher) {
                 Some(place) => self.array.len() + place + 1,
                 // The last elements of the array may have been deleted by the traversal.
-                None if array_place(key).is_some_and(|place| place < self.array.capacity()) => {
+                None if array_place(key).is_some_and(|place| place < self.array.reached()) => {
                     self.array.len()
                 }
                 None => return Err(UnknownKey),
@@ -315,12 +452,18 @@ impl Table {
                 return Ok(Some((Value::Number(place as f64), *value)));
             }
         }
-        let others = self.entries.get(place - self.array.len().min(place)..).unwrap_or_default();
-        Ok(others.iter().find(|(_, value)| !value.is_nil()).copied())
+        let mut place = place - self.array.len().min(place);
+        while let Some(entry) = self.entries.get(place) {
+            place += 1;
+            if !entry.1.is_nil() {
+                return Ok(Some(*entry));
+            }
+        }
+        Ok(None)
     }
 
     /// The entries, deleted ones too.
-    pub(super) fn entries(&self) -> &[(Value, Value)] {
+    pub(super) fn entries(&self) -> &Paged<(Value, Value)> {
         &self.entries
     }
 
@@ -332,14 +475,36 @@ impl Table {
     /// Bytes of its parts.
     #[must_use]
     pub fn heap_bytes(&self) -> usize {
-        let index =
-            self.index.as_ref().map_or(0, |index| size_of::<HashTable<u32>>() + index.allocation_size());
-        self.array.capacity() * size_of::<Value>()
-            + self.entries.capacity() * size_of::<(Value, Value)>()
-            + index
+        self.array.heap_bytes() + self.entries_bytes()
+    }
+
+    fn entries_bytes(&self) -> usize {
+        let index = self.index.as_ref().map_or(0, |index| size_of::<Index>() + index.places.heap_bytes());
+        self.entries.heap_bytes() + index
+    }
+
+    /// Whether it is so large that it should go [piece by piece](Self::free_some).
+    pub(super) fn is_large(&self) -> bool {
+        self.references() > 64 * PAGE
+    }
+
+    /// Gives back a piece of a table that nobody will use again; false once what is left is small.
+    pub(super) fn free_some(&mut self) -> bool {
+        if let Some(index) = &mut self.index {
+            if index.places.free_some() {
+                return true;
+            }
+            self.index = None;
+        }
+        self.array.cut(8 * PAGE);
+        self.entries.cut(8 * PAGE);
+        self.is_large()
     }
 }
 
 /// `next` was asked for the element after a key that is not there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UnknownKey;
+
+#[cfg(test)]
+mod tests;

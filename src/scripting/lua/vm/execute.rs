@@ -212,7 +212,7 @@ impl Vm {
     fn length(&mut self, to: u8, from: u8) -> Result<()> {
         let value = self.register(from);
         let length = match value {
-            Value::Table(table) => self.heap.table(table).length(),
+            Value::Table(table) => self.heap.length(table),
             Value::String(string) => self.heap.bytes_of(string).len(),
             _ => return Err(self.type_error("get length of", value, Some(from))),
         };

@@ -223,7 +223,7 @@ impl Simple<'_> {
             }
             Op::Length { to, from } => {
                 let length = match self.register(from) {
-                    Value::Table(TableRef(place)) => self.tables.get(place).length(),
+                    Value::Table(TableRef(place)) => self.tables.get(place).length(self.strings),
                     Value::String(string) => self.strings.bytes(string).len(),
                     _ => return false,
                 };

@@ -1,0 +1,228 @@
+//! Which place has what hashes to a number: an index that grows and shrinks a segment at a time.
+//!
+//! Segments are hash tables of a few thousand places. When there are too many for each, one segment is split in two, the
+//! next one in turn (linear hashing); so no insertion moves more than a segment, however long the index is.
+
+use hashbrown::HashTable;
+
+use crate::memory::vec_usage;
+
+/// Places for each segment, in the mean: those not yet split have twice as many, which a table of 8192 buckets holds.
+const SEGMENT: usize = if cfg!(test) { 12 } else { 3072 };
+
+/// Segments that go at once; each had a quarter of that many places, or less.
+const MERGED_AT_ONCE: usize = 4;
+
+/// The index.
+#[derive(Debug, Default)]
+pub(super) struct PlaceIndex {
+    first: HashTable<u32>,
+    rest: Vec<HashTable<u32>>,
+    len: usize,
+    /// Bytes of the segments.
+    allocated: usize,
+}
+
+impl PlaceIndex {
+    /// An index with room for so many, but at most a segment.
+    pub(super) fn with_room(room: usize) -> Self {
+        let first = HashTable::with_capacity(room.min(2 * SEGMENT));
+        let allocated = first.allocation_size();
+        Self { first, allocated, ..Self::default() }
+    }
+
+    /// Which segment a hash belongs to.
+    #[inline]
+    fn number_of(&self, hash: u64) -> usize {
+        // Within a segment other bits decide.
+        let bits = (hash >> 24) as u32 as usize;
+        let count = self.rest.len() + 1;
+        let mask = count.next_power_of_two() - 1;
+        match bits & mask {
+            number if number < count => number,
+            // It is yet to be split.
+            number => number & (mask >> 1),
+        }
+    }
+
+    #[inline]
+    fn segment(&self, hash: u64) -> &HashTable<u32> {
+        if self.rest.is_empty() {
+            return &self.first;
+        }
+        self.rest.get(self.number_of(hash).wrapping_sub(1)).unwrap_or(&self.first)
+    }
+
+    #[inline]
+    fn numbered(&mut self, number: usize) -> &mut HashTable<u32> {
+        self.rest.get_mut(number.wrapping_sub(1)).unwrap_or(&mut self.first)
+    }
+
+    #[inline]
+    fn segment_mut(&mut self, hash: u64) -> &mut HashTable<u32> {
+        if self.rest.is_empty() {
+            return &mut self.first;
+        }
+        self.numbered(self.number_of(hash))
+    }
+
+    /// The place with this hash that is the one.
+    #[inline]
+    pub(super) fn find(&self, hash: u64, is_it: impl Fn(u32) -> bool) -> Option<u32> {
+        self.segment(hash).find(hash, |place| is_it(*place)).copied()
+    }
+
+    /// Adds a place that is not there.
+    pub(super) fn insert(&mut self, hash: u64, place: u32, hash_of: impl Fn(u32) -> u64) {
+        let segment = self.segment_mut(hash);
+        let before = segment.allocation_size();
+        segment.insert_unique(hash, place, |known| hash_of(*known));
+        let after = segment.allocation_size();
+        self.allocated = self.allocated + after - before;
+        self.len += 1;
+        if self.len > (self.rest.len() + 1) * SEGMENT {
+            self.split(hash_of);
+        }
+    }
+
+    /// Puts another place where one was.
+    pub(super) fn replace(&mut self, hash: u64, from: u32, to: u32) {
+        if let Some(place) = self.segment_mut(hash).find_mut(hash, |place| *place == from) {
+            *place = to;
+        }
+    }
+
+    /// Takes a place out. [`Self::settle`] is to follow, now and then.
+    pub(super) fn remove(&mut self, hash: u64, place: u32) {
+        if let Ok(entry) = self.segment_mut(hash).find_entry(hash, |known| *known == place) {
+            entry.remove();
+            self.len -= 1;
+        }
+    }
+
+    /// Has some segments less if there are too many for what is left.
+    pub(super) fn settle(&mut self, hash_of: impl Fn(u32) -> u64) {
+        for _ in 0..MERGED_AT_ONCE {
+            if self.len < self.rest.len() * SEGMENT / 4 {
+                self.merge(&hash_of);
+            }
+        }
+    }
+
+    /// Gives back what the last segment that is left has too much of.
+    pub(super) fn shrink(&mut self, hash_of: impl Fn(u32) -> u64) {
+        if self.rest.is_empty() && self.first.capacity() > 4 * self.first.len() + 1024 {
+            self.first.shrink_to(self.first.len() * 2, |known| hash_of(*known));
+            self.rest = Vec::new();
+            self.allocated = self.first.allocation_size();
+        }
+    }
+
+    /// Moves about half of the segment whose turn it is to a new one.
+    #[cold]
+    fn split(&mut self, hash_of: impl Fn(u32) -> u64) {
+        let number = self.rest.len() + 1;
+        let parent = number - (1 << number.ilog2());
+        let old = std::mem::take(self.numbered(parent));
+        let room = old.len() / 2 + old.len() / 16;
+        self.rest.push(HashTable::with_capacity(room));
+        *self.numbered(parent) = HashTable::with_capacity(room);
+        for place in &old {
+            let hash = hash_of(*place);
+            self.segment_mut(hash).insert_unique(hash, *place, |known| hash_of(*known));
+        }
+        let (left, right) =
+            (self.numbered(parent).allocation_size(), self.numbered(number).allocation_size());
+        self.allocated = self.allocated + left + right - old.allocation_size();
+    }
+
+    /// Gives the last segment's places back to the one it was split from.
+    #[cold]
+    fn merge(&mut self, hash_of: impl Fn(u32) -> u64) {
+        let Some(last) = self.rest.pop() else { return };
+        if self.rest.capacity() > 4 * self.rest.len() + 16 {
+            self.rest.shrink_to(2 * self.rest.len());
+        }
+        let number = self.rest.len() + 1;
+        let parent = self.numbered(number - (1 << number.ilog2()));
+        let before = parent.allocation_size();
+        for place in &last {
+            parent.insert_unique(hash_of(*place), *place, |known| hash_of(*known));
+        }
+        let after = parent.allocation_size();
+        self.allocated = self.allocated + after - before - last.allocation_size();
+    }
+
+    /// Gives back some segments of an index that nobody will use again; false once only one is left.
+    pub(super) fn free_some(&mut self) -> bool {
+        for segment in self.rest.drain(self.rest.len().saturating_sub(64)..) {
+            self.allocated -= segment.allocation_size();
+        }
+        !self.rest.is_empty()
+    }
+
+    /// Bytes of the segments and of their list.
+    #[inline]
+    pub(super) fn heap_bytes(&self) -> usize {
+        self.allocated + vec_usage(&self.rest)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+    use crate::algorithms::hash::hash;
+
+    fn hash_of(place: u32) -> u64 {
+        hash(&place.to_le_bytes())
+    }
+
+    #[test]
+    fn finds_what_is_there_while_it_grows_and_shrinks() {
+        let mut index = PlaceIndex::default();
+        let find = |index: &PlaceIndex, place: u32| index.find(hash_of(place), |known| known == place);
+        for place in 0..5000 {
+            index.insert(hash_of(place), place, hash_of);
+            assert_eq!(find(&index, place / 2), Some(place / 2));
+            assert_eq!(find(&index, place + 1), None);
+        }
+        assert!(index.rest.len() > 100);
+        let bytes: usize = index.rest.iter().chain([&index.first]).map(HashTable::allocation_size).sum();
+        assert_eq!(index.allocated, bytes);
+        assert!((0..5000).all(|place| find(&index, place) == Some(place)));
+        for place in 0..5000 {
+            index.remove(hash_of(place), place);
+            index.settle(hash_of);
+            assert_eq!(find(&index, place), None);
+            assert_eq!(find(&index, 4999), Some(4999).filter(|last| *last != place));
+        }
+        index.shrink(hash_of);
+        assert!(index.rest.len() < 2 && index.len == 0, "{} segments", index.rest.len() + 1);
+        let bytes: usize = index.rest.iter().chain([&index.first]).map(HashTable::allocation_size).sum();
+        assert_eq!(index.allocated, bytes);
+    }
+
+    #[test]
+    fn a_place_takes_that_of_another() {
+        let mut index = PlaceIndex::default();
+        (0..100).for_each(|place| index.insert(hash_of(place), place, hash_of));
+        index.replace(hash_of(7), 7, 1007);
+        assert_eq!(index.find(hash_of(7), |place| place == 1007), Some(1007));
+        assert_eq!(index.find(hash_of(7), |place| place == 7), None);
+    }
+
+    #[test]
+    fn no_insertion_looks_at_more_than_a_few_segments() {
+        let mut index = PlaceIndex::default();
+        for place in 0..20_000 {
+            let looked_at = Cell::new(0);
+            index.insert(hash_of(place), place, |known| {
+                looked_at.set(looked_at.get() + 1);
+                hash_of(known)
+            });
+            assert!(looked_at.get() < 10 * SEGMENT, "{} after {place}", looked_at.get());
+        }
+    }
+}
