@@ -416,6 +416,7 @@ fn unpack(vm: &mut Vm, _: &mut dyn Host, arguments: Arguments) -> NativeResult {
     else {
         return Err(vm.error(b"too many results to unpack"));
     };
+    vm.spend(count / 8);
     for index in 0..count as i64 {
         let value = vm.heap.get(table, Value::Number((i64::from(first) + index) as f64));
         vm.push(value);
