@@ -8,10 +8,19 @@ use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use support::info::{field, section};
 use support::reply::Conversation;
+
+/// Held while a program is written or called: a process that is forked meanwhile would keep the file open for writing, and
+/// such a program cannot be called.
+static PROGRAMS: Mutex<()> = Mutex::new(());
+
+fn hold_programs() -> MutexGuard<'static, ()> {
+    PROGRAMS.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// A server of a program of its own, called with relative paths from a directory that it does not work in.
 struct Called {
@@ -24,6 +33,7 @@ impl Called {
     fn start() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let at = |name: &str| directory.path().join(name);
+        let held = hold_programs();
         fs::create_dir(at("data")).unwrap();
         fs::copy(env!("CARGO_BIN_EXE_weighbridge"), at("program")).unwrap();
         let options = "bind 127.0.0.1\nsave 3600 1000000\ndir data\nenable-debug-command yes\n";
@@ -38,6 +48,7 @@ impl Called {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
+        drop(held);
         let server = Self { directory, port, process };
         server.await_start(1);
         server
@@ -123,7 +134,7 @@ fn a_crash_writes_nothing_and_nobody_is_served_until_the_delay_is_over() {
     writer.ask("SET saved value");
     writer.ask("SAVE");
     writer.ask("SET lost value");
-    writer.ask("CONFIG SET maxmemory-samples 7");
+    writer.ask("CONFIG SET maxmemory-samples 7 watchdog-period 800");
     assert_eq!(
         writer.ask("DEBUG CRASH-AND-RECOVER soon"),
         "(error) ERR value is not an integer or out of range\n"
@@ -138,6 +149,8 @@ fn a_crash_writes_nothing_and_nobody_is_served_until_the_delay_is_over() {
     assert_eq!(reader.ask("MGET saved lost"), "(array of 2)\n   1) \"value\"\n   2) (nil)\n");
     assert!(reader.ask("CONFIG GET maxmemory-samples").contains("\"5\""));
     assert!(!server.log().contains("User requested shutdown"));
+    std::thread::sleep(Duration::from_millis(250));
+    assert!(!server.log().contains("WATCHDOG"), "{}", server.log());
 }
 
 #[test]
@@ -170,8 +183,10 @@ fn a_server_that_cannot_be_started_anew_goes_on() {
     fs::remove_dir(server.at("data/dump.rdb")).unwrap();
     // What is there by now is called, from where this was called, with the same words.
     fs::remove_file(server.at("program")).unwrap();
+    let held = hold_programs();
     fs::write(server.at("program"), "#!/bin/sh\necho \"$@\" > called\n").unwrap();
     fs::set_permissions(server.at("program"), fs::Permissions::from_mode(0o755)).unwrap();
+    drop(held);
     writer.send(&["DEBUG", "RESTART"]);
     assert!(server.process.wait().unwrap().success());
     assert_eq!(
