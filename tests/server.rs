@@ -283,6 +283,26 @@ fn a_process_that_crashes_says_where_and_one_that_is_asked_says_so_and_goes_on()
 }
 
 #[test]
+fn the_watchdog_tells_of_a_command_that_takes_too_long() {
+    for reports_crashes in ["yes", "no"] {
+        let server = Server::start(&["--watchdog-period", "500", "--crash-log-enabled", reports_crashes]);
+        let mut conversation = Conversation::open(&server);
+        assert_eq!(conversation.ask("DEBUG SLEEP 0.7"), "OK\n");
+        let log = server.log();
+        assert_eq!(log.matches("--- WATCHDOG TIMER EXPIRED ---").count(), 1, "{log}");
+        let (_, trace) = log.split_once("------ STACK TRACE ------\n").unwrap();
+        let (frames, _) = trace.split_once("------ STACK TRACE DONE ------").unwrap();
+        assert!(frames.lines().count() > 5 && frames.contains("(+0x"), "{log}");
+        conversation.ask("CONFIG SET watchdog-period 0");
+        assert_eq!(conversation.ask("DEBUG SLEEP 0.7"), "OK\n");
+        assert_eq!(server.log().matches("WATCHDOG").count(), 1);
+        // Less than two turns of the periodic work would tell of each.
+        conversation.ask("CONFIG SET watchdog-period 1");
+        assert!(conversation.ask("CONFIG GET watchdog-period").contains("\"200\""));
+    }
+}
+
+#[test]
 fn what_speaks_no_protocol_is_logged_without_what_users_sent_unless_that_is_wanted() {
     for (hides, shown) in [("no", "Query buffer: '$blabla..'"), ("yes", "Query buffer: *redacted*")] {
         let server = Server::start(&["--loglevel", "verbose", "--hide-user-data-from-log", hides]);

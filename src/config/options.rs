@@ -312,8 +312,8 @@ options! {
     latency_tracking: bool = true, "latency-tracking", yes_no();
     /// Percentiles of those histograms that INFO reports.
     latency_tracking_info_percentiles: Percentiles = Percentiles(vec![50.0, 99.0, 99.9]), "latency-tracking-info-percentiles", Kind::Special, MULTI;
-    /// Milliseconds of the software watchdog; for debugging.
-    watchdog_period: u32 = 0, "watchdog-period", int(0, INT_MAX), HIDDEN | INERT;
+    /// Milliseconds after which the log says where the engine thread is if its periodic work has not come; 0: never.
+    watchdog_period: u32 = 0, "watchdog-period", int(0, INT_MAX), HIDDEN;
     /// Text added to the crash report; for debugging.
     debug_context: Text = Text::default(), "debug-context", string(), HIDDEN | INERT;
     /// Checks expensive invariants; for debugging.

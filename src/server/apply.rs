@@ -5,6 +5,7 @@ use crate::config::{Config, ConfigError, EventClasses, MaxmemoryPolicy, SetConte
 use crate::keyspace::access::AccessPolicy;
 use crate::keyspace::{Keyspace, Reports};
 use crate::resp::CommandError;
+use crate::sys::crash;
 use crate::{log, memory};
 
 /// Brings about the effects of options that were changed, given by their primary names. To be called after the
@@ -25,6 +26,7 @@ pub fn apply_config(
     keyspace.reports =
         Reports { new_keys: server.wants_new_keys(), misses: wanted.has(EventClasses::KEY_MISS) };
     log::configure(&server.config);
+    set_watchdog(&mut server.config);
     server.scripting.set_insecure(server.config.lua_enable_insecure_api);
     if !server.config.scripting {
         server.scripting.turn_off();
@@ -114,6 +116,16 @@ fn apply(server: &mut Server, name: &str) -> Result<(), String> {
         _ => {}
     }
     Ok(())
+}
+
+/// Begins to watch the engine thread, or ends it. What is less than two turns of the periodic work is made longer: it would
+/// tell of every one.
+fn set_watchdog(config: &mut Config) {
+    if config.watchdog_period > 0 {
+        let turn_ms = 1000 / config.hz.max(1);
+        config.watchdog_period = config.watchdog_period.max(2 * turn_ms);
+    }
+    crash::set_watchdog(config.watchdog_period);
 }
 
 /// Listens on the addresses that are configured now.

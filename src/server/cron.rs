@@ -7,7 +7,7 @@ use super::{ClientKey, Engine, Server, events, shutdown};
 use crate::config::{Config, OutputBufferLimit, quote};
 use crate::keyspace::ExpiryBudget;
 use crate::memory::MemoryUsage;
-use crate::sys::clock;
+use crate::sys::{clock, crash};
 
 /// Valkey samples rates at this interval, in milliseconds.
 const RATES_MS: i64 = 100;
@@ -60,6 +60,9 @@ impl Engine {
         let server = &mut self.server;
         server.now_ms = clock::unix_ms();
         let now_ms = server.now_ms;
+        if server.config.watchdog_period > 0 {
+            crash::set_watchdog(server.config.watchdog_period);
+        }
         if server.debug.pause_cron {
             return;
         }

@@ -11,6 +11,7 @@ use std::time::Duration;
 use super::{Server, shutdown};
 use crate::config::os_reason;
 use crate::keyspace::Keyspace;
+use crate::sys::crash;
 
 /// How the process that is replaced ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +43,8 @@ pub fn restart(keyspace: &mut Keyspace, server: &mut Server, client: &str, endin
     }
     // It would be the new process's child, which knows nothing of it.
     server.persistence.abandon_child();
+    // Timers outlive the program, and the new one is not prepared for this one at first.
+    crash::set_watchdog(0);
     let quiet = server.background.threads.quiesce();
     let error = server.identity.call.repeat(&quiet, delay);
     tracing::warn!("Can't restart: {}", os_reason(&error));

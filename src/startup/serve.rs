@@ -46,9 +46,7 @@ pub(super) fn run(
     let log = log::descriptor().map_err(stop_for)?;
     let unfinished = format!("temp-{}.rdb", std::process::id());
     signals::install(log.as_raw_fd(), &unfinished).map_err(stop_for)?;
-    if config.crash_log_enabled {
-        crash::install(log.as_raw_fd()).map_err(stop_for)?;
-    }
+    crash::install(log.as_raw_fd(), config.crash_log_enabled).map_err(stop_for)?;
     // The handlers of signals write to it for as long as the process lives.
     std::mem::forget(log);
     let runtime = tokio::runtime::Builder::new_current_thread()

@@ -1,4 +1,5 @@
-//! What the log gets when the process is about to be ended by a fault, and what it does on SIGALRM: where it is.
+//! What the log gets when the process is about to be ended by a fault, and on SIGALRM, which somebody may send and which
+//! the watchdog's timer raises: where the process is.
 //!
 //! A handler may have interrupted anything, the allocator too. So what matters is written first, by means that need
 //! nothing; only then the frames are looked up by name, under an alarm that ends the process should that not come to an
@@ -24,6 +25,8 @@ const STACK_BYTES: usize = 1 << 20;
 
 static LOG: AtomicI32 = AtomicI32::new(1);
 static REPORTING: AtomicBool = AtomicBool::new(false);
+/// SIGALRM is survived.
+static HANDLES_ALARM: AtomicBool = AtomicBool::new(false);
 
 /// Where a handler writes.
 struct RawLog(RawFd);
@@ -36,11 +39,12 @@ impl Write for RawLog {
     }
 }
 
-/// Installs the handlers. `log` is where they write; it must stay open.
+/// Installs the handlers: of SIGALRM, and `with_report` those of what ends the process. `log` is where they write; it
+/// must stay open.
 ///
 /// # Errors
 /// The system's.
-pub fn install(log: RawFd) -> io::Result<()> {
+pub fn install(log: RawFd, with_report: bool) -> io::Result<()> {
     LOG.store(log, Ordering::Relaxed);
     use_own_stack()?;
     prepare_trace();
@@ -48,13 +52,28 @@ pub fn install(log: RawFd) -> io::Result<()> {
     let fatal = SigAction::new(SigHandler::SigAction(report), flags | SaFlags::SA_NODEFER, SigSet::empty());
     let alarm =
         SigAction::new(SigHandler::SigAction(show_place), flags | SaFlags::SA_RESTART, SigSet::empty());
-    for signal in FATAL {
+    for signal in FATAL.into_iter().filter(|_| with_report) {
         // SAFETY: the handler does what a handler may until it has written what matters, see above.
         unsafe { sigaction(signal, &fatal) }?;
     }
     // SAFETY: the handler writes, and walks the stack with an unwinder that is loaded.
     unsafe { sigaction(Signal::SIGALRM, &alarm) }?;
+    HANDLES_ALARM.store(true, Ordering::Relaxed);
     Ok(())
+}
+
+/// Has the log say where the process is after so many milliseconds, once, unless this is called again before; 0: not at
+/// all. Without [`install`] it does nothing, since then the timer would end the process.
+pub fn set_watchdog(milliseconds: u32) {
+    if !HANDLES_ALARM.load(Ordering::Relaxed) {
+        return;
+    }
+    let value =
+        libc::timeval { tv_sec: (milliseconds / 1000).into(), tv_usec: (milliseconds % 1000 * 1000).into() };
+    let never = libc::timeval { tv_sec: 0, tv_usec: 0 };
+    let timer = libc::itimerval { it_interval: never, it_value: value };
+    // SAFETY: reads a value that is there for the length of the call; a time that is none is refused without harm.
+    let _ = unsafe { libc::setitimer(libc::ITIMER_REAL, &raw const timer, std::ptr::null_mut()) };
 }
 
 /// Has SIGABRT end the process without a report: there is one already.
@@ -131,12 +150,16 @@ fn write_addresses(log: RawFd) {
 }
 
 /// Writes where the process is, and goes on.
-extern "C" fn show_place(_: libc::c_int, _: *mut libc::siginfo_t, _: *mut libc::c_void) {
+extern "C" fn show_place(_: libc::c_int, info: *mut libc::siginfo_t, _: *mut libc::c_void) {
     let log = LOG.load(Ordering::Relaxed);
+    // SAFETY: the kernel gives every handler of this kind what it knows of the signal.
+    let is_timer = unsafe { info.as_ref() }.is_some_and(|info| info.si_code == libc::SI_KERNEL);
+    let cause = if is_timer { "\n--- WATCHDOG TIMER EXPIRED ---\n" } else { "\nReceived SIGALRM\n" };
     // What cannot be written is lost.
-    let _ = RawLog(log).write_str("\nReceived SIGALRM\n\n------ STACK TRACE ------\n");
+    let _ = RawLog(log).write_str(cause);
+    let _ = RawLog(log).write_str("\n------ STACK TRACE ------\n");
     write_addresses(log);
-    let _ = RawLog(log).write_str("--------\n");
+    let _ = RawLog(log).write_str("------ STACK TRACE DONE ------\n--------\n");
 }
 
 /// Writes the report, then lets the signal do what it does.
