@@ -30,7 +30,7 @@ const SWEPT_AT_ONCE: usize = if cfg!(test) { 8 } else { 256 };
 const BURIAL_UNITS: usize = 4;
 
 /// What a step may look at: references and places. It takes less than a millisecond.
-pub const STEP_UNITS: usize = 8192;
+pub const STEP_UNITS: usize = 16_384;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum Phase {
@@ -373,7 +373,7 @@ impl Heap {
                         interned.remove(object.hash.get(), place);
                     }
                 });
-                self.strings.settle_index();
+                interned.settle();
             }
             Kind::Tables => {
                 let Self { tables, buried, .. } = self;
@@ -418,7 +418,7 @@ impl Heap {
             }
         };
         if kind == Kind::Strings {
-            self.strings.shrink_index();
+            self.strings.interned.shrink();
         }
         self.begin_sweep(next);
     }

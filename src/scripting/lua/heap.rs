@@ -56,20 +56,6 @@ impl Strings {
     }
 }
 
-impl Strings {
-    /// Has the index of short strings fit those that are left.
-    pub(super) fn settle_index(&mut self) {
-        let Self { objects, interned } = self;
-        interned.settle(|known| objects.get(known).hash.get());
-    }
-
-    /// Gives back what the index of few short strings has too much of.
-    pub(super) fn shrink_index(&mut self) {
-        let Self { objects, interned } = self;
-        interned.shrink(|known| objects.get(known).hash.get());
-    }
-}
-
 impl KeyHasher for Strings {
     #[inline]
     fn hash(&self, key: Value) -> u64 {
@@ -167,8 +153,7 @@ impl Heap {
         self.bytes += bytes.len() + size_of::<LuaString>();
         let object = LuaString { bytes: bytes.into(), hash: Cell::new(hash) };
         let string = self.strings.objects.add(object);
-        let objects = &self.strings.objects;
-        self.strings.interned.insert(hash, string, |known| objects.get(known).hash.get());
+        self.strings.interned.insert(hash, string);
         StrRef(string)
     }
 

@@ -230,11 +230,8 @@ impl Table {
         }
         self.entries.push((key, value));
         let place = self.entries.len() - 1;
-        let entries = &self.entries;
         if let Some(index) = &mut self.index {
-            index
-                .places
-                .insert(hasher.hash(key), place as u32, |place| hasher.hash(entries[place as usize].0));
+            index.places.insert(hasher.hash(key), place as u32);
         } else if self.entries.len() > SEARCHED {
             self.build_index(hasher);
         }
@@ -267,11 +264,8 @@ impl Table {
 
     fn build_index(&mut self, hasher: &impl KeyHasher) {
         let mut places = PlaceIndex::with_room(self.entries.capacity());
-        let entries = &self.entries;
-        for place in 0..entries.len() {
-            places.insert(hasher.hash(entries[place].0), place as u32, |place| {
-                hasher.hash(entries[place as usize].0)
-            });
+        for place in 0..self.entries.len() {
+            places.insert(hasher.hash(self.entries[place].0), place as u32);
         }
         self.index = Some(Box::new(Index { places, compact_at: 2 * PAGE, compaction: None }));
     }
@@ -309,8 +303,7 @@ impl Table {
         if index.compaction.is_none() {
             index.compact_at = 2 * end.max(PAGE);
         }
-        let entries = &*entries;
-        index.places.settle(|place| hasher.hash(entries[place as usize].0));
+        index.places.settle();
     }
 
     fn append(&mut self, key: Value, value: Value, hasher: &impl KeyHasher) {
