@@ -17,7 +17,7 @@ pub(super) fn error_table(vm: &mut Vm, text: &[u8]) -> Value {
         },
         None => [b"ERR ", trim_line_ends(text)].concat(),
     };
-    let table = vm.heap.new_table(0, 4);
+    let table = vm.heap.new_table(0, 0);
     let text = vm.string(until_nul(&text));
     vm.heap.set_field(table, "err", text);
     Value::Table(table)
@@ -88,7 +88,7 @@ impl<'a> Reader<'a> {
             b'~' => self.set(vm, count().unwrap_or(0), depth),
             b'#' => Value::Boolean(text == b"t"),
             b',' => {
-                let table = vm.heap.new_table(0, 1);
+                let table = vm.heap.new_table(0, 0);
                 let number = parse_f64(text).unwrap_or(f64::NAN);
                 vm.heap.set_field(table, "double", Value::Number(number));
                 Value::Table(table)
@@ -107,7 +107,9 @@ impl<'a> Reader<'a> {
     }
 
     fn array(&mut self, vm: &mut Vm, count: usize, depth: usize) -> Value {
-        let table = vm.heap.new_table(count.min(self.rest.len()), 0);
+        // The length that it would grow to.
+        let room = if count == 0 { 0 } else { count.min(self.rest.len()).next_power_of_two() };
+        let table = vm.heap.new_table(room, 0);
         for index in 1..=count {
             let value = self.value(vm, depth + 1);
             vm.heap.set(table, Value::Number(index as f64), value);
@@ -116,7 +118,7 @@ impl<'a> Reader<'a> {
     }
 
     fn map(&mut self, vm: &mut Vm, pairs: usize, depth: usize) -> Value {
-        let inner = vm.heap.new_table(0, pairs.min(self.rest.len()));
+        let inner = vm.heap.new_table(0, 0);
         for _ in 0..pairs {
             let key = self.value(vm, depth + 1);
             let value = self.value(vm, depth + 1);
@@ -126,7 +128,7 @@ impl<'a> Reader<'a> {
     }
 
     fn set(&mut self, vm: &mut Vm, count: usize, depth: usize) -> Value {
-        let inner = vm.heap.new_table(0, count.min(self.rest.len()));
+        let inner = vm.heap.new_table(0, 0);
         for _ in 0..count {
             let member = self.value(vm, depth + 1);
             set_if_key(vm, inner, member, Value::Boolean(true));
@@ -136,7 +138,7 @@ impl<'a> Reader<'a> {
 
     fn verbatim(&mut self, vm: &mut Vm, length: usize) -> Value {
         let bytes = self.take(length);
-        let inner = vm.heap.new_table(0, 2);
+        let inner = vm.heap.new_table(0, 0);
         let text = vm.string(bytes.get(4..).unwrap_or_default());
         vm.heap.set_field(inner, "string", text);
         let format = vm.string(bytes.get(..3).unwrap_or_default());
@@ -157,14 +159,14 @@ fn set_if_key(vm: &mut Vm, table: TableRef, key: Value, value: Value) {
 }
 
 fn wrapped(vm: &mut Vm, name: &str, inner: TableRef) -> Value {
-    let table = vm.heap.new_table(0, 1);
+    let table = vm.heap.new_table(0, 0);
     vm.heap.set_field(table, name, Value::Table(inner));
     Value::Table(table)
 }
 
 impl Vm {
     fn table_with(&mut self, name: &str, text: &[u8]) -> Value {
-        let table = self.heap.new_table(0, 1);
+        let table = self.heap.new_table(0, 0);
         let text = self.string(text);
         self.heap.set_field(table, name, text);
         Value::Table(table)

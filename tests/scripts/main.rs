@@ -22,13 +22,15 @@ const CALLS: usize = 6;
 /// Differences after which a run ends.
 const ENOUGH: usize = 12;
 
-/// What every script begins with: `R` notes values, `X` keeps texts short. One line, so that others count from 2.
+/// What every script begins with: `R` notes values, tables in the order of their keys if that is known (keys that are
+/// objects go by their addresses), `X` keeps texts short. One line, so that others count from 2.
 const PROLOGUE: &str = "local out, T, G = {}, {k = 1, 'one'}, 5 \
     local function D(v, d) local t = type(v) \
     if t == 'number' then return 'n:' .. string.format('%.17g', v) elseif t == 'string' then return 's:' .. v \
     elseif t == 'boolean' or t == 'nil' then return tostring(v) elseif t ~= 'table' then return t elseif d > 4 then return '{..}' end \
-    local k = {} for a, b in next, v do k[#k + 1] = D(a, d + 1) .. '=' .. D(b, d + 1) end table.sort(k) \
-    return '{' .. table.concat(k, ' ') .. '}' end \
+    local k, u = {}, false for a, b in next, v do local y = type(a) \
+    u = u or y ~= 'string' and y ~= 'number' and y ~= 'boolean' k[#k + 1] = D(a, d + 1) .. '=' .. D(b, d + 1) end \
+    if u then table.sort(k) end return '{' .. table.concat(k, ' ') .. '}' end \
     local function R(...) for i = 1, select('#', ...) do out[#out + 1] = D((select(i, ...)), 0) end out[#out + 1] = ';' end \
     local function Q(...) for i = 1, select('#', ...) do out[#out + 1] = type((select(i, ...))) end end \
     local function X(v) if type(v) == 'string' and #v > 60 then return v:sub(1, 60) end return v end\n";

@@ -135,9 +135,9 @@ fn insert(vm: &mut Vm, _: &mut dyn Host, arguments: Arguments) -> NativeResult {
     vm.check_room(64)?;
     match usize::try_from(place).ok().filter(|place| *place >= 1 && (*place as i64) < end && !value.is_nil())
     {
-        Some(place) if vm.heap.moves_at_once(table, end as usize - place) => {
+        Some(place) if vm.heap.moves_at_once(table, end as usize - place, end as usize) => {
             vm.spend((end as usize - place) / 1024);
-            vm.heap.insert_element(table, place, value);
+            vm.heap.insert_element(table, place, end as usize - 1, value);
             Ok(Flow::Return(0))
         }
         _ => LongInsert { table, place, at: end.max(place), value }.go_on(vm),
@@ -152,12 +152,12 @@ fn remove(vm: &mut Vm, _: &mut dyn Host, arguments: Arguments) -> NativeResult {
         return Ok(Flow::Return(0));
     };
     vm.check_writable(table)?;
-    if !vm.heap.moves_at_once(table, end - place) {
+    if !vm.heap.moves_at_once(table, end - place, end) {
         let value = vm.heap.get(table, Value::Number(place as f64));
         return LongRemove { table, at: place as i64, end: end as i64, value }.go_on(vm);
     }
     vm.spend((end - place) / 1024);
-    let value = vm.heap.remove_element(table, place);
+    let value = vm.heap.remove_element(table, place, end);
     vm.give(value)
 }
 

@@ -10,7 +10,7 @@
 use super::code::Proto;
 use super::heap::{Function, HEAP_MAX, Heap, INTERNED_MAX, LuaString, Strings};
 use super::paged::Paged;
-use super::table::Table;
+use super::table::{Large, Table};
 use super::thread::Thread;
 use super::value::{CellRef, FunctionRef, ProtoRef, StrRef, TableRef, ThreadRef, Value};
 use crate::memory::{MemoryUsage, vec_usage};
@@ -185,7 +185,7 @@ impl Heap {
     pub(super) fn before_set(&mut self, table: TableRef, key: Value) {
         let object = self.tables.get(table.0);
         let old = object.get(key, &self.strings);
-        if object.is_being_scanned && object.drops_entries() {
+        if object.large().is_some_and(|large| large.is_being_scanned && large.drops_entries()) {
             self.scan_entries_again(table);
         }
         self.let_go(old);
@@ -197,10 +197,11 @@ impl Heap {
     #[cold]
     pub(super) fn before_removal(&mut self, table: TableRef, place: usize) {
         let object = self.tables.get(table.0);
-        let removed = object.array().get(place - 1).copied().unwrap_or_default();
+        let removed = object.get_int(place, &self.strings);
         let scanned = self.cycle.partial.iter().rev().find(|partial| partial.table == table);
         // The first one that was not looked at takes the place of one that was.
-        let moved = scanned.and_then(|partial| object.array().get(partial.elements).copied());
+        let array = object.large().map(Large::array);
+        let moved = scanned.and_then(|partial| array?.get(partial.elements).copied());
         self.let_go(removed);
         self.let_go(moved.unwrap_or_default());
     }
@@ -293,44 +294,29 @@ impl Heap {
     }
 
     fn scan_table(&mut self, table: TableRef) -> usize {
-        let object = self.tables.get_mut(table.0);
-        if object.references() > SCANNED_AT_ONCE {
-            object.is_being_scanned = true;
-            self.cycle.partial.push(Partial { table, entries: 0, in_array: false, elements: 0 });
-        }
-        let is_partial = object.is_being_scanned;
-        let metatable = object.metatable;
-        self.let_go(metatable.map_or(Value::Nil, Value::Table));
-        if is_partial {
-            return 1;
-        }
         let object = std::mem::take(self.tables.get_mut(table.0));
         let mut marker = Marker { heap: self };
-        // Deleted entries keep their keys for traversals; their objects must not be given back under them.
-        marker.mark_all(object.entries().iter().flat_map(|(key, value)| [*key, *value]));
+        marker.mark(object.metatable.map_or(Value::Nil, Value::Table));
+        // Keys that were deleted stay for traversals; their objects must not be given back under them.
+        marker.mark_all(object.nodes().iter().flat_map(|node| [node.key, node.value]));
         marker.mark_all(object.array().iter().copied());
-        let references = object.references();
-        *self.tables.get_mut(table.0) = object;
+        let references = object.nodes().len() * 2 + object.array().len();
+        let place = self.tables.get_mut(table.0);
+        *place = object;
+        if let Some(large) = place.large_mut() {
+            large.is_being_scanned = true;
+            self.cycle.partial.push(Partial { table, entries: 0, in_array: false, elements: 0 });
+        }
         references + 1
     }
 
     fn scan_piece(&mut self, mut partial: Partial) -> usize {
         let mut object = std::mem::take(self.tables.get_mut(partial.table.0));
-        let mut marker = Marker { heap: self };
-        let entries = object.entries().run_from(partial.entries);
-        if partial.in_array || entries.is_empty() {
-            partial.in_array = true;
-            let elements = object.array().run_from(partial.elements);
-            let piece = elements.iter().take(SCANNED_AT_ONCE);
-            partial.elements += piece.len();
-            marker.mark_all(piece.copied());
-            object.is_being_scanned = partial.elements < object.array().len();
-        } else {
-            let piece = entries.iter().take(SCANNED_AT_ONCE / 2);
-            partial.entries += piece.len();
-            marker.mark_all(piece.flat_map(|(key, value)| [*key, *value]));
+        let mut goes_on = false;
+        if let Some(large) = object.large_mut() {
+            Marker { heap: self }.mark_piece(large, &mut partial);
+            goes_on = large.is_being_scanned;
         }
-        let goes_on = object.is_being_scanned;
         *self.tables.get_mut(partial.table.0) = object;
         if goes_on {
             self.cycle.partial.push(partial);
@@ -370,7 +356,7 @@ impl Heap {
                 objects.sweep_some(rest, SWEPT_AT_ONCE, |place, object| {
                     count(object.bytes.len() + size_of::<LuaString>());
                     if object.bytes.len() <= INTERNED_MAX {
-                        interned.remove(object.hash.get(), place);
+                        interned.remove(object.index_hash(), place);
                     }
                 });
                 interned.settle();
@@ -379,9 +365,7 @@ impl Heap {
                 let Self { tables, buried, .. } = self;
                 tables.sweep_some(rest, SWEPT_AT_ONCE, |_, table| {
                     count(size_of::<Table>() + table.heap_bytes());
-                    if table.is_large() {
-                        buried.push(table);
-                    }
+                    buried.extend(table.into_large().filter(|large| large.is_large()));
                 });
             }
             Kind::Functions => self.functions.sweep_some(rest, SWEPT_AT_ONCE, |_, function| {
@@ -461,6 +445,23 @@ impl Marker<'_> {
     pub(super) fn mark_code(&mut self, proto: ProtoRef) {
         if self.heap.protos.mark(proto.0) {
             self.heap.cycle.grey_code.push(proto);
+        }
+    }
+
+    /// Marks what a piece of a large table refers to.
+    fn mark_piece(&mut self, large: &mut Large, partial: &mut Partial) {
+        let entries = large.entries().run_from(partial.entries);
+        if partial.in_array || entries.is_empty() {
+            partial.in_array = true;
+            let elements = large.array().run_from(partial.elements);
+            let piece = elements.iter().take(SCANNED_AT_ONCE);
+            partial.elements += piece.len();
+            self.mark_all(piece.copied());
+            large.is_being_scanned = partial.elements < large.array().len();
+        } else {
+            let piece = entries.iter().take(SCANNED_AT_ONCE / 2);
+            partial.entries += piece.len();
+            self.mark_all(piece.flat_map(|(key, value)| [*key, *value]));
         }
     }
 

@@ -10,11 +10,11 @@ use super::arena::Arena;
 use super::code::Proto;
 use super::collector::{COLLECTION_MIN, Cycle};
 use super::index::PlaceIndex;
-use super::table::{KeyHasher, Table};
+use super::table::{KeyHasher, Large, Table};
 use super::thread::Thread;
 use super::value::{CellRef, FunctionRef, ProtoRef, StrRef, TableRef, ThreadRef, Value};
 use super::vm::Native;
-use crate::algorithms::hash::hash;
+use crate::algorithms::hash::{hash, murmur3};
 use crate::memory::{MemoryUsage, usable_size, vec_usage};
 
 /// Strings up to this many bytes are kept once.
@@ -31,7 +31,29 @@ const MOVED_MAX: usize = 1 << 17;
 pub(super) struct LuaString {
     pub bytes: Box<[u8]>,
     /// 0 when it is not known yet.
-    pub hash: Cell<u64>,
+    pub hash: Cell<u32>,
+    /// What decides over its main place in a table; 0 when it is not known yet.
+    position: Cell<u32>,
+}
+
+impl LuaString {
+    fn new(bytes: Box<[u8]>) -> Self {
+        Self { bytes, ..Self::default() }
+    }
+
+    /// The hash by which a short string is found.
+    pub(super) fn index_hash(&self) -> u64 {
+        widened(self.hash.get())
+    }
+}
+
+/// A hash of which a half is kept.
+fn widened(half: u32) -> u64 {
+    u64::from(half) << 32 | u64::from(half)
+}
+
+fn half(bytes: &[u8]) -> u32 {
+    (hash(bytes) >> 32) as u32 | 1
 }
 
 /// The strings.
@@ -50,9 +72,13 @@ impl Strings {
     fn hash_of(&self, string: StrRef) -> u64 {
         let object = self.objects.get(string.0);
         if object.hash.get() == 0 {
-            object.hash.set(hash(&object.bytes) | 1);
+            object.hash.set(half(&object.bytes));
         }
-        object.hash.get()
+        object.index_hash()
+    }
+
+    fn find_interned(&self, hash: u64, bytes: &[u8]) -> Option<u32> {
+        self.interned.find(hash, |known| &*self.objects.get(known).bytes == bytes)
     }
 }
 
@@ -70,6 +96,15 @@ impl KeyHasher for Strings {
             Value::Nil | Value::Null | Value::Cell(_) => 4 << 32,
         };
         hash(&number.to_le_bytes())
+    }
+
+    #[inline]
+    fn position(&self, string: StrRef) -> u32 {
+        let object = self.objects.get(string.0);
+        if object.position.get() == 0 {
+            object.position.set(murmur3(&object.bytes, object.bytes.len() as u32));
+        }
+        object.position.get()
     }
 
     #[inline]
@@ -127,7 +162,7 @@ pub struct Heap {
     pub(super) collect_at: usize,
     pub(super) cycle: Cycle,
     /// Large tables that were given back, whose memory is yet to be.
-    pub(super) buried: Vec<Table>,
+    pub(super) buried: Vec<Large>,
 }
 
 impl Heap {
@@ -142,18 +177,16 @@ impl Heap {
         if bytes.len() > INTERNED_MAX {
             return self.owned_string(bytes.to_vec());
         }
-        let hash = hash(bytes) | 1;
-        let objects = &self.strings.objects;
-        let is_it = |known: u32| &*objects.get(known).bytes == bytes;
-        if let Some(known) = self.strings.interned.find(hash, is_it) {
+        let half = half(bytes);
+        if let Some(known) = self.strings.find_interned(widened(half), bytes) {
             // It may be garbage that is yet to be given back.
             self.strings.objects.mark(known);
             return StrRef(known);
         }
         self.bytes += bytes.len() + size_of::<LuaString>();
-        let object = LuaString { bytes: bytes.into(), hash: Cell::new(hash) };
+        let object = LuaString { hash: Cell::new(half), ..LuaString::new(bytes.into()) };
         let string = self.strings.objects.add(object);
-        self.strings.interned.insert(hash, string);
+        self.strings.interned.insert(widened(half), string);
         StrRef(string)
     }
 
@@ -163,8 +196,7 @@ impl Heap {
             return self.string(&bytes);
         }
         self.bytes += bytes.len() + size_of::<LuaString>();
-        let object = LuaString { bytes: bytes.into_boxed_slice(), hash: Cell::new(0) };
-        StrRef(self.strings.objects.add(object))
+        StrRef(self.strings.objects.add(LuaString::new(bytes.into_boxed_slice())))
     }
 
     /// The bytes of a string.
@@ -239,8 +271,7 @@ impl Heap {
     /// The value of a short string's key, without metamethods.
     #[must_use]
     pub fn get_field(&self, table: TableRef, name: &str) -> Value {
-        let is_it = |known: u32| self.strings.bytes(StrRef(known)) == name.as_bytes();
-        match self.strings.interned.find(hash(name.as_bytes()) | 1, is_it) {
+        match self.strings.find_interned(widened(half(name.as_bytes())), name.as_bytes()) {
             Some(known) => self.tables.get(table.0).get_str(StrRef(known), &self.strings),
             None => Value::Nil,
         }
@@ -274,39 +305,56 @@ impl Heap {
         self.bytes = self.bytes.saturating_add_signed(grown);
     }
 
-    /// Whether so many elements of a table can be moved at once: they are in its array, and not too many.
+    /// Whether so many elements of a table, up to a place, can be moved at once: they lie side by side, and are not too many.
     #[must_use]
-    pub(in crate::scripting) fn moves_at_once(&self, table: TableRef, elements: usize) -> bool {
-        elements <= MOVED_MAX && self.tables.get(table.0).is_settled()
+    pub(in crate::scripting) fn moves_at_once(&self, table: TableRef, elements: usize, last: usize) -> bool {
+        elements <= MOVED_MAX && self.tables.get(table.0).moves_as_one(last)
     }
 
-    /// Moves the elements from a place on up by one and sets the one there; the place is from 1 to one past the end, and
-    /// the elements [can be moved](Self::moves_at_once).
-    pub(in crate::scripting) fn insert_element(&mut self, table: TableRef, place: usize, value: Value) {
+    /// Moves the elements from a place to the end up by one and sets the one there. They [can be
+    /// moved](Self::moves_at_once) up to the place after the end; the value is not nil.
+    pub(in crate::scripting) fn insert_element(
+        &mut self,
+        table: TableRef,
+        place: usize,
+        end: usize,
+        value: Value,
+    ) {
         let object = self.tables.get_mut(table.0);
-        let length = object.array().len();
-        if value.is_nil() || place > length {
-            return self.set(table, Value::Number(place as f64), value);
+        if object.large().is_none() {
+            // Nothing is lost: there was no element after the end.
+            let array = object.array_mut();
+            array.copy_within(place - 1..end, place);
+            array[place - 1] = value;
+            return;
         }
         // What was the last element goes where the table puts it, which may be beside others.
-        let end = object.array()[length - 1];
-        self.set(table, Value::Number(length as f64 + 1.0), end);
-        let array = self.tables.get_mut(table.0).array_mut();
-        array.move_up(place - 1, length);
-        array[place - 1] = value;
+        let last = self.get(table, Value::Number(end as f64));
+        self.set(table, Value::Number(end as f64 + 1.0), last);
+        if let Some(large) = self.tables.get_mut(table.0).large_mut() {
+            let array = large.array_mut();
+            array.move_up(place - 1, end);
+            array[place - 1] = value;
+        }
     }
 
-    /// Takes an element out and moves those after it down by one; the place is from 1 to the end, and the elements
-    /// [can be moved](Self::moves_at_once).
-    pub(in crate::scripting) fn remove_element(&mut self, table: TableRef, place: usize) -> Value {
+    /// Takes an element out and moves those after it down by one. They [can be moved](Self::moves_at_once) up to the end.
+    pub(in crate::scripting) fn remove_element(
+        &mut self,
+        table: TableRef,
+        place: usize,
+        end: usize,
+    ) -> Value {
+        let value = self.get(table, Value::Number(place as f64));
         if self.cycle.is_marking {
             self.before_removal(table, place);
         }
-        let array = self.tables.get_mut(table.0).array_mut();
-        let value = array[place - 1];
-        let length = array.len();
-        array.move_down(place, length);
-        self.set(table, Value::Number(length as f64), Value::Nil);
+        let object = self.tables.get_mut(table.0);
+        match object.large_mut() {
+            Some(large) => large.array_mut().move_down(place, end),
+            None => object.array_mut().copy_within(place..end, place - 1),
+        }
+        self.set(table, Value::Number(end as f64), Value::Nil);
         value
     }
 
@@ -392,7 +440,7 @@ impl MemoryUsage for Heap {
             + self.tables.live().map(Table::heap_bytes).sum::<usize>()
             + self.threads.live().map(Thread::heap_bytes).sum::<usize>()
             + vec_usage(&self.buried)
-            + self.buried.iter().map(Table::heap_bytes).sum::<usize>()
+            + self.buried.iter().map(Large::heap_bytes).sum::<usize>()
             + self.strings.interned.heap_bytes()
             + self.strings.objects.places_usage()
             + self.tables.places_usage()

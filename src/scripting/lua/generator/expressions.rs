@@ -459,9 +459,11 @@ impl Generator<'_> {
     fn table(&mut self, fields: &[Field], line: u32, to: u8) -> Generated<()> {
         let free = self.free;
         let items = fields.iter().filter(|field| matches!(field, Field::Item(_))).count();
-        let room = |count: usize| u16::try_from(count).unwrap_or(u16::MAX);
+        // How many an open one gives is not known.
+        let open = matches!(fields.last(), Some(Field::Item(value)) if is_open(value));
+        let (array, others) = (room_for(items - usize::from(open)), room_for(fields.len() - items));
         self.line = line;
-        self.emit(Op::NewTable { to, array: room(items), others: room(fields.len() - items) });
+        self.emit(Op::NewTable { to, array, others });
         let (mut done, mut waiting) = (0_u32, 0_usize);
         for (index, field) in fields.iter().enumerate() {
             match field {
@@ -505,4 +507,14 @@ impl Generator<'_> {
         self.emit(Op::SetList { table, from: start, count: count as u8, done });
         Ok(())
     }
+}
+
+/// The room that a constructor asks for: Lua writes it with three bits and an exponent, rounded up.
+fn room_for(count: usize) -> u16 {
+    let (mut mantissa, mut exponent) = (count, 0);
+    while mantissa >= 16 {
+        mantissa = mantissa.div_ceil(2);
+        exponent += 1;
+    }
+    u16::try_from(mantissa << exponent).unwrap_or(u16::MAX)
 }

@@ -481,6 +481,45 @@ fn keys_that_were_set_to_nil_are_known_to_next() {
     ]);
 }
 
+/// A script sees how a table is laid out: by its order, and by its border if it has holes. The results are Valkey's.
+#[test]
+fn tables_are_laid_out_as_the_original_lays_them_out() {
+    check(&[
+        ("local t = {} t[1] = 1 t[2] = 2 t[4] = 4 return #t", "4"),
+        (
+            "return #{1, nil, 3}, #{nil, nil, 3}, #{n = 1, nil, 2}, #{1, nil, 3, nil}, #{nil, 2, nil, 4}",
+            "3 3 2 1 4",
+        ),
+        (
+            "local function f(...) return #{...} end return f(nil, nil, 1), f(1, nil, nil), f(1, nil, 3, nil)",
+            "3 1 1",
+        ),
+        ("local t = {} for i = 2, 10 do t[i] = i end return #t", "10"),
+        ("local t = {} for i = 10, 1, -1 do t[i] = i end return #t", "10"),
+        ("local t = {1, 2, 3, 4} t[4] = nil t[3] = nil t[6] = 1 local n = #t t[5] = 1 return n, #t", "2 2"),
+        (
+            "local s = '' for k in pairs({10, 20, x = 1, 30, y = 2, [5] = 5, [4] = 4, [true] = 1, [1.5] = 2, [-1] = 3, \
+             [100] = 4}) do s = s .. tostring(k) .. ' ' end return s",
+            "1 2 3 100 true -1 1.5 y 4 x 5 ",
+        ),
+        (
+            "local s, t = '', {} for i = 1, 40 do t['k' .. i] = i end for k in pairs(t) do s = s .. k .. ' ' end return s",
+            "k14 k35 k26 k10 k40 k31 k28 k8 k11 k20 k13 k30 k3 k18 k34 k38 k17 k29 k36 k1 k39 k33 k24 k32 \
+             k27 k25 k9 k2 k6 k15 k22 k37 k16 k23 k21 k5 k7 k4 k12 k19 ",
+        ),
+        (
+            "local s, t = '', {} for i = 1, 40 do t['k' .. i] = i end for i = 1, 40, 2 do t['k' .. i] = nil end \
+             for i = 50, 60 do t['k' .. i] = 1 end for k in pairs(t) do s = s .. k .. ' ' end return s",
+            "k14 k51 k26 k10 k40 k50 k57 k59 k58 k60 k28 k56 k8 k20 k55 k30 k54 k52 k18 k34 k38 k36 k24 \
+             k32 k2 k6 k22 k53 k16 k4 k12 ",
+        ),
+        (
+            "local s = '' for k in pairs(string) do s = s .. k .. ' ' end return s",
+            "gsub byte upper dump match sub lower len rep format find reverse char gmatch gfind ",
+        ),
+    ]);
+}
+
 #[test]
 fn deep_nesting_is_refused() {
     for (open, close) in [("(", ")"), ("{", "}"), ("function() return ", " end")] {

@@ -1,4 +1,4 @@
-//! Tables: a dense part for the keys 1 to n, and a part for every other key.
+//! Large tables: a dense part for the keys 1 to n, and a part for every other key, which grow by pieces.
 //!
 //! ```text
 //!   array    | v1 | v2 | ... | vn |        vn is never nil, so that `#t` is its length
@@ -13,25 +13,22 @@
 
 use std::cell::Cell;
 
-use super::index::PlaceIndex;
-use super::paged::{PAGE, Paged};
-use super::value::{StrRef, TableRef, Value};
+use super::super::index::PlaceIndex;
+use super::super::paged::{PAGE, Paged};
+use super::super::value::{StrRef, Value};
+use super::{KeyHasher, UnknownKey, array_place};
 
 /// Entries that are searched one by one.
 const SEARCHED: usize = 8;
 
-/// A table.
+/// A large table.
 #[derive(Debug, Default)]
-pub struct Table {
+pub(in crate::scripting::lua) struct Large {
     array: Paged<Value>,
     entries: Paged<(Value, Value)>,
     index: Option<Box<Index>>,
-    /// What decides over operations the table itself has no answer for.
-    pub metatable: Option<TableRef>,
-    /// Nothing may be set any more.
-    pub readonly: bool,
     /// The collector has followed some of its references, not all.
-    pub(super) is_being_scanned: bool,
+    pub(in crate::scripting::lua) is_being_scanned: bool,
     /// The array may end with nil, or the element after it may be among the entries.
     is_unsettled: bool,
 }
@@ -59,49 +56,25 @@ const COMPACTED_AT_ONCE: usize = 16;
 /// Elements that one change moves between entries and array, or nil that it takes from the array's end.
 const SETTLED_AT_ONCE: usize = if cfg!(test) { 4 } else { 2048 };
 
-/// How keys are hashed and compared: long strings by their bytes, which lie elsewhere.
-pub trait KeyHasher {
-    /// A hash of a key.
-    fn hash(&self, key: Value) -> u64;
-    /// Whether two keys are one. Equal places are equal keys whatever this says.
-    fn same(&self, left: Value, right: Value) -> bool;
-    /// Whether no other key can be the same one.
-    fn is_unique(&self, key: Value) -> bool;
-}
-
-#[inline]
-fn array_place(key: Value) -> Option<usize> {
-    let Value::Number(number) = key else { return None };
-    // What does not fit is no place of an array that could be.
-    let whole = number as u32;
-    (f64::from(whole) == number && whole > 0).then(|| whole as usize - 1)
-}
-
-impl Table {
+impl Large {
     /// A table with room for so many elements.
     #[must_use]
-    pub fn with_room(array: usize, others: usize) -> Self {
+    pub(super) fn with_room(array: usize, others: usize) -> Self {
         Self { array: Paged::with_room(array), entries: Paged::with_room(others), ..Self::default() }
     }
 
     /// The value of a key; nil when there is none.
     #[inline]
-    pub fn get(&self, key: Value, hasher: &impl KeyHasher) -> Value {
+    pub(super) fn get(&self, key: Value, hasher: &impl KeyHasher) -> Value {
         if let Some(value) = array_place(key).and_then(|place| self.array.get(place)) {
             return *value;
         }
         self.find(key, hasher).map_or(Value::Nil, |place| self.entries[place].1)
     }
 
-    /// The value of an interned string.
-    #[inline]
-    pub fn get_str(&self, key: StrRef, hasher: &impl KeyHasher) -> Value {
-        self.find(Value::String(key), hasher).map_or(Value::Nil, |place| self.entries[place].1)
-    }
-
     /// The value at 1, 2, ...
     #[inline]
-    pub fn get_int(&self, number: usize, hasher: &impl KeyHasher) -> Value {
+    pub(super) fn get_int(&self, number: usize, hasher: &impl KeyHasher) -> Value {
         match self.array.get(number.wrapping_sub(1)) {
             Some(value) => *value,
             None => self
@@ -148,16 +121,14 @@ impl Table {
         }
     }
 
-    /// Changes an element of the array that is there, or adds one if nothing has to grow for it. The value is not nil.
+    /// Changes an element of the array that is there, or, if the table is plain and nothing has to grow for it, adds one.
+    /// The value is not nil.
     #[inline]
-    pub(super) fn replace_element(&mut self, key: Value, value: Value) -> bool {
-        let Some(place) = array_place(key) else { return false };
-        let is_next = place == self.array.len()
-            && self.array.has_room()
-            && self.entries.is_empty()
-            && self.metatable.is_none();
+    pub(super) fn replace_element(&mut self, place: usize, value: Value, is_plain: bool) -> bool {
+        let is_next =
+            is_plain && place == self.array.len() && self.array.has_room() && self.entries.is_empty();
         match self.array.get_mut(place) {
-            Some(slot) if !slot.is_nil() || self.metatable.is_none() => {
+            Some(slot) if !slot.is_nil() || is_plain => {
                 *slot = value;
                 true
             }
@@ -193,7 +164,7 @@ impl Table {
     }
 
     /// Sets a key that is neither nil nor NaN. Says by how many bytes the table grew.
-    pub fn set(&mut self, key: Value, value: Value, hasher: &impl KeyHasher) -> isize {
+    pub(super) fn set(&mut self, key: Value, value: Value, hasher: &impl KeyHasher) -> isize {
         let before = self.heap_bytes();
         if self.is_unsettled {
             self.trim_some();
@@ -238,7 +209,7 @@ impl Table {
     }
 
     /// Whether there is no room for another entry unless deleted ones go, all at once: those of a page at most.
-    pub(super) fn drops_entries(&self) -> bool {
+    pub(in crate::scripting::lua) fn drops_entries(&self) -> bool {
         self.entries.len() < PAGE && self.entries.len() == self.entries.capacity()
     }
 
@@ -370,13 +341,13 @@ impl Table {
     /// `#t`: a border of the table.
     #[inline]
     #[must_use]
-    pub fn length(&self, hasher: &impl KeyHasher) -> usize {
+    pub(super) fn length(&self, hasher: &impl KeyHasher) -> usize {
         if self.is_unsettled { self.border(hasher) } else { self.array.len() }
     }
 
     /// Whether all elements up to the border are in the array, and nothing else is.
     #[must_use]
-    pub fn is_settled(&self) -> bool {
+    pub(super) fn is_settled(&self) -> bool {
         !self.is_unsettled
     }
 
@@ -401,17 +372,17 @@ impl Table {
     }
 
     /// The elements 1 to n.
-    pub(super) fn array(&self) -> &Paged<Value> {
+    pub(in crate::scripting::lua) fn array(&self) -> &Paged<Value> {
         &self.array
     }
 
     /// The elements 1 to n, to move about; nil may be put nowhere.
-    pub(super) fn array_mut(&mut self) -> &mut Paged<Value> {
+    pub(in crate::scripting::lua) fn array_mut(&mut self) -> &mut Paged<Value> {
         &mut self.array
     }
 
     /// Sets the elements from `first` on at once, as a constructor does. Says by how many bytes the table grew.
-    pub fn set_list(&mut self, first: usize, values: &[Value], hasher: &impl KeyHasher) -> isize {
+    pub(super) fn set_list(&mut self, first: usize, values: &[Value], hasher: &impl KeyHasher) -> isize {
         if first == self.array.len() + 1 && self.entries.is_empty() {
             let before = self.array.heap_bytes();
             values.iter().for_each(|value| self.array.push(*value));
@@ -426,7 +397,11 @@ impl Table {
     ///
     /// # Errors
     /// When there is no such key.
-    pub fn next(&self, key: Value, hasher: &impl KeyHasher) -> Result<Option<(Value, Value)>, UnknownKey> {
+    pub(super) fn next(
+        &self,
+        key: Value,
+        hasher: &impl KeyHasher,
+    ) -> Result<Option<(Value, Value)>, UnknownKey> {
         let mut place = match array_place(key).filter(|place| *place < self.array.len()) {
             Some(place) => place + 1,
             None if key.is_nil() => 0,
@@ -456,18 +431,18 @@ impl Table {
     }
 
     /// The entries, deleted ones too.
-    pub(super) fn entries(&self) -> &Paged<(Value, Value)> {
+    pub(in crate::scripting::lua) fn entries(&self) -> &Paged<(Value, Value)> {
         &self.entries
     }
 
     /// How many keys and values it holds.
-    pub(super) fn references(&self) -> usize {
+    pub(in crate::scripting::lua) fn references(&self) -> usize {
         self.entries.len() * 2 + self.array.len()
     }
 
     /// Bytes of its parts.
     #[must_use]
-    pub fn heap_bytes(&self) -> usize {
+    pub(in crate::scripting::lua) fn heap_bytes(&self) -> usize {
         self.array.heap_bytes() + self.entries_bytes()
     }
 
@@ -477,12 +452,12 @@ impl Table {
     }
 
     /// Whether it is so large that it should go [piece by piece](Self::free_some).
-    pub(super) fn is_large(&self) -> bool {
+    pub(in crate::scripting::lua) fn is_large(&self) -> bool {
         self.references() > 64 * PAGE
     }
 
     /// Gives back a piece of a table that nobody will use again; false once what is left is small.
-    pub(super) fn free_some(&mut self) -> bool {
+    pub(in crate::scripting::lua) fn free_some(&mut self) -> bool {
         if let Some(index) = &mut self.index {
             if index.places.free_some() {
                 return true;
@@ -494,10 +469,3 @@ impl Table {
         self.is_large()
     }
 }
-
-/// `next` was asked for the element after a key that is not there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct UnknownKey;
-
-#[cfg(test)]
-mod tests;
