@@ -23,8 +23,8 @@ pub(super) use large::Large;
 
 /// Places of the array; a table that needs more is a large one.
 const ARRAY_MAX: usize = if cfg!(test) { 64 } else { 8192 };
-/// Nodes; a table that needs more is a large one.
-const NODES_MAX: usize = if cfg!(test) { 64 } else { 4096 };
+/// Nodes; a table that needs more is a large one. Keys can be chosen so that all of them are one chain.
+const NODES_MAX: usize = if cfg!(test) { 64 } else { 1024 };
 /// Keys above 2 to this power are never candidates for the array (Lua: `MAXBITS`).
 const CANDIDATE_BITS: usize = 26;
 /// The end of a chain of nodes.
