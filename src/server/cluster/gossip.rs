@@ -298,11 +298,6 @@ impl Cluster {
             (self.nodes[owner].config_epoch > told.config_epoch).then_some(owner)
         });
         if let Some(owner) = newer {
-            tracing::debug!(
-                "Node {} has old slots configuration, sending an UPDATE message about {}",
-                self.nodes[key].title(),
-                self.nodes[owner].title()
-            );
             self.send_update(key, owner, view);
         }
     }

@@ -174,6 +174,11 @@ impl Cluster {
 
     /// Tells a node which slots another one has.
     pub(super) fn send_update(&mut self, receiver: NodeKey, about: NodeKey, view: &View<'_>) {
+        tracing::debug!(
+            "Node {} has old slots configuration, sending an UPDATE message about {}",
+            self.nodes[receiver].title(),
+            self.nodes[about].title()
+        );
         if self.nodes[receiver].link.is_none() {
             return;
         }
