@@ -53,8 +53,11 @@ struct Compaction {
 
 /// Entries that are looked at when one is added, so that the looking is over long before there are twice as many.
 const COMPACTED_AT_ONCE: usize = 16;
-/// Elements that one change moves between entries and array, or nil that it takes from the array's end.
-const SETTLED_AT_ONCE: usize = if cfg!(test) { 4 } else { 2048 };
+/// Elements that one change moves from the entries to the array: few, since thousands of changes may follow each other
+/// before others can run.
+const TAKEN_AT_ONCE: usize = if cfg!(test) { 4 } else { 8 };
+/// Nil that one change takes from the array's end.
+const TRIMMED_AT_ONCE: usize = if cfg!(test) { 4 } else { 2048 };
 
 impl Large {
     /// A table with room for so many elements.
@@ -298,7 +301,7 @@ impl Large {
     /// Moves elements that follow the array there, as many as one change may.
     fn take_elements(&mut self, hasher: &impl KeyHasher) {
         self.is_unsettled = true;
-        for _ in 0..SETTLED_AT_ONCE {
+        for _ in 0..TAKEN_AT_ONCE {
             let next = Value::Number((self.array.len() + 1) as f64);
             let known = self.find(next, hasher).filter(|place| !self.entries[*place].1.is_nil());
             let Some(place) = known else {
@@ -321,7 +324,7 @@ impl Large {
     /// Takes nil from the end of the array, as much of it as one change may.
     fn trim(&mut self) {
         self.is_unsettled = true;
-        for _ in 0..SETTLED_AT_ONCE {
+        for _ in 0..TRIMMED_AT_ONCE {
             if self.array.last().is_none_or(|value| !value.is_nil()) {
                 self.is_unsettled = false;
                 break;
