@@ -373,7 +373,7 @@ impl Heap {
             }),
             Kind::Cells => self.cells.sweep_some(rest, SWEPT_AT_ONCE, |_, _| count(size_of::<Value>())),
             Kind::Threads => self.threads.sweep_some(rest, SWEPT_AT_ONCE, |_, thread| {
-                count(size_of::<Thread>() + thread.heap_bytes());
+                count(size_of::<Thread>() + thread.counted_bytes());
             }),
             Kind::Protos => self.protos.sweep_some(rest, SWEPT_AT_ONCE, |_, proto| {
                 count(size_of::<Proto>() + proto.heap_bytes());

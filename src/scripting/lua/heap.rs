@@ -396,7 +396,7 @@ impl Heap {
     }
 
     pub(super) fn add_thread(&mut self, thread: Thread) -> ThreadRef {
-        self.bytes += size_of::<Thread>() + thread.heap_bytes();
+        self.bytes += size_of::<Thread>() + thread.counted_bytes();
         ThreadRef(self.threads.add(thread))
     }
 
@@ -425,9 +425,14 @@ impl Heap {
         cut > 0
     }
 
-    /// Counts bytes that a thread's stack grew by.
+    /// Counts bytes that a thread's stack or its list of calls grew by.
     pub(super) fn count(&mut self, bytes: usize) {
         self.bytes += bytes;
+    }
+
+    /// Takes back what was counted of a stack or list that is given back before its thread is.
+    pub(super) fn uncount(&mut self, bytes: usize) {
+        self.bytes = self.bytes.saturating_sub(bytes);
     }
 }
 

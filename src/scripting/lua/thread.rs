@@ -105,6 +105,11 @@ impl Thread {
         vec_usage(&self.stack) + vec_usage(&self.frames)
     }
 
+    /// What the heap counted when the stack and the list of calls grew.
+    pub(super) fn counted_bytes(&self) -> usize {
+        self.stack.capacity() * size_of::<Value>() + self.frames.capacity() * size_of::<Frame>()
+    }
+
     pub(super) fn mark(&mut self, marker: &mut Marker<'_>) {
         mark_stack(&self.stack, self.top, &self.frames, marker);
         if let Some(resumer) = self.resumer {

@@ -212,7 +212,17 @@ impl Vm {
 
     fn push_frame(&mut self, frame: Frame) {
         self.nested += frame.nesting();
+        if self.frames.len() == self.frames.capacity() {
+            self.grow_frames();
+        }
         self.frames.push(frame);
+    }
+
+    #[cold]
+    fn grow_frames(&mut self) {
+        let before = self.frames.capacity();
+        self.frames.reserve(before.max(8));
+        self.heap.count((self.frames.capacity() - before) * size_of::<Frame>());
     }
 
     fn pop_frame(&mut self) -> Option<Frame> {

@@ -35,7 +35,9 @@ impl Vm {
         thread.top = self.top;
         thread.status = status;
         if status == Status::Dead {
-            *thread = Thread { status, resumer: thread.resumer, ..Thread::default() };
+            let dead = Thread { status, resumer: thread.resumer, ..Thread::default() };
+            let freed = std::mem::replace(thread, dead).counted_bytes();
+            self.heap.uncount(freed);
         }
     }
 

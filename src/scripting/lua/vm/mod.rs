@@ -319,7 +319,8 @@ impl Vm {
         self.thrown = Value::Nil;
         self.top = 0;
         if self.stack.len() > 1024 {
-            self.stack = Vec::new();
+            let stack = std::mem::take(&mut self.stack);
+            self.heap.uncount(stack.capacity() * size_of::<Value>());
         }
     }
 

@@ -234,3 +234,28 @@ fn what_was_let_go_of_without_allocating_is_found_once_nothing_runs() {
     }
     assert!(vm.memory_usage() < used / 2, "{} of {used}", vm.memory_usage());
 }
+
+/// What is counted is what the limit is held against: had a stack that is given back been counted for ever, scripts would
+/// run out of memory in the end.
+#[test]
+fn what_a_stack_took_is_no_longer_counted_once_it_is_gone() {
+    for source in [
+        "return select('#', unpack({}, 1, 7000))",
+        "local function f(n) if n > 0 then return 1 + f(n - 1) end return 0 end return f(5000)",
+        "local c = coroutine.wrap(function() local function f(n) if n > 0 then return 1 + f(n - 1) end \
+         coroutine.yield() return 0 end return f(3000) end) c() return 1",
+        "return coroutine.wrap(function() return select('#', unpack({}, 1, 7000)) end)()",
+        "coroutine.wrap(function() local function f(n) if n > 0 then return 1 + f(n - 1) end error('x') end \
+         return f(3000) end)()",
+    ] {
+        let mut vm = machine();
+        let mut counted = Vec::new();
+        for _ in 0..4 {
+            run_in(&mut vm, source, &mut Alone::new());
+            vm.rest();
+            vm.collect();
+            counted.push(vm.heap.bytes());
+        }
+        assert_eq!(counted[1], counted[3], "{source}: {counted:?}");
+    }
+}
