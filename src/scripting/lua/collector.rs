@@ -352,7 +352,7 @@ impl Heap {
         let rest = &mut left;
         match kind {
             Kind::Strings => {
-                let Strings { objects, interned } = &mut self.strings;
+                let Strings { objects, interned, .. } = &mut self.strings;
                 objects.sweep_some(rest, SWEPT_AT_ONCE, |place, object| {
                     count(object.bytes.len() + size_of::<LuaString>());
                     if object.bytes.len() <= INTERNED_MAX {

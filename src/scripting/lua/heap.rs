@@ -61,6 +61,8 @@ fn half(bytes: &[u8]) -> u32 {
 pub(super) struct Strings {
     pub objects: Arena<LuaString>,
     pub interned: PlaceIndex,
+    /// Places of tables that were looked at to allocate them anew, since somebody asked.
+    places: Cell<usize>,
 }
 
 impl Strings {
@@ -117,6 +119,10 @@ impl KeyHasher for Strings {
     #[inline]
     fn is_unique(&self, key: Value) -> bool {
         !matches!(key, Value::String(string) if self.bytes(string).len() > INTERNED_MAX)
+    }
+
+    fn note_places(&self, count: usize) {
+        self.places.set(self.places.get() + count);
     }
 }
 
@@ -285,6 +291,12 @@ impl Heap {
         }
         let grown = self.tables.get_mut(table.0).set(key, value, &self.strings);
         self.bytes = self.bytes.saturating_add_signed(grown);
+    }
+
+    /// Places of tables that were looked at to allocate them anew, since the last call.
+    #[inline]
+    pub(super) fn take_places(&self) -> usize {
+        self.strings.places.take()
     }
 
     /// Sets a string's key as [`Self::set`] does.

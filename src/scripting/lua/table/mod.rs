@@ -69,6 +69,8 @@ pub trait KeyHasher {
     fn same(&self, left: Value, right: Value) -> bool;
     /// Whether no other key can be the same one.
     fn is_unique(&self, key: Value) -> bool;
+    /// A change of a table has looked at so many of its places.
+    fn note_places(&self, count: usize);
 }
 
 /// `next` was asked for the element after a key that is not there.
@@ -341,6 +343,7 @@ impl Table {
             keys += 1;
         }
         candidates.add(key);
+        hasher.note_places(self.array.len() + self.nodes.len());
         let (array, kept) = candidates.array();
         let grown = self.resize(array, keys - kept, hasher);
         grown + self.set(key, value, hasher)

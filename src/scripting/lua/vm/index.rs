@@ -22,6 +22,9 @@ enum Found {
     Nothing(Value),
 }
 
+/// Places of a table that are allocated anew in about the time of a step.
+const PLACES_PER_STEP: usize = 4;
+
 impl Vm {
     /// The metatable of a value.
     #[must_use]
@@ -219,6 +222,7 @@ impl Vm {
                     };
                     if handler.is_nil() {
                         self.heap.set(table, key, value);
+                        self.spend_places();
                         // Tables grow without an instruction that makes an object.
                         self.collect_if_due();
                         return Ok(());
@@ -251,7 +255,15 @@ impl Vm {
             return Err(self.plain_error(message));
         }
         self.heap.set(table, key, value);
+        self.spend_places();
         Ok(())
+    }
+
+    /// A table that is full may be allocated anew for each key, if another one goes each time: that is work, too.
+    #[inline]
+    fn spend_places(&mut self) {
+        let places = self.heap.take_places();
+        self.spend(places / PLACES_PER_STEP);
     }
 
     /// Whether two values are the same, without metamethods.

@@ -520,6 +520,17 @@ fn tables_are_laid_out_as_the_original_lays_them_out() {
     ]);
 }
 
+/// A table that is full and whose keys change is allocated anew for each key, as it is in C; others must not wait for that.
+#[test]
+fn allocating_a_table_anew_counts_as_work() {
+    let mut host = Alone { ticks: 10_000, ..Alone::new() };
+    let source = "local t = {} for i = 1, 64 do t['k' .. i] = i end \
+        for i = 65, 20000 do t['k' .. i - 64] = nil t['k' .. i] = i end return t.k20000";
+    assert_eq!(run_in(&mut machine(), source, &mut host), "20000");
+    let ticks = 10_000 - host.ticks;
+    assert!(ticks > 200, "{ticks}");
+}
+
 #[test]
 fn deep_nesting_is_refused() {
     for (open, close) in [("(", ")"), ("{", "}"), ("function() return ", " end")] {
