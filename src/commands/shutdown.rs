@@ -95,13 +95,7 @@ fn shutdown(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let hide = cx.server.config.hide_user_data_from_log;
     let client = cx.client().map(|client| client.short_description(hide)).unwrap_or_default();
     let waits = shut_down(cx.keys.keyspace, cx.server, Some(&client), wish.options) == Asked::Waits;
-    let request = BlockRequest {
-        keys: Vec::new(),
-        deadline_ms: None,
-        timeout_reply: TimeoutReply::Shutdown,
-        wants_deletion: false,
-        request: None,
-    };
+    let request = BlockRequest::for_event(TimeoutReply::Shutdown);
     if waits && cx.block(request) { Ok(()) } else { Err(CommandError::ShutdownErrors) }
 }
 

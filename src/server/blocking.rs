@@ -110,6 +110,14 @@ pub struct BlockRequest {
     pub request: Option<Request>,
 }
 
+impl BlockRequest {
+    /// To wait until something other than a key or a deadline ends it.
+    #[must_use]
+    pub fn for_event(timeout_reply: TimeoutReply) -> Self {
+        Self { keys: Vec::new(), deadline_ms: None, timeout_reply, wants_deletion: false, request: None }
+    }
+}
+
 type Waiting = HashMap<(usize, Vec<u8>), VecDeque<ClientKey>, RandomState>;
 
 /// Who waits for which key, and which keys have become ready.

@@ -184,13 +184,7 @@ impl Context<'_> {
     pub fn save_file(&mut self, path: &Path, content: Content) -> Result<(), CommandError> {
         let save = FileSave::new(path, content, &self.server.file_saves);
         let save = save.map_err(|error| CommandError::custom(format!("ERR {}", os_reason(&error))))?;
-        let waits = self.block(BlockRequest {
-            keys: Vec::new(),
-            deadline_ms: None,
-            timeout_reply: TimeoutReply::Never,
-            wants_deletion: false,
-            request: None,
-        });
+        let waits = self.block(BlockRequest::for_event(TimeoutReply::Never));
         if waits {
             let waiter = self.server.waiter(self.client);
             self.server.ask(Task::SaveFile(Box::new(PendingSave { save, waiter })));

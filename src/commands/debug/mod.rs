@@ -365,13 +365,7 @@ fn load_aof(cx: &mut Context<'_>) -> Outcome {
             let reload = Reload { replay, waiter: cx.server.waiter(cx.client) };
             cx.server.ask(Task::ReloadAof(Box::new(reload)));
             // Outside of a transaction the wish is granted.
-            let _ = cx.block(BlockRequest {
-                keys: Vec::new(),
-                deadline_ms: None,
-                timeout_reply: TimeoutReply::Null,
-                wants_deletion: false,
-                request: None,
-            });
+            let _ = cx.block(BlockRequest::for_event(TimeoutReply::Null));
             return Ok(());
         }
         Ok(Some(replay)) => replay.run_at_once(cx.keys.keyspace, cx.server),

@@ -138,13 +138,7 @@ fn migrate(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
         ));
     }
     let mut migration = Box::new(migration);
-    let waits = cx.block(BlockRequest {
-        keys: Vec::new(),
-        deadline_ms: None,
-        timeout_reply: TimeoutReply::Null,
-        wants_deletion: false,
-        request: None,
-    });
+    let waits = cx.block(BlockRequest::for_event(TimeoutReply::Null));
     if waits {
         cx.server.begin_migration(cx.client, &mut migration);
         cx.server.ask(Task::Migrate(migration));

@@ -69,13 +69,7 @@ impl Context<'_> {
     /// # Errors
     /// Inside of a transaction what is wrong with the file; elsewhere the client is told later.
     pub fn load_users(&mut self) -> Outcome {
-        let waits = self.block(BlockRequest {
-            keys: Vec::new(),
-            deadline_ms: None,
-            timeout_reply: TimeoutReply::Never,
-            wants_deletion: false,
-            request: None,
-        });
+        let waits = self.block(BlockRequest::for_event(TimeoutReply::Never));
         if waits {
             // The working directory may be another one by then.
             let path = std::path::absolute(self.server.config.aclfile.as_path());

@@ -57,13 +57,7 @@ impl Context<'_> {
         if on == (self.server.aof.state != AofState::Off) {
             return false;
         }
-        let waits = self.block(BlockRequest {
-            keys: Vec::new(),
-            deadline_ms: None,
-            timeout_reply: TimeoutReply::Never,
-            wants_deletion: false,
-            request: None,
-        });
+        let waits = self.block(BlockRequest::for_event(TimeoutReply::Never));
         if waits {
             let pairs: Vec<_> = pairs.iter().map(|(name, value)| (name.to_vec(), value.to_vec())).collect();
             let bytes = pairs.iter().map(|(name, value)| vec_usage(name) + vec_usage(value)).sum::<usize>();

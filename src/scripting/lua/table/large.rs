@@ -16,7 +16,7 @@ use std::cell::Cell;
 use super::super::index::PlaceIndex;
 use super::super::paged::{PAGE, Paged};
 use super::super::value::{StrRef, Value};
-use super::{KeyHasher, UnknownKey, array_place};
+use super::{KeyHasher, UnknownKey, array_place, border_between};
 
 /// Entries that are searched one by one.
 const SEARCHED: usize = 8;
@@ -354,24 +354,15 @@ impl Large {
         !self.is_unsettled
     }
 
-    /// Looks for a border by halves, as C does.
+    /// Looks for a border as C does.
     #[cold]
     fn border(&self, hasher: &impl KeyHasher) -> usize {
-        let (mut element, mut beyond) = match self.array.last() {
-            Some(value) if value.is_nil() => (0, self.array.len()),
-            _ => (self.array.len(), self.array.len() + 1),
+        let length = self.array.len();
+        let (element, beyond) = match self.array.last() {
+            Some(value) if value.is_nil() => (0, length),
+            _ => (length, length + 1),
         };
-        while !self.get_int(beyond, hasher).is_nil() {
-            (element, beyond) = (beyond, beyond * 2);
-        }
-        while beyond - element > 1 {
-            let middle = element.midpoint(beyond);
-            match self.get_int(middle, hasher) {
-                Value::Nil => beyond = middle,
-                _ => element = middle,
-            }
-        }
-        element
+        border_between(element, beyond, |place| !self.get_int(place, hasher).is_nil())
     }
 
     /// The elements 1 to n.

@@ -85,6 +85,19 @@ fn array_place(key: Value) -> Option<usize> {
     (f64::from(whole) == number && whole > 0).then(|| whole as usize - 1)
 }
 
+/// Looks for a border by halves, after one place that has an element (or before the first) and from another one on, which
+/// lies twice as far each time that there is one.
+fn border_between(mut element: usize, mut beyond: usize, has_element: impl Fn(usize) -> bool) -> usize {
+    while has_element(beyond) {
+        (element, beyond) = (beyond, beyond * 2);
+    }
+    while beyond - element > 1 {
+        let middle = element.midpoint(beyond);
+        if has_element(middle) { element = middle } else { beyond = middle }
+    }
+    element
+}
+
 /// Which power of two the place that a key has, or would have, in the array does not exceed.
 fn slice_of(place: usize) -> usize {
     (place + 1).next_power_of_two().ilog2() as usize
@@ -414,12 +427,7 @@ impl Table {
 
     /// A border within the array, whose last element is nil.
     fn border_within(&self) -> usize {
-        let (mut element, mut beyond) = (0, self.array.len());
-        while beyond - element > 1 {
-            let middle = element.midpoint(beyond);
-            if self.array[middle - 1].is_nil() { beyond = middle } else { element = middle }
-        }
-        element
+        border_between(0, self.array.len(), |place| !self.array[place - 1].is_nil())
     }
 
     #[cold]
@@ -427,15 +435,8 @@ impl Table {
         if let Some(large) = &self.large {
             return large.length(hasher);
         }
-        let (mut element, mut beyond) = (self.array.len(), self.array.len() + 1);
-        while !self.get_int(beyond, hasher).is_nil() {
-            (element, beyond) = (beyond, beyond * 2);
-        }
-        while beyond - element > 1 {
-            let middle = element.midpoint(beyond);
-            if self.get_int(middle, hasher).is_nil() { beyond = middle } else { element = middle }
-        }
-        element
+        let length = self.array.len();
+        border_between(length, length + 1, |place| !self.get_int(place, hasher).is_nil())
     }
 
     /// Sets the elements from `first` on at once, as a constructor does. Says by how many bytes the table grew.
