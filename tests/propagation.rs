@@ -1,8 +1,8 @@
 //! What commands tell the append-only file and the replicas: true of this server and of Valkey 9.1.
 //!
 //! A file in `tests/propagation` is a conversation with an empty server: `> ` begins a request (words quoted as in an
-//! inline request), the lines below it are the requests that it told. `>2 ` asks on a second connection and does not
-//! wait for a reply; `> sleep <ms>` lets time pass, with `sorted` when what is told then has no order. In a request
+//! inline request), the lines below it are the requests that it told. `>2 ` asks on a second connection and waits until
+//! that is blocked; `> sleep <ms>` lets time pass, with `sorted` when what is told then has no order. In a request
 //! `{+Ns}` and `{+Nms}` are an instant that many seconds (milliseconds) from now; in what was told, every instant is
 //! `{+Ns}`. With `PEERS` set the same is asked of the real Valkey and read from its append-only file; `RECORD=1` then
 //! writes what the real Valkey told into the files.
@@ -13,9 +13,10 @@ mod support;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use support::Server;
+use support::info::{number, section};
 use support::reply::Conversation;
 use support::stream::requests;
 
@@ -49,18 +50,27 @@ impl Subject {
         Self { server, connections: Vec::new(), read: 0 }
     }
 
-    /// Runs a request on a connection; on the first one it waits for the reply.
+    /// Runs a request on a connection; on the first one it waits for the reply, on others until the client is blocked.
     fn ask(&mut self, connection: usize, words: &[Vec<u8>]) {
         while self.connections.len() < connection {
             self.connections.push(Conversation::open(&self.server));
         }
-        let conversation = &mut self.connections[connection - 1];
-        conversation.send(words);
         if connection == 1 {
-            conversation.read();
-        } else {
-            std::thread::sleep(Duration::from_millis(150));
+            self.connections[0].send(words);
+            self.connections[0].read();
+            return;
         }
+        let before = self.blocked_clients();
+        self.connections[connection - 1].send(words);
+        let begun = Instant::now();
+        while self.blocked_clients() == before {
+            assert!(begun.elapsed() < Duration::from_secs(20), "never blocked: {words:?}");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    fn blocked_clients(&mut self) -> i64 {
+        number(&section(&mut self.connections[0], "clients"), "blocked_clients")
     }
 
     /// What was told since the last time.
