@@ -12,6 +12,17 @@ enum State {
     Dark,
 }
 
+/// What an arena keeps.
+pub(super) trait Object: Default {
+    /// Bytes of what it owns beside its place, each allocation as the allocator rounds it.
+    fn heap_bytes(&self) -> usize;
+
+    /// Bytes of the place and of what it owns.
+    fn weight(&self) -> usize {
+        size_of::<Self>() + self.heap_bytes()
+    }
+}
+
 /// Room that is kept however few objects there are.
 const KEPT: usize = 1024;
 
@@ -21,26 +32,30 @@ pub(super) struct Arena<T> {
     slots: Paged<T>,
     states: Paged<State>,
     free: Paged<u32>,
+    /// Objects that are not given back.
+    live: usize,
     /// The colour of what is new or was reached; what still has the other one may be garbage.
     current: State,
     /// What is where nothing is.
     nothing: T,
 }
 
-impl<T: Default> Default for Arena<T> {
+impl<T: Object> Default for Arena<T> {
     fn default() -> Self {
         Self {
             slots: Paged::default(),
             states: Paged::default(),
             free: Paged::default(),
+            live: 0,
             current: State::Light,
             nothing: T::default(),
         }
     }
 }
 
-impl<T: Default> Arena<T> {
+impl<T: Object> Arena<T> {
     pub(super) fn add(&mut self, object: T) -> u32 {
+        self.live += 1;
         if let Some(place) = self.free.pop() {
             self.slots[place as usize] = object;
             self.states[place as usize] = self.current;
@@ -109,6 +124,7 @@ impl<T: Default> Arena<T> {
                 std::mem::take(&mut self.slots[place])
             };
             if state != State::Free {
+                self.live -= 1;
                 bury(place as u32, object);
             }
         }
@@ -126,13 +142,23 @@ impl<T: Default> Arena<T> {
         self.states.get(place as usize).is_some_and(|state| *state != State::Free)
     }
 
-    /// Gives back the last so many places whatever refers to them; says how many there were.
-    pub(super) fn cut(&mut self, count: usize) -> usize {
-        self.states.cut(count);
-        self.slots.cut(count)
+    /// Gives back the last so many places whatever refers to them; says how many there were, and what their objects weighed.
+    pub(super) fn cut(&mut self, count: usize) -> (usize, usize) {
+        let (mut cut, mut bytes) = (0, 0);
+        while cut < count
+            && let (Some(state), Some(object)) = (self.states.pop(), self.slots.pop())
+        {
+            cut += 1;
+            if state != State::Free {
+                self.live -= 1;
+                bytes += object.weight();
+            }
+        }
+        (cut, bytes)
     }
 
     /// Every object that is not given back.
+    #[cfg(test)]
     pub(super) fn live(&self) -> impl Iterator<Item = &T> {
         self.slots
             .iter()
@@ -141,8 +167,13 @@ impl<T: Default> Arena<T> {
             .map(|(slot, _)| slot)
     }
 
-    /// Bytes of the places themselves.
+    /// Bytes of the places themselves, in use or not.
     pub(super) fn places_usage(&self) -> usize {
         self.slots.heap_bytes() + self.states.heap_bytes() + self.free.heap_bytes()
+    }
+
+    /// Bytes of the places of objects that are not given back.
+    pub(super) fn live_bytes(&self) -> usize {
+        self.live * size_of::<T>()
     }
 }

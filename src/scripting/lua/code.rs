@@ -5,10 +5,10 @@
 //! refers to.
 
 use std::cell::Cell;
-use std::sync::Arc;
 
-use super::value::{ProtoRef, Value};
-use crate::memory::vec_usage;
+use super::arena::Object;
+use super::value::{ProtoRef, StrRef, Value};
+use crate::memory::{usable_size, vec_usage};
 
 /// A register below this, a constant from here on.
 pub(super) const FIRST_CONSTANT: u16 = 256;
@@ -256,17 +256,18 @@ pub(super) struct Proto {
     pub takes_more: bool,
     pub registers: u8,
     /// How messages call the chunk.
-    pub chunk: Arc<[u8]>,
+    pub chunk: StrRef,
 }
 
 impl Proto {
     /// The code of a chunk's function, empty yet.
-    pub(super) fn of_chunk(chunk: &Arc<[u8]>) -> Self {
-        Self { chunk: Arc::clone(chunk), ..Self::default() }
+    pub(super) fn of_chunk(chunk: StrRef) -> Self {
+        Self { chunk, ..Self::default() }
     }
+}
 
-    /// Heap bytes, inner functions apart.
-    pub(super) fn heap_bytes(&self) -> usize {
+impl Object for Proto {
+    fn heap_bytes(&self) -> usize {
         vec_usage(&self.code)
             + vec_usage(&self.lines)
             + vec_usage(&self.hints)
@@ -275,7 +276,7 @@ impl Proto {
             + vec_usage(&self.captures)
             + vec_usage(&self.upvalue_names)
             + vec_usage(&self.locals)
-            + self.upvalue_names.iter().map(|name| name.len()).sum::<usize>()
-            + self.locals.iter().map(|local| local.name.len()).sum::<usize>()
+            + self.upvalue_names.iter().map(|name| usable_size(name.len())).sum::<usize>()
+            + self.locals.iter().map(|local| usable_size(local.name.len())).sum::<usize>()
     }
 }

@@ -7,11 +7,10 @@
 //!
 //! It runs between instructions only, so that library code may hold values in its variables.
 
-use super::code::Proto;
-use super::heap::{Function, HEAP_MAX, Heap, INTERNED_MAX, LuaString, Strings};
+use super::arena::Object;
+use super::heap::{Function, HEAP_MAX, Heap, INTERNED_MAX, Strings};
 use super::paged::Paged;
-use super::table::{Large, Table};
-use super::thread::Thread;
+use super::table::Large;
 use super::value::{CellRef, FunctionRef, ProtoRef, StrRef, TableRef, ThreadRef, Value};
 use crate::memory::{MemoryUsage, vec_usage};
 
@@ -271,6 +270,7 @@ impl Heap {
     fn scan_code(&mut self, code: ProtoRef) -> usize {
         let proto = std::mem::take(self.protos.get_mut(code.0));
         let mut marker = Marker { heap: self };
+        marker.mark(Value::String(proto.chunk));
         marker.mark_all(proto.constants.iter().copied());
         for inner in &proto.functions {
             marker.mark_code(*inner);
@@ -354,7 +354,7 @@ impl Heap {
             Kind::Strings => {
                 let Strings { objects, interned, .. } = &mut self.strings;
                 objects.sweep_some(rest, SWEPT_AT_ONCE, |place, object| {
-                    count(object.bytes.len() + size_of::<LuaString>());
+                    count(object.weight());
                     if object.bytes.len() <= INTERNED_MAX {
                         interned.remove(object.index_hash(), place);
                     }
@@ -364,20 +364,18 @@ impl Heap {
             Kind::Tables => {
                 let Self { tables, buried, .. } = self;
                 tables.sweep_some(rest, SWEPT_AT_ONCE, |_, table| {
-                    count(size_of::<Table>() + table.heap_bytes());
+                    count(table.weight());
                     buried.extend(table.into_large().filter(|large| large.is_large()));
                 });
             }
-            Kind::Functions => self.functions.sweep_some(rest, SWEPT_AT_ONCE, |_, function| {
-                count(size_of::<Function>() + function.heap_bytes());
-            }),
-            Kind::Cells => self.cells.sweep_some(rest, SWEPT_AT_ONCE, |_, _| count(size_of::<Value>())),
-            Kind::Threads => self.threads.sweep_some(rest, SWEPT_AT_ONCE, |_, thread| {
-                count(size_of::<Thread>() + thread.counted_bytes());
-            }),
-            Kind::Protos => self.protos.sweep_some(rest, SWEPT_AT_ONCE, |_, proto| {
-                count(size_of::<Proto>() + proto.heap_bytes());
-            }),
+            Kind::Functions => {
+                self.functions.sweep_some(rest, SWEPT_AT_ONCE, |_, function| count(function.weight()));
+            }
+            Kind::Cells => self.cells.sweep_some(rest, SWEPT_AT_ONCE, |_, cell| count(cell.weight())),
+            Kind::Threads => {
+                self.threads.sweep_some(rest, SWEPT_AT_ONCE, |_, thread| count(thread.weight()));
+            }
+            Kind::Protos => self.protos.sweep_some(rest, SWEPT_AT_ONCE, |_, proto| count(proto.weight())),
         }
         self.bytes = self.bytes.saturating_sub(freed);
         // What is given back is no leave to allocate before the next step.

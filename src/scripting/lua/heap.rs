@@ -6,7 +6,7 @@
 
 use std::cell::Cell;
 
-use super::arena::Arena;
+use super::arena::{Arena, Object};
 use super::code::Proto;
 use super::collector::{COLLECTION_MIN, Cycle};
 use super::index::PlaceIndex;
@@ -143,14 +143,26 @@ pub(super) enum Function {
     None,
 }
 
-impl Function {
-    /// Bytes that it has beside its place.
-    pub(super) fn heap_bytes(&self) -> usize {
-        match self {
+impl Object for LuaString {
+    fn heap_bytes(&self) -> usize {
+        usable_size(self.bytes.len())
+    }
+}
+
+impl Object for Function {
+    fn heap_bytes(&self) -> usize {
+        usable_size(match self {
             Self::Lua { captured, .. } => size_of_val::<[CellRef]>(captured),
             Self::Native { values, .. } => size_of_val::<[Value]>(values),
             Self::None => 0,
-        }
+        })
+    }
+}
+
+/// A variable that functions share.
+impl Object for Value {
+    fn heap_bytes(&self) -> usize {
+        0
     }
 }
 
@@ -163,6 +175,7 @@ pub struct Heap {
     pub(super) cells: Arena<Value>,
     pub(super) threads: Arena<Thread>,
     pub(super) protos: Arena<Proto>,
+    /// What all of them weigh, the stack and the calls of the running coroutine included.
     pub(super) bytes: usize,
     /// At how many bytes the collector has something to do.
     pub(super) collect_at: usize,
@@ -189,8 +202,8 @@ impl Heap {
             self.strings.objects.mark(known);
             return StrRef(known);
         }
-        self.bytes += bytes.len() + size_of::<LuaString>();
         let object = LuaString { hash: Cell::new(half), ..LuaString::new(bytes.into()) };
+        self.bytes += object.weight();
         let string = self.strings.objects.add(object);
         self.strings.interned.insert(widened(half), string);
         StrRef(string)
@@ -201,8 +214,9 @@ impl Heap {
         if bytes.len() <= INTERNED_MAX {
             return self.string(&bytes);
         }
-        self.bytes += bytes.len() + size_of::<LuaString>();
-        StrRef(self.strings.objects.add(LuaString::new(bytes.into_boxed_slice())))
+        let object = LuaString::new(bytes.into_boxed_slice());
+        self.bytes += object.weight();
+        StrRef(self.strings.objects.add(object))
     }
 
     /// The bytes of a string.
@@ -222,7 +236,7 @@ impl Heap {
     /// A new table.
     pub fn new_table(&mut self, array: usize, others: usize) -> TableRef {
         let table = Table::with_room(array, others);
-        self.bytes += size_of::<Table>() + table.heap_bytes();
+        self.bytes += table.weight();
         TableRef(self.tables.add(table))
     }
 
@@ -383,12 +397,12 @@ impl Heap {
     }
 
     pub(super) fn add_function(&mut self, function: Function) -> FunctionRef {
-        self.bytes += size_of::<Function>() + function.heap_bytes();
+        self.bytes += function.weight();
         FunctionRef(self.functions.add(function))
     }
 
     pub(super) fn add_proto(&mut self, proto: Proto) -> ProtoRef {
-        self.bytes += size_of::<Proto>() + proto.heap_bytes();
+        self.bytes += proto.weight();
         ProtoRef(self.protos.add(proto))
     }
 
@@ -403,12 +417,12 @@ impl Heap {
     }
 
     pub(super) fn add_cell(&mut self, value: Value) -> CellRef {
-        self.bytes += size_of::<Value>();
+        self.bytes += value.weight();
         CellRef(self.cells.add(value))
     }
 
     pub(super) fn add_thread(&mut self, thread: Thread) -> ThreadRef {
-        self.bytes += size_of::<Thread>() + thread.counted_bytes();
+        self.bytes += thread.weight();
         ThreadRef(self.threads.add(thread))
     }
 
@@ -429,12 +443,15 @@ impl Heap {
     pub fn free_some(&mut self, objects: usize) -> bool {
         self.strings.interned = PlaceIndex::default();
         self.buried = Vec::new();
-        let cut = self.strings.objects.cut(objects)
-            + self.tables.cut(objects)
-            + self.functions.cut(objects)
-            + self.threads.cut(objects)
-            + self.protos.cut(objects);
-        cut > 0
+        let cuts = [
+            self.strings.objects.cut(objects),
+            self.tables.cut(objects),
+            self.functions.cut(objects),
+            self.threads.cut(objects),
+            self.protos.cut(objects),
+        ];
+        self.bytes = self.bytes.saturating_sub(cuts.iter().map(|(_, bytes)| bytes).sum());
+        cuts.iter().any(|(count, _)| *count > 0)
     }
 
     /// Counts bytes that a thread's stack or its list of calls grew by.
@@ -449,23 +466,24 @@ impl Heap {
 }
 
 impl MemoryUsage for Heap {
+    // Nothing here goes over the objects, which may be millions.
     fn memory_usage(&self) -> usize {
-        let strings: usize = self.strings.objects.live().map(|string| usable_size(string.bytes.len())).sum();
-        let functions: usize = self.functions.live().map(|function| usable_size(function.heap_bytes())).sum();
-        strings
-            + functions
-            + self.tables.live().map(Table::heap_bytes).sum::<usize>()
-            + self.threads.live().map(Thread::heap_bytes).sum::<usize>()
+        let (mut places, mut live) = (0, 0);
+        let mut add = |places_usage, live_bytes| {
+            places += places_usage;
+            live += live_bytes;
+        };
+        add(self.strings.objects.places_usage(), self.strings.objects.live_bytes());
+        add(self.tables.places_usage(), self.tables.live_bytes());
+        add(self.functions.places_usage(), self.functions.live_bytes());
+        add(self.cells.places_usage(), self.cells.live_bytes());
+        add(self.threads.places_usage(), self.threads.live_bytes());
+        add(self.protos.places_usage(), self.protos.live_bytes());
+        places
+            + self.bytes.saturating_sub(live)
+            + self.strings.interned.heap_bytes()
             + vec_usage(&self.buried)
             + self.buried.iter().map(Large::heap_bytes).sum::<usize>()
-            + self.strings.interned.heap_bytes()
-            + self.strings.objects.places_usage()
-            + self.tables.places_usage()
-            + self.functions.places_usage()
-            + self.cells.places_usage()
-            + self.threads.places_usage()
-            + self.protos.live().map(Proto::heap_bytes).sum::<usize>()
-            + self.protos.places_usage()
             + self.cycle.memory_usage()
     }
 }

@@ -5,7 +5,7 @@
 
 use hashbrown::HashTable;
 
-use crate::memory::vec_usage;
+use crate::memory::{usable_size, vec_usage};
 
 /// Places for each segment, in the mean: those not yet split have twice as many, which a table of 8192 buckets holds.
 const SEGMENT: usize = if cfg!(test) { 12 } else { 3072 };
@@ -29,6 +29,11 @@ impl Entry {
     }
 }
 
+/// What the allocator gives a segment, aligned to 16 bytes.
+fn segment_bytes(segment: &HashTable<Entry>) -> usize {
+    usable_size(segment.allocation_size().next_multiple_of(16))
+}
+
 /// Segments that go at once; each had a quarter of that many places, or less.
 const MERGED_AT_ONCE: usize = 4;
 
@@ -46,7 +51,7 @@ impl PlaceIndex {
     /// An index with room for so many, but at most a segment.
     pub(super) fn with_room(room: usize) -> Self {
         let first = HashTable::with_capacity(room.min(2 * SEGMENT));
-        let allocated = first.allocation_size();
+        let allocated = segment_bytes(&first);
         Self { first, allocated, ..Self::default() }
     }
 
@@ -93,10 +98,14 @@ impl PlaceIndex {
     pub(super) fn insert(&mut self, hash: u64, place: u32) {
         let entry = Entry::new(hash, place);
         let segment = self.segment_mut(entry.bits);
-        let before = segment.allocation_size();
-        segment.insert_unique(entry.hash(), entry, Entry::hash);
-        let after = segment.allocation_size();
-        self.allocated = self.allocated + after - before;
+        if segment.len() < segment.capacity() {
+            segment.insert_unique(entry.hash(), entry, Entry::hash);
+        } else {
+            let before = segment_bytes(segment);
+            segment.insert_unique(entry.hash(), entry, Entry::hash);
+            let after = segment_bytes(segment);
+            self.allocated = self.allocated + after - before;
+        }
         self.len += 1;
         if self.len > (self.rest.len() + 1) * SEGMENT {
             self.split();
@@ -136,7 +145,7 @@ impl PlaceIndex {
         if self.rest.is_empty() && self.first.capacity() > 4 * self.first.len() + 1024 {
             self.first.shrink_to(self.first.len() * 2, Entry::hash);
             self.rest = Vec::new();
-            self.allocated = self.first.allocation_size();
+            self.allocated = segment_bytes(&self.first);
         }
     }
 
@@ -152,9 +161,8 @@ impl PlaceIndex {
         for entry in &old {
             self.segment_mut(entry.bits).insert_unique(entry.hash(), *entry, Entry::hash);
         }
-        let (left, right) =
-            (self.numbered(parent).allocation_size(), self.numbered(number).allocation_size());
-        self.allocated = self.allocated + left + right - old.allocation_size();
+        let (left, right) = (segment_bytes(self.numbered(parent)), segment_bytes(self.numbered(number)));
+        self.allocated = self.allocated + left + right - segment_bytes(&old);
     }
 
     /// Gives the last segment's places back to the one it was split from.
@@ -166,18 +174,18 @@ impl PlaceIndex {
         }
         let number = self.rest.len() + 1;
         let parent = self.numbered(number - (1 << number.ilog2()));
-        let before = parent.allocation_size();
+        let before = segment_bytes(parent);
         for entry in &last {
             parent.insert_unique(entry.hash(), *entry, Entry::hash);
         }
-        let after = parent.allocation_size();
-        self.allocated = self.allocated + after - before - last.allocation_size();
+        let after = segment_bytes(parent);
+        self.allocated = self.allocated + after - before - segment_bytes(&last);
     }
 
     /// Gives back some segments of an index that nobody will use again; false once only one is left.
     pub(super) fn free_some(&mut self) -> bool {
         for segment in self.rest.drain(self.rest.len().saturating_sub(64)..) {
-            self.allocated -= segment.allocation_size();
+            self.allocated -= segment_bytes(&segment);
         }
         !self.rest.is_empty()
     }
@@ -208,7 +216,7 @@ mod tests {
             assert_eq!(find(&index, place + 1), None);
         }
         assert!(index.rest.len() > 100);
-        let bytes: usize = index.rest.iter().chain([&index.first]).map(HashTable::allocation_size).sum();
+        let bytes: usize = index.rest.iter().chain([&index.first]).map(segment_bytes).sum();
         assert_eq!(index.allocated, bytes);
         assert!((0..5000).all(|place| find(&index, place) == Some(place)));
         for place in 0..5000 {
@@ -219,7 +227,7 @@ mod tests {
         }
         index.shrink();
         assert!(index.rest.len() < 2 && index.len == 0, "{} segments", index.rest.len() + 1);
-        let bytes: usize = index.rest.iter().chain([&index.first]).map(HashTable::allocation_size).sum();
+        let bytes: usize = index.rest.iter().chain([&index.first]).map(segment_bytes).sum();
         assert_eq!(index.allocated, bytes);
     }
 

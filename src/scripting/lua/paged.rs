@@ -8,7 +8,7 @@
 
 use std::ops::{Index, IndexMut};
 
-use crate::memory::{usable_size, vec_usage};
+use crate::memory::{box_usage, usable_size, vec_usage};
 
 /// Places of a page.
 pub(super) const PAGE: usize = if cfg!(test) { 32 } else { 8192 };
@@ -18,6 +18,8 @@ pub(super) const PAGE: usize = if cfg!(test) { 32 } else { 8192 };
 pub(super) struct Paged<T> {
     head: Vec<T>,
     rest: Option<Box<Rest<T>>>,
+    /// Bytes of the places and of the pages' list.
+    bytes: usize,
 }
 
 #[derive(Debug)]
@@ -31,7 +33,7 @@ struct Rest<T> {
 
 impl<T> Default for Paged<T> {
     fn default() -> Self {
-        Self { head: Vec::new(), rest: None }
+        Self { head: Vec::new(), rest: None, bytes: 0 }
     }
 }
 
@@ -52,7 +54,9 @@ impl<T> Rest<T> {
 impl<T> Paged<T> {
     /// A list with room for so many, but at most a page.
     pub(super) fn with_room(room: usize) -> Self {
-        Self { head: Vec::with_capacity(room.min(PAGE)), rest: None }
+        let mut list = Self { head: Vec::with_capacity(room.min(PAGE)), ..Self::default() };
+        list.weigh();
+        list
     }
 
     #[inline]
@@ -111,22 +115,24 @@ impl<T> Paged<T> {
             return self.head.push(item);
         }
         let rest = self.rest.get_or_insert_default();
-        match rest.pages.last_mut() {
-            Some(page) if page.len() < PAGE => page.push(item),
-            _ => {
-                let mut page = Vec::with_capacity(PAGE);
-                page.push(item);
-                rest.pages.push(page);
-            }
-        }
         rest.len += 1;
         rest.longest = rest.longest.max(rest.len);
+        if let Some(page) = rest.pages.last_mut()
+            && page.len() < PAGE
+        {
+            return page.push(item);
+        }
+        let mut page = Vec::with_capacity(PAGE);
+        page.push(item);
+        rest.pages.push(page);
+        self.weigh();
     }
 
     /// Makes room for so many altogether, as far as they fit in the head.
     pub(super) fn grow_head(&mut self, room: usize) {
         let room = room.min(PAGE);
         self.head.reserve_exact(room.saturating_sub(self.head.len()));
+        self.weigh();
     }
 
     pub(super) fn pop(&mut self) -> Option<T> {
@@ -138,6 +144,7 @@ impl<T> Paged<T> {
                 if page.is_empty() {
                     rest.pages.pop();
                     rest.shrink_list();
+                    self.weigh();
                 }
                 item
             }
@@ -155,6 +162,7 @@ impl<T> Paged<T> {
             }
             rest.len = left;
             rest.shrink_list();
+            self.weigh();
         }
         self.head.truncate(len);
     }
@@ -170,6 +178,7 @@ impl<T> Paged<T> {
     pub(super) fn shrink_to(&mut self, room: usize) {
         if self.rest.as_ref().is_none_or(|rest| rest.len == 0) && self.head.capacity() > 2 * room {
             self.head.shrink_to(room);
+            self.weigh();
         }
     }
 
@@ -203,15 +212,17 @@ impl<T> Paged<T> {
     /// Bytes of the places and of the pages' list.
     #[inline]
     pub(super) fn heap_bytes(&self) -> usize {
-        let head = self.head.capacity() * size_of::<T>();
-        match &self.rest {
-            None => head,
-            Some(rest) => {
-                head + rest.pages.len() * usable_size(PAGE * size_of::<T>())
+        self.bytes
+    }
+
+    /// Counts them, after something was allocated or given back.
+    fn weigh(&mut self) {
+        self.bytes = vec_usage(&self.head)
+            + self.rest.as_ref().map_or(0, |rest| {
+                rest.pages.len() * usable_size(PAGE * size_of::<T>())
                     + vec_usage(&rest.pages)
-                    + size_of::<Rest<T>>()
-            }
-        }
+                    + box_usage::<Rest<T>>()
+            });
     }
 }
 

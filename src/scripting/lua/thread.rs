@@ -5,6 +5,7 @@
 //!                                                        ^ base of a call's frame
 //! ```
 
+use super::arena::Object;
 use super::collector::Marker;
 use super::value::{FunctionRef, ProtoRef, ThreadRef, Value};
 use super::vm::Continue;
@@ -100,16 +101,13 @@ pub(super) struct Thread {
     pub scanned_in: u32,
 }
 
-impl Thread {
-    pub(super) fn heap_bytes(&self) -> usize {
+impl Object for Thread {
+    fn heap_bytes(&self) -> usize {
         vec_usage(&self.stack) + vec_usage(&self.frames)
     }
+}
 
-    /// What the heap counted when the stack and the list of calls grew.
-    pub(super) fn counted_bytes(&self) -> usize {
-        self.stack.capacity() * size_of::<Value>() + self.frames.capacity() * size_of::<Frame>()
-    }
-
+impl Thread {
     pub(super) fn mark(&mut self, marker: &mut Marker<'_>) {
         mark_stack(&self.stack, self.top, &self.frames, marker);
         if let Some(resumer) = self.resumer {

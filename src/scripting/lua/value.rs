@@ -4,7 +4,7 @@
 //! A place stays an object's own as long as a root reaches it; the collector runs only between instructions.
 
 /// The place of a string.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct StrRef(pub(super) u32);
 
 /// The place of a table.

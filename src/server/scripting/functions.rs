@@ -13,7 +13,7 @@ use crate::algorithms::hash::FastHasher;
 use crate::config::VALKEY_VERSION;
 use crate::config::split_arguments;
 use crate::keyspace::Keyspace;
-use crate::memory::{MemoryUsage, rc_bytes_usage, usable_size};
+use crate::memory::{MemoryUsage, rc_bytes_usage, vec_usage};
 use crate::resp::CommandError;
 use crate::scripting::host::{CommandRequest, Host, Tick};
 use crate::scripting::library::{self, FunctionTables, Registration, Versions};
@@ -65,6 +65,8 @@ pub struct Functions {
     libraries: BTreeMap<Vec<u8>, Library>,
     /// The library of each function, by its name in lower case.
     names: HashMap<Vec<u8>, Vec<u8>, FastHasher>,
+    /// Bytes of both, the table of names not included.
+    libraries_bytes: usize,
     /// They have the functions that were withdrawn as unsafe.
     pub(super) insecure: bool,
     /// Libraries are kept and never run: no function of theirs is known.
@@ -77,6 +79,18 @@ fn error(text: impl AsRef<[u8]>) -> CommandError {
 
 fn is_name(name: &[u8]) -> bool {
     !name.is_empty() && name.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'_')
+}
+
+/// Bytes of a library and of its place among the others.
+fn bytes_of_library(name: &Vec<u8>, library: &Library) -> usize {
+    let of_function = |function: &FunctionInfo| {
+        vec_usage(&function.name) + function.description.as_ref().map_or(0, vec_usage)
+    };
+    size_of::<(Vec<u8>, Library)>()
+        + vec_usage(name)
+        + rc_bytes_usage(&library.code)
+        + vec_usage(&library.functions)
+        + library.functions.iter().map(of_function).sum::<usize>()
 }
 
 /// The library's name, and where its code begins: at the end of the first line.
@@ -263,8 +277,14 @@ impl Functions {
 
     fn link(&mut self, name: Vec<u8>, library: Library) {
         for function in &library.functions {
-            self.names.insert(function.name.to_ascii_lowercase(), name.clone());
+            let (key, owner) = (function.name.to_ascii_lowercase(), name.clone());
+            let bytes = vec_usage(&key) + vec_usage(&owner);
+            // Names that differ in case are one.
+            if self.names.insert(key, owner).is_none() {
+                self.libraries_bytes += bytes;
+            }
         }
+        self.libraries_bytes += bytes_of_library(&name, &library);
         self.libraries.insert(name, library);
     }
 
@@ -278,10 +298,14 @@ impl Functions {
 
     /// Deletes a library; false if there is none of that name.
     pub fn delete(&mut self, name: &[u8]) -> bool {
-        let Some(library) = self.libraries.remove(name) else { return false };
+        let Some((name, library)) = self.libraries.remove_entry(name) else { return false };
+        let mut bytes = bytes_of_library(&name, &library);
         for function in &library.functions {
-            self.names.remove(&function.name.to_ascii_lowercase());
+            if let Some((key, owner)) = self.names.remove_entry(&function.name.to_ascii_lowercase()) {
+                bytes += vec_usage(&key) + vec_usage(&owner);
+            }
         }
+        self.libraries_bytes = self.libraries_bytes.saturating_sub(bytes);
         self.release(&library);
         true
     }
@@ -307,6 +331,8 @@ impl Functions {
         for library in self.libraries.values_mut() {
             library.functions = Vec::new();
         }
+        self.libraries_bytes =
+            self.libraries.iter().map(|(name, library)| bytes_of_library(name, library)).sum();
     }
 
     /// Loads sources that were dumped; either all of them or none.
@@ -362,24 +388,7 @@ impl Functions {
     /// Bytes of the libraries and of what finds their functions.
     #[must_use]
     pub fn libraries_usage(&self) -> usize {
-        let of_function = |function: &FunctionInfo| {
-            usable_size(function.name.capacity())
-                + function.description.as_ref().map_or(0, |text| usable_size(text.capacity()))
-        };
-        let of_library = |(name, library): (&Vec<u8>, &Library)| {
-            usable_size(name.capacity())
-                + rc_bytes_usage(&library.code)
-                + usable_size(library.functions.capacity() * size_of::<FunctionInfo>())
-                + library.functions.iter().map(of_function).sum::<usize>()
-        };
-        let names = self
-            .names
-            .iter()
-            .map(|(name, owner)| usable_size(name.capacity()) + usable_size(owner.capacity()));
-        self.libraries.iter().map(of_library).sum::<usize>()
-            + self.libraries.len() * size_of::<(Vec<u8>, Library)>()
-            + names.sum::<usize>()
-            + self.names.allocation_size()
+        self.libraries_bytes + self.names.allocation_size()
     }
 }
 
@@ -422,6 +431,31 @@ mod tests {
         assert!(functions.restore(&sources, RestorePolicy::Append).is_err());
         functions.restore(&sources, RestorePolicy::Flush).unwrap();
         assert_eq!(functions.libraries().next().unwrap().0, b"one");
+    }
+
+    #[test]
+    fn what_libraries_weigh_is_counted_as_they_come_and_go() {
+        let walked = |functions: &Functions| {
+            let names = functions.names.iter().map(|(key, owner)| vec_usage(key) + vec_usage(owner));
+            let libraries = functions.libraries.iter().map(|(name, library)| bytes_of_library(name, library));
+            names.sum::<usize>() + libraries.sum::<usize>() + functions.names.allocation_size()
+        };
+        let mut functions = Functions::default();
+        let many = b"#!lua name=many\nlocal function add(name) redis.register_function{function_name=name, \
+            callback=function() end, description='of ' .. name} end\nadd('a') add('bb') add('A') add('much_longer')";
+        for source in [ONE, many, ONE] {
+            functions.load(source, true, None).unwrap();
+            assert_eq!(functions.libraries_usage(), walked(&functions));
+        }
+        functions.restore(&[many.to_vec()], RestorePolicy::Replace).unwrap();
+        assert_eq!(functions.libraries_usage(), walked(&functions));
+        functions.run_no_more();
+        assert_eq!(functions.libraries_usage(), walked(&functions));
+        functions.load(b"#!lua name=three\nx", false, None).unwrap();
+        assert!(functions.delete(b"many"));
+        assert_eq!(functions.libraries_usage(), walked(&functions));
+        drop(functions.flush());
+        assert_eq!(functions.libraries_usage(), 0);
     }
 
     #[test]

@@ -99,6 +99,10 @@ pub struct Scripting {
     /// The interpreter of EVAL; taken out while it runs.
     eval: Option<Box<Vm>>,
     scripts: HashMap<ScriptName, Script, FastHasher>,
+    /// Bytes of their sources.
+    sources_bytes: usize,
+    /// Those of them that were only run: they may make room for others.
+    evictable: Vec<ScriptName>,
     /// The libraries of functions.
     pub functions: Functions,
     runs: u64,
@@ -236,8 +240,7 @@ impl Scripting {
     /// Bytes of the cached sources and of what finds them.
     #[must_use]
     pub fn cache_usage(&self) -> usize {
-        self.scripts.values().map(|script| usable_size(script.body.len())).sum::<usize>()
-            + self.scripts.allocation_size()
+        self.sources_bytes + self.scripts.allocation_size() + vec_usage(&self.evictable)
     }
 
     /// Bytes of all.
@@ -275,8 +278,8 @@ impl Scripting {
     /// A shebang or a syntax that is wrong.
     pub fn add(&mut self, name: ScriptName, body: &[u8], stays: bool) -> Result<(), CommandError> {
         if let Some(known) = self.scripts.get_mut(&name) {
-            if stays {
-                known.used = None;
+            if stays && known.used.take().is_some() {
+                self.evictable.retain(|other| *other != name);
             }
             return Ok(());
         }
@@ -293,7 +296,9 @@ impl Scripting {
         };
         if !stays {
             self.make_room();
+            self.evictable.push(name);
         }
+        self.sources_bytes += usable_size(body.len());
         let used = (!stays).then_some(self.runs);
         self.scripts.insert(name, Script { body: body.into(), flags, function, used });
         Ok(())
@@ -301,13 +306,15 @@ impl Scripting {
 
     /// Drops the script of EVAL that was not run for longest, if there are as many as may be.
     fn make_room(&mut self) {
-        let runs = || self.scripts.iter().filter_map(|(name, script)| Some((script.used?, *name)));
-        if runs().count() < CACHED_MAX {
+        if self.evictable.len() < CACHED_MAX {
             return;
         }
-        if let Some((_, oldest)) = runs().min()
-            && let Some(script) = self.scripts.remove(&oldest)
-        {
+        let used = |name| self.scripts.get(name).and_then(|script: &Script| script.used);
+        let oldest = self.evictable.iter().enumerate().min_by_key(|(_, name)| (used(*name), **name));
+        if let Some((place, oldest)) = oldest.map(|(place, name)| (place, *name)) {
+            self.evictable.swap_remove(place);
+            let Some(script) = self.scripts.remove(&oldest) else { return };
+            self.sources_bytes = self.sources_bytes.saturating_sub(usable_size(script.body.len()));
             self.evicted += 1;
             if let Some(vm) = &mut self.eval {
                 vm.release(script.function);
@@ -329,7 +336,8 @@ impl Scripting {
     /// Forgets every cached script. What they were is handed over, to be freed elsewhere.
     #[must_use]
     pub fn flush(&mut self) -> Discarded {
-        let bytes = self.cache_usage();
+        let bytes = self.cache_usage() - vec_usage(&self.evictable);
+        (self.sources_bytes, self.evictable) = (0, Vec::new());
         Discarded::new(self.eval.take(), std::mem::take(&mut self.scripts), bytes)
     }
 
@@ -411,5 +419,45 @@ impl Server {
                 replicas: targets & replication::REPLICAS != 0,
             };
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn what_is_cached_is_counted_as_it_comes_and_goes() {
+        let mut scripting = Scripting::default();
+        let check = |scripting: &Scripting| {
+            let sources = scripting.scripts.values().map(|script| usable_size(script.body.len()));
+            assert_eq!(scripting.sources_bytes, sources.sum());
+            let evictable = scripting.scripts.values().filter(|script| script.used.is_some()).count();
+            assert_eq!(scripting.evictable.len(), evictable);
+        };
+        let add = |scripting: &mut Scripting, number: usize, stays| {
+            let mut name = [b'0'; 40];
+            name[..8].copy_from_slice(&number.to_be_bytes());
+            scripting.runs += 1;
+            let source = format!("return '{}'", "x".repeat(number % 50));
+            scripting.add(name, source.as_bytes(), stays).unwrap();
+            name
+        };
+        for number in 0..700 {
+            // Every seventh is there to stay, every fifth of these only after it was run.
+            let name = add(&mut scripting, number, number % 7 == 0 && number % 5 != 0);
+            if number % 35 == 0 {
+                assert_eq!(add(&mut scripting, number, true), name);
+            }
+            check(&scripting);
+        }
+        assert_eq!((scripting.cached(), scripting.evictable.len(), scripting.evicted), (600, 500, 100));
+        let first_kept = scripting.scripts.values().filter_map(|script| script.used).min();
+        let newest = scripting.scripts.values().filter_map(|script| script.used).max().unwrap();
+        assert!(first_kept.is_some_and(|first| newest - first < 610));
+        drop(scripting.flush());
+        check(&scripting);
+        assert_eq!(scripting.cache_usage(), 0);
     }
 }

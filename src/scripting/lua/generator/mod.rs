@@ -8,7 +8,6 @@ mod statements;
 
 use std::cell::Cell;
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use super::ast::{FunctionBody, VariableId};
 use super::code::{Capture, FIRST_CONSTANT, LocalName, Op, Operand, Proto};
@@ -36,14 +35,14 @@ enum ConstantKey {
 /// The text of the first syntax error.
 pub(super) fn compile(heap: &mut Heap, source: &[u8], chunk: &[u8], depth: usize) -> Generated<ProtoRef> {
     let body = parser::parse(source, chunk, depth)?;
-    let chunk: Arc<[u8]> = shown_name(chunk, SHOWN_NAME).into();
-    generate(heap, &body, &chunk, Vec::new())
+    let chunk = heap.string(&shown_name(chunk, SHOWN_NAME));
+    generate(heap, &body, chunk, Vec::new())
 }
 
 fn generate(
     heap: &mut Heap,
     body: &FunctionBody,
-    chunk: &Arc<[u8]>,
+    chunk: StrRef,
     captures: Vec<Capture>,
 ) -> Generated<ProtoRef> {
     let mut generator = Generator {
@@ -108,7 +107,7 @@ impl Generator<'_> {
     }
 
     fn error(&self, message: &str) -> SyntaxError {
-        let mut text = self.proto.chunk.to_vec();
+        let mut text = self.heap.bytes_of(self.proto.chunk).to_vec();
         text.extend_from_slice(format!(":{}: {message}", self.line).as_bytes());
         SyntaxError(text)
     }

@@ -334,7 +334,7 @@ impl Generator<'_> {
         let registers = &self.registers;
         let capture = |from: CaptureFrom| from.resolve(|variable| registers[variable]);
         let captures = body.upvalues.iter().map(|upvalue| capture(upvalue.from)).collect();
-        let proto = generate(self.heap, body, &self.proto.chunk, captures)?;
+        let proto = generate(self.heap, body, self.proto.chunk, captures)?;
         self.proto.functions.push(proto);
         let function = (self.proto.functions.len() - 1) as u32;
         self.emit(Op::Closure { to, function });

@@ -17,6 +17,7 @@ use super::super::index::PlaceIndex;
 use super::super::paged::{PAGE, Paged};
 use super::super::value::{StrRef, Value};
 use super::{KeyHasher, UnknownKey, array_place, border_between};
+use crate::memory::box_usage;
 
 /// Entries that are searched one by one.
 const SEARCHED: usize = 8;
@@ -441,7 +442,7 @@ impl Large {
     }
 
     fn entries_bytes(&self) -> usize {
-        let index = self.index.as_ref().map_or(0, |index| size_of::<Index>() + index.places.heap_bytes());
+        let index = self.index.as_ref().map_or(0, |index| box_usage::<Index>() + index.places.heap_bytes());
         self.entries.heap_bytes() + index
     }
 

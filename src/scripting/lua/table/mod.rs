@@ -15,7 +15,9 @@
 
 use std::cell::Cell;
 
+use super::arena::Object;
 use super::value::{FunctionRef, StrRef, TableRef, ThreadRef, Value};
+use crate::memory::{box_usage, usable_size};
 
 mod large;
 
@@ -508,12 +510,14 @@ impl Table {
     pub(super) fn into_large(self) -> Option<Large> {
         self.large.map(|large| *large)
     }
+}
 
-    /// Bytes of its parts.
-    #[must_use]
-    pub fn heap_bytes(&self) -> usize {
-        let large = self.large.as_ref().map_or(0, |large| size_of::<Large>() + large.heap_bytes());
-        size_of_val::<[Value]>(&self.array) + size_of_val::<[Node]>(&self.nodes) + large
+impl Object for Table {
+    fn heap_bytes(&self) -> usize {
+        let large = self.large.as_ref().map_or(0, |large| box_usage::<Large>() + large.heap_bytes());
+        usable_size(size_of_val::<[Value]>(&self.array))
+            + usable_size(size_of_val::<[Node]>(&self.nodes))
+            + large
     }
 }
 

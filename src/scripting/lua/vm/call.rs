@@ -5,6 +5,7 @@ use super::super::heap::Function;
 use super::super::thread::{After, Frame, Kind};
 use super::super::value::{FunctionRef, ProtoRef, Result, Stop, ThreadRef, Value};
 use super::{CALLS_MAX, IN_HANDLING, NESTED_IN_HANDLERS_MAX, NESTED_MAX, Vm, WINDOW};
+use crate::memory::vec_usage;
 use crate::scripting::host::Host;
 
 /// Where the arguments of a library function are, or the results that one waited for.
@@ -220,9 +221,9 @@ impl Vm {
 
     #[cold]
     fn grow_frames(&mut self) {
-        let before = self.frames.capacity();
-        self.frames.reserve(before.max(8));
-        self.heap.count((self.frames.capacity() - before) * size_of::<Frame>());
+        let before = vec_usage(&self.frames);
+        self.frames.reserve(self.frames.capacity().max(8));
+        self.heap.count(vec_usage(&self.frames) - before);
     }
 
     fn pop_frame(&mut self) -> Option<Frame> {

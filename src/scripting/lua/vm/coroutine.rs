@@ -1,5 +1,6 @@
 //! Switching between coroutines.
 
+use super::super::arena::Object;
 use super::super::thread::{After, Frame, Status, Thread};
 use super::super::value::{Result, Stop, ThreadRef, Value};
 use super::{HOST_CALLS, NESTED_MAX, Vm};
@@ -36,7 +37,7 @@ impl Vm {
         thread.status = status;
         if status == Status::Dead {
             let dead = Thread { status, resumer: thread.resumer, ..Thread::default() };
-            let freed = std::mem::replace(thread, dead).counted_bytes();
+            let freed = std::mem::replace(thread, dead).heap_bytes();
             self.heap.uncount(freed);
         }
     }

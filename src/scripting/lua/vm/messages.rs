@@ -40,7 +40,7 @@ impl Vm {
         match self.frame_at(level) {
             Some((proto, pc)) => {
                 let line = proto.lines.get(pc.saturating_sub(1)).copied().unwrap_or(0);
-                let mut text = proto.chunk.to_vec();
+                let mut text = self.heap.bytes_of(proto.chunk).to_vec();
                 text.extend_from_slice(format!(":{line}: ").as_bytes());
                 text
             }
@@ -56,7 +56,8 @@ impl Vm {
             Kind::Lua { proto, pc, .. } => {
                 let proto = self.heap.proto(*proto);
                 let pc = if index + 1 == depth { self.pc } else { *pc };
-                Some((proto.chunk.to_vec(), proto.lines.get(pc.saturating_sub(1)).copied().unwrap_or(0)))
+                let chunk = self.heap.bytes_of(proto.chunk).to_vec();
+                Some((chunk, proto.lines.get(pc.saturating_sub(1)).copied().unwrap_or(0)))
             }
             Kind::Native(_) => None,
         })

@@ -24,7 +24,7 @@ use super::collector::{Marker, STEP_UNITS};
 use super::heap::{Function, Heap};
 use super::thread::{Frame, Kind, Status, Thread, mark_stack};
 use super::value::{FunctionRef, ProtoRef, Result, Stop, StrRef, TableRef, ThreadRef, Value};
-use crate::memory::{MemoryUsage, vec_usage};
+use crate::memory::{MemoryUsage, box_usage, vec_usage};
 use crate::scripting::host::{Host, Tick};
 
 /// Calls that may be under way at once (Lua: `LUAI_MAXCALLS`, one of which is the host's). Its own interpreter counts up
@@ -320,7 +320,7 @@ impl Vm {
         self.top = 0;
         if self.stack.len() > 1024 {
             let stack = std::mem::take(&mut self.stack);
-            self.heap.uncount(stack.capacity() * size_of::<Value>());
+            self.heap.uncount(vec_usage(&stack));
         }
     }
 
@@ -355,9 +355,9 @@ impl Vm {
 
     #[cold]
     fn grow(&mut self, length: usize) {
-        let before = self.stack.capacity();
+        let before = vec_usage(&self.stack);
         self.stack.resize(length.max(self.stack.len() * 2).max(64), Value::Nil);
-        self.heap.count((self.stack.capacity() - before) * size_of::<Value>());
+        self.heap.count(vec_usage(&self.stack) - before);
     }
 
     /// A string as a value.
@@ -483,10 +483,11 @@ impl Default for Vm {
 
 impl MemoryUsage for Vm {
     fn memory_usage(&self) -> usize {
-        size_of::<Self>()
+        // The heap counts the running coroutine's stack and calls with those of the others.
+        box_usage::<Self>()
             + self.heap.memory_usage()
-            + vec_usage(&self.stack)
-            + vec_usage(&self.frames)
             + vec_usage(&self.registry)
+            + vec_usage(&self.free_places)
+            + self.thrown_at.as_ref().map_or(0, |(chunk, _)| vec_usage(chunk))
     }
 }

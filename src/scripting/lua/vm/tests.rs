@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod collection;
+mod weight;
 
 use super::{Outcome, Vm};
 use crate::resp::Protocol;

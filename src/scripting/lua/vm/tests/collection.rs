@@ -101,6 +101,7 @@ impl Walk<'_> {
 
 /// Checks that all that can be reached is there.
 pub(super) fn check(vm: &Vm) {
+    super::weight::check(vm);
     let mut walk = Walk { vm, seen: HashSet::new(), values: Vec::new(), protos: Vec::new() };
     walk.reach(Value::Table(vm.globals));
     vm.events.all().for_each(|event| walk.reach(event));
@@ -113,6 +114,7 @@ pub(super) fn check(vm: &Vm) {
             walk.follow(value);
         } else if let Some(proto) = walk.protos.pop() {
             let proto = vm.heap.proto(proto);
+            walk.reach(Value::String(proto.chunk));
             proto.constants.iter().for_each(|constant| walk.reach(*constant));
             proto.functions.iter().for_each(|inner| walk.reach_code(*inner));
         } else {
@@ -122,7 +124,7 @@ pub(super) fn check(vm: &Vm) {
 }
 
 /// Objects of every kind, tied to each other anew all the time. Its sum depends on all that is left.
-const CHANGES: &str = "
+pub(super) const CHANGES: &str = "
     local list, map, cell, calls = {}, {}, {}, {}
     local function get() return cell end
     local function set(value) cell = value end
