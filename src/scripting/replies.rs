@@ -10,6 +10,7 @@ const DEPTH_MAX: usize = 2600;
 
 /// The table that stands for an error. `text` begins with `-` and the error's code, or is a message without one.
 pub(super) fn error_table(vm: &mut Vm, text: &[u8]) -> Value {
+    let text = until_nul(text);
     let text = match text.strip_prefix(b"-") {
         Some(coded) => match coded.iter().position(|byte| *byte == b' ') {
             Some(end) => [&coded[..end], b" ", trim_line_ends(&coded[end + 1..])].concat(),
@@ -18,7 +19,7 @@ pub(super) fn error_table(vm: &mut Vm, text: &[u8]) -> Value {
         None => [b"ERR ", trim_line_ends(text)].concat(),
     };
     let table = vm.heap.new_table(0, 0);
-    let text = vm.string(until_nul(&text));
+    let text = vm.string(&text);
     vm.heap.set_field(table, "err", text);
     Value::Table(table)
 }
@@ -107,9 +108,7 @@ impl<'a> Reader<'a> {
     }
 
     fn array(&mut self, vm: &mut Vm, count: usize, depth: usize) -> Value {
-        // The length that it would grow to.
-        let room = if count == 0 { 0 } else { count.min(self.rest.len()).next_power_of_two() };
-        let table = vm.heap.new_table(room, 0);
+        let table = vm.heap.new_table(count.min(self.rest.len()), 0);
         for index in 1..=count {
             let value = self.value(vm, depth + 1);
             vm.heap.set(table, Value::Number(index as f64), value);
@@ -118,7 +117,8 @@ impl<'a> Reader<'a> {
     }
 
     fn map(&mut self, vm: &mut Vm, pairs: usize, depth: usize) -> Value {
-        let inner = vm.heap.new_table(0, 0);
+        // The room decides over the order of keys.
+        let inner = vm.heap.new_table(0, pairs.min(self.rest.len()));
         for _ in 0..pairs {
             let key = self.value(vm, depth + 1);
             let value = self.value(vm, depth + 1);
@@ -128,7 +128,7 @@ impl<'a> Reader<'a> {
     }
 
     fn set(&mut self, vm: &mut Vm, count: usize, depth: usize) -> Value {
-        let inner = vm.heap.new_table(0, 0);
+        let inner = vm.heap.new_table(0, count.min(self.rest.len()));
         for _ in 0..count {
             let member = self.value(vm, depth + 1);
             set_if_key(vm, inner, member, Value::Boolean(true));
@@ -148,7 +148,7 @@ impl<'a> Reader<'a> {
 }
 
 /// What C takes for the whole text.
-fn until_nul(text: &[u8]) -> &[u8] {
+pub(super) fn until_nul(text: &[u8]) -> &[u8] {
     &text[..memchr::memchr(0, text).unwrap_or(text.len())]
 }
 
@@ -235,8 +235,9 @@ fn write_typed(
 ) -> bool {
     if let Some(text) = vm.text_field(table, "err") {
         let counted = vm.heap.get_field(table, "ignore_error_stats_update") == Value::Boolean(true);
+        let text = until_nul(text);
         on_error(text, !counted);
-        reply.error(until_nul(text));
+        reply.error(text);
         return true;
     }
     if let Some(text) = vm.text_field(table, "ok") {
@@ -260,7 +261,7 @@ fn write_typed(
     {
         // Of the format, three characters are sent, whatever it is.
         let mut letters = *b"   ";
-        for (letter, byte) in letters.iter_mut().zip(format) {
+        for (letter, byte) in letters.iter_mut().zip(until_nul(format)) {
             *letter = *byte;
         }
         reply.verbatim(&letters, text);

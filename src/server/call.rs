@@ -126,7 +126,8 @@ impl Call<'_> {
         }
         let cost = CommandCost {
             microseconds: nanoseconds / 1000,
-            request_bytes: args.request_bytes() as u64,
+            // What a script calls was not received from anybody.
+            request_bytes: if server.scripting.is_calling() { 0 } else { args.request_bytes() as u64 },
             reply_bytes: reply.len().saturating_sub(start) as u64,
         };
         observe(server, client, entry, args, cost);

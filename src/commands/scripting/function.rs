@@ -288,7 +288,7 @@ fn restore(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
             FunctionsError::Frame => "DUMP payload version or checksum are wrong",
             FunctionsError::PreRelease => "Pre-GA function format not supported",
             FunctionsError::OtherType => "given type is not a function",
-            FunctionsError::Truncated => "failed loading the given functions payload",
+            FunctionsError::Truncated => "Failed loading library payload",
         })
     })?;
     cx.server.scripting.functions.restore(&sources, policy)?;

@@ -2,7 +2,7 @@
 
 use sha1::{Digest, Sha1};
 
-use super::super::replies;
+use super::super::replies::{self, until_nul};
 use super::arguments::truncated;
 use super::base::plain_text;
 use super::{Functions, fill};
@@ -230,11 +230,15 @@ fn log(vm: &mut Vm, host: &mut dyn Host, arguments: Arguments) -> NativeResult {
     };
     let mut line = Vec::new();
     for (index, value) in vm.arguments_from(arguments, 1).iter().enumerate() {
-        if matches!(value, Value::String(_) | Value::Number(_)) {
-            if index > 0 {
-                line.push(b' ');
-            }
-            vm.write_text(&mut line, *value);
+        let is_text = matches!(value, Value::String(_) | Value::Number(_));
+        match (index, is_text) {
+            (0, true) => {}
+            (0, false) => line.extend_from_slice(b"(null)"),
+            (_, true) => line.push(b' '),
+            (_, false) => {}
+        }
+        if is_text {
+            line.extend_from_slice(until_nul(&plain_text(vm, *value)));
         }
     }
     host.log(level, &line);
@@ -298,12 +302,11 @@ fn error_handler(vm: &mut Vm, _: &mut dyn Host, arguments: Arguments) -> NativeR
     };
     let place = match vm.innermost_place() {
         // Valkey's handler is a function of the language: who called it so has no place any more.
-        _ if vm.is_tail_called() => Some((b"=(tail call)".to_vec(), -1.0)),
-        Some((chunk, line)) => Some(([b"@", chunk.as_slice()].concat(), f64::from(line))),
+        _ if vm.is_tail_called() => Some((vm.string(b"=(tail call)"), -1.0)),
+        Some((chunk, line)) => Some((Value::String(chunk), f64::from(line))),
         None => None,
     };
     if let Some((source, line)) = place {
-        let source = vm.string(&source);
         vm.heap.set_field(table, "source", source);
         vm.heap.set_field(table, "line", Value::Number(line));
     }

@@ -5,6 +5,7 @@ use crate::scripting::host::Host;
 use crate::scripting::lua::collector::{Marker, STEP_UNITS};
 use crate::scripting::lua::value::{Result, Value};
 use crate::scripting::lua::vm::{Arguments, Continue, Flow, IN_HANDLING, NativeResult, RESULTS_MAX, Vm};
+use crate::scripting::replies::until_nul;
 
 const FUNCTIONS: &Functions = &[
     ("assert", assert),
@@ -112,12 +113,6 @@ fn collectgarbage(vm: &mut Vm, _: &mut dyn Host, arguments: Arguments) -> Native
 /// What is said of a word that is none of those that may stand there.
 pub(super) fn invalid_option(word: &[u8]) -> Vec<u8> {
     [b"invalid option '", until_nul(word), b"'"].concat()
-}
-
-/// What C takes for the whole string.
-pub(super) fn until_nul(text: &[u8]) -> &[u8] {
-    let end = memchr::memchr(0, text).unwrap_or(text.len());
-    &text[..end]
 }
 
 fn gcinfo(vm: &mut Vm, _: &mut dyn Host, _: Arguments) -> NativeResult {

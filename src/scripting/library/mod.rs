@@ -24,7 +24,7 @@ use super::host::Host;
 use super::lua::value::{TableRef, Value};
 use super::lua::vm::{Arguments, NativeResult};
 use super::lua::vm::{Native, Vm};
-use super::replies;
+use super::replies::{self, until_nul};
 use crate::resp::Reply;
 
 /// A library: its functions by name.
@@ -119,69 +119,79 @@ pub fn set_script_arguments(vm: &mut Vm, keys: Value, arguments: Value) {
     vm.heap.set_field(globals, "ARGV", arguments);
 }
 
+/// The code that an error is counted by: its first word, if that ends soon (as [`crate::resp::CommandError::code`] has it).
 fn code_of(text: &[u8]) -> String {
-    let end = text.iter().position(u8::is_ascii_whitespace).unwrap_or(text.len());
-    String::from_utf8_lossy(&text[..end]).into_owned()
+    const LONGEST: usize = 31;
+    let head = text.get(..LONGEST).unwrap_or(text);
+    match head.iter().position(|byte| matches!(byte, b' ' | b'\r' | b'\n')) {
+        Some(end) => String::from_utf8_lossy(&head[..end]).into_owned(),
+        None => "ERR".to_owned(),
+    }
 }
 
-/// Writes what a script returned as a reply; the codes of errors that are to be counted go to `errors`. Says whether
-/// there was an error in it.
-pub fn write_result(vm: &Vm, reply: &mut Reply, resp3: bool, errors: &mut Vec<String>) -> bool {
+/// Writes what a script returned as a reply; the codes of errors that are to be counted go to `errors`. Gives how many
+/// failures of the command there were in it: all errors that are to be counted are one, each other one is one.
+pub fn write_result(vm: &Vm, reply: &mut Reply, resp3: bool, errors: &mut Vec<String>) -> u64 {
     let value = vm.results().first().copied().unwrap_or_default();
-    let mut failed = false;
-    replies::write_value(vm, reply, value, resp3, &mut |text, counts| {
-        failed = true;
-        errors.extend(counts.then(|| code_of(text)));
+    let mut counted_before = 0;
+    replies::write_value(vm, reply, value, resp3, &mut |text, counts| match counts {
+        true => errors.push(code_of(text)),
+        false => counted_before += 1,
     });
-    failed
+    counted_before + u64::from(!errors.is_empty())
 }
+
+/// A field of a table, or of the tables that stand behind it: functions that would look it up are not run any more.
+fn inherited_field(vm: &Vm, mut table: TableRef, name: &str) -> Value {
+    for _ in 0..INHERITED_MAX {
+        let value = vm.heap.get_field(table, name);
+        match vm.metamethod(Value::Table(table), vm.events.index) {
+            Value::Table(behind) if value.is_nil() => table = behind,
+            _ => return value,
+        }
+    }
+    Value::Nil
+}
+
+/// Tables that may stand behind each other (Lua: `MAXTAGLOOP`).
+const INHERITED_MAX: usize = 100;
 
 /// The text of the error that ended a script, and whether it is to be counted.
 fn thrown_text(vm: &Vm) -> (Vec<u8>, bool) {
     match vm.thrown() {
         Value::Table(table) => {
-            let text = match vm.heap.get_field(table, "err") {
-                text @ (Value::String(_) | Value::Number(_)) => {
-                    let mut bytes = Vec::new();
-                    vm.write_text(&mut bytes, text);
-                    bytes
-                }
+            let text = match inherited_field(vm, table, "err") {
+                text @ (Value::String(_) | Value::Number(_)) => base::plain_text(vm, text),
                 _ => b"ERR unknown error".to_vec(),
             };
             (text, vm.heap.get_field(table, "ignore_error_stats_update") != Value::Boolean(true))
         }
-        other => {
-            let mut text = b"ERR ".to_vec();
-            match other {
-                Value::String(_) | Value::Number(_) => vm.write_text(&mut text, other),
-                Value::Boolean(value) => text.extend_from_slice(value.to_string().as_bytes()),
-                other => text.extend_from_slice(other.type_name().as_bytes()),
-            }
-            (text, true)
-        }
+        other => ([b"ERR ".as_slice(), &base::plain_text(vm, other)].concat(), true),
     }
 }
 
 /// Writes the error that ended a script.
 pub fn write_failure(vm: &Vm, reply: &mut Reply, errors: &mut Vec<String>) {
-    let (text, counted) = thrown_text(vm);
+    let (mut text, counted) = thrown_text(vm);
+    text.truncate(until_nul(&text).len());
+    let text = with_place(vm, text);
     if counted {
         errors.push(code_of(&text));
     }
-    write_with_place(vm, reply, text);
+    reply.error(&text);
 }
 
 /// Writes the error of a script that was killed.
 pub fn write_killed(vm: &Vm, reply: &mut Reply, text: &str, errors: &mut Vec<String>) {
     errors.push(code_of(text.as_bytes()));
-    write_with_place(vm, reply, text.as_bytes().to_vec());
+    reply.error(&with_place(vm, text.as_bytes().to_vec()));
 }
 
-fn write_with_place(vm: &Vm, reply: &mut Reply, mut text: Vec<u8>) {
+fn with_place(vm: &Vm, mut text: Vec<u8>) -> Vec<u8> {
     if let Some((chunk, line)) = vm.thrown_at() {
-        text.extend_from_slice(b" script: on @");
-        text.extend_from_slice(chunk);
+        text.extend_from_slice(b" script: on ");
+        text.extend_from_slice(until_nul(chunk));
         text.extend_from_slice(format!(":{line}.").as_bytes());
     }
-    reply.error(&text);
+    text
 }

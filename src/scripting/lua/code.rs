@@ -7,6 +7,8 @@
 use std::cell::Cell;
 
 use super::arena::Object;
+use super::heap::Heap;
+use super::lexer::{SHOWN_NAME, shown_name};
 use super::value::{ProtoRef, StrRef, Value};
 use crate::memory::{usable_size, vec_usage};
 
@@ -255,7 +257,7 @@ pub(super) struct Proto {
     pub parameters: u8,
     pub takes_more: bool,
     pub registers: u8,
-    /// How messages call the chunk.
+    /// What the chunk was named when it was loaded.
     pub chunk: StrRef,
 }
 
@@ -263,6 +265,11 @@ impl Proto {
     /// The code of a chunk's function, empty yet.
     pub(super) fn of_chunk(chunk: StrRef) -> Self {
         Self { chunk, ..Self::default() }
+    }
+
+    /// How messages call the chunk.
+    pub(super) fn shown_chunk(&self, heap: &Heap) -> Vec<u8> {
+        shown_name(heap.bytes_of(self.chunk), SHOWN_NAME)
     }
 }
 

@@ -48,7 +48,7 @@ pub(super) struct Lexer<'a> {
 pub(super) fn shown_name(name: &[u8], most: usize) -> Vec<u8> {
     match name.split_first() {
         Some((b'=', rest)) => rest.get(..most - 1).unwrap_or(rest).to_vec(),
-        Some((b'@', rest)) if rest.len() > most - 9 => [b"...", &rest[rest.len() - (most - 9)..]].concat(),
+        Some((b'@', rest)) if rest.len() > most - 8 => [b"...", &rest[rest.len() - (most - 8)..]].concat(),
         Some((b'@', rest)) => rest.to_vec(),
         _ => {
             let line = name.iter().position(|byte| matches!(byte, b'\n' | b'\r')).unwrap_or(name.len());
@@ -77,6 +77,11 @@ impl<'a> Lexer<'a> {
             self.save();
         }
         found
+    }
+
+    /// The same where Lua's own lexer, which looks for the byte in a string of C, finds its end too.
+    fn accept_or_nul(&mut self, set: &[u8]) -> bool {
+        self.accept(set) || self.accept(b"\0")
     }
 
     fn save(&mut self) {
@@ -158,8 +163,8 @@ impl<'a> Lexer<'a> {
 
     fn dot(&mut self) -> Result<Token, SyntaxError> {
         self.save();
-        if self.accept(b".") {
-            return Ok(Token::Word(if self.accept(b".") { "..." } else { ".." }));
+        if self.accept_or_nul(b".") {
+            return Ok(Token::Word(if self.accept_or_nul(b".") { "..." } else { ".." }));
         }
         if self.current().is_some_and(|byte| byte.is_ascii_digit()) {
             self.number()
@@ -172,13 +177,14 @@ impl<'a> Lexer<'a> {
         while self.current().is_some_and(|byte| byte.is_ascii_digit() || byte == b'.') {
             self.save();
         }
-        if self.accept(b"Ee") {
-            self.accept(b"+-");
+        if self.accept_or_nul(b"Ee") {
+            self.accept_or_nul(b"+-");
         }
         while self.current().is_some_and(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
             self.save();
         }
-        match parse_number(&self.text) {
+        let digits = self.text.split(|byte| *byte == 0).next().unwrap_or_default();
+        match parse_number(digits) {
             Some(number) => Ok(Token::Number(number)),
             None => Err(self.error_here("malformed number")),
         }

@@ -80,6 +80,11 @@ fn error(text: &[u8]) -> CommandError {
     CommandError::Script([b"ERR ", text].concat().into())
 }
 
+/// Where the first line ends. As a string of C it has no end where a NUL comes first.
+pub(super) fn end_of_line(source: &[u8]) -> Option<usize> {
+    memchr::memchr2(0, b'\n', source).filter(|end| source.get(*end) == Some(&b'\n'))
+}
+
 /// The flags of a script, and where its code begins: at the end of the first line, so that lines keep their numbers.
 ///
 /// # Errors
@@ -88,9 +93,7 @@ pub(super) fn parse_shebang(body: &[u8]) -> Result<(ScriptFlags, usize), Command
     if !body.starts_with(b"#!") {
         return Ok((ScriptFlags { undeclared: true, ..ScriptFlags::default() }, 0));
     }
-    let Some(end) = body.iter().position(|byte| *byte == b'\n') else {
-        return Err(error(b"Invalid script shebang"));
-    };
+    let Some(end) = end_of_line(body) else { return Err(error(b"Invalid script shebang")) };
     let words = split_arguments(&body[..end]).unwrap_or_default();
     let mut words = words.iter().map(Vec::as_slice);
     let Some(engine) = words.next().and_then(|word| word.get(2..)) else {

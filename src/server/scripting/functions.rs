@@ -8,7 +8,7 @@ use std::rc::Rc;
 use hashbrown::HashMap;
 
 use super::discarded::Discarded;
-use super::flags::ScriptFlags;
+use super::flags::{ScriptFlags, end_of_line};
 use crate::algorithms::hash::FastHasher;
 use crate::config::VALKEY_VERSION;
 use crate::config::split_arguments;
@@ -98,8 +98,7 @@ fn parse_header(source: &[u8]) -> Result<(Vec<u8>, usize), CommandError> {
     if !source.starts_with(b"#!") {
         return Err(error("Missing library metadata"));
     }
-    let end =
-        source.iter().position(|byte| *byte == b'\n').ok_or_else(|| error("Invalid library metadata"))?;
+    let end = end_of_line(source).ok_or_else(|| error("Invalid library metadata"))?;
     let words = split_arguments(&source[..end]).filter(|words| !words.is_empty());
     let words = words.ok_or_else(|| error("Invalid library metadata"))?;
     let mut words = words.iter().map(Vec::as_slice);

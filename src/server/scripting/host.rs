@@ -46,10 +46,10 @@ impl ScriptHost<'_> {
 
     /// The slot of the command that is called.
     fn slot_of_call(&self, entry: &TableEntry) -> Result<Option<u16>, CommandError> {
-        let client = self.running.client;
-        if self.server.clients.get(client).is_some_and(crate::server::Client::is_obeyed) {
+        if self.is_obeyed() {
             return Ok(None);
         }
+        let client = self.running.client;
         let args = Args::new(&self.request.buffer, &self.request.ranges);
         let name = &entry.full_name;
         self.server.check_slot(self.keyspace, client, entry, args, entry.command.flags).map_err(|error| {
@@ -103,40 +103,26 @@ impl ScriptHost<'_> {
         if command.has(flag::NOSCRIPT) && !self.server.debug.allow_denied_in_scripts {
             return Err(text("ERR This Valkey command is not allowed from script"));
         }
-        self.check_rights(entry)?;
-        let (server, running) = (&*self.server, &mut *self.running);
-        let obeyed = server.clients.get(running.client).is_some_and(crate::server::Client::is_obeyed);
+        let obeyed = self.is_obeyed();
+        let running = &*self.running;
         if command.has(flag::DENYOOM)
-            && server.eviction.out_of_memory
+            && self.server.eviction.out_of_memory
             && !running.allows_oom
             && !running.wrote
             && !obeyed
         {
             return Err(CommandError::OutOfMemory);
         }
-        if server.cluster.is_some() && !obeyed {
-            let args = Args::new(&self.request.buffer, &self.request.ranges);
-            let client = running.client;
-            if self.server.check_slot(self.keyspace, client, entry, args, command.flags).is_err() {
-                return Err(text("ERR Attempted to access a non local key in a cluster node"));
-            }
-        }
-        let (server, running) = (&*self.server, &mut *self.running);
-        if running.read_only && (command.has(flag::WRITE) || command.has(flag::MAY_REPLICATE)) {
+        self.check_rights(entry)?;
+        let slot = self.slot_of_call(entry)?;
+        if self.running.read_only && (command.has(flag::WRITE) || command.has(flag::MAY_REPLICATE)) {
             return Err(text("ERR Write commands are not allowed from read-only scripts."));
         }
-        if command.has(flag::WRITE) && !running.wrote {
-            if server.lacks_replicas() && !obeyed {
-                return Err(CommandError::NoReplicas);
-            }
-            if server.persistence.refuses_writes(&server.config) && !obeyed {
-                return Err(CommandError::MisconfSnapshot(server.title()));
-            }
-            if server.replication.is_replica() && server.config.replica_read_only && !obeyed {
-                return Err(CommandError::ReadOnly);
-            }
-            running.wrote = true;
+        if command.has(flag::WRITE) && !self.running.wrote {
+            self.check_write(obeyed)?;
+            self.running.wrote = true;
         }
+        let server = &*self.server;
         if server.replication.is_replica()
             && !server.primary_link.is_up()
             && !server.config.replica_serve_stale_data
@@ -144,7 +130,26 @@ impl ScriptHost<'_> {
         {
             return Err(text("ERR Can not execute the command on a stale replica"));
         }
+        self.check_slot(slot)
+    }
+
+    /// What forbids a script its first write.
+    fn check_write(&self, obeyed: bool) -> Result<(), CommandError> {
+        let server = &*self.server;
+        if server.lacks_replicas() && !obeyed {
+            return Err(CommandError::NoReplicas);
+        }
+        if server.persistence.refuses_writes(&server.config) && !obeyed {
+            return Err(CommandError::MisconfSnapshot(server.title()));
+        }
+        if server.replication.is_replica() && server.config.replica_read_only && !obeyed {
+            return Err(CommandError::ReadOnly);
+        }
         Ok(())
+    }
+
+    fn is_obeyed(&self) -> bool {
+        self.server.clients.get(self.running.client).is_some_and(crate::server::Client::is_obeyed)
     }
 }
 
@@ -190,9 +195,7 @@ impl Host for ScriptHost<'_> {
                 };
             }
         };
-        let allowed =
-            self.slot_of_call(entry).and_then(|slot| self.check(entry).and_then(|()| self.check_slot(slot)));
-        if let Err(error) = allowed {
+        if let Err(error) = self.check(entry) {
             return self.error(Some(entry), &error);
         }
         let call = Call { client: self.running.client, entry, hint: None, in_transaction: true };
@@ -232,9 +235,11 @@ pub(super) fn slice_end() -> u64 {
     clock::monotonic_us() + SLICE_US
 }
 
-/// Writes a line of a script to the log.
+/// Writes a line of a script to the log, as of the engine's module, which Valkey cuts at what its buffer holds.
 pub(super) fn write_log(level: u8, message: &[u8]) {
-    let message = String::from_utf8_lossy(message);
+    const LONGEST: usize = 1023;
+    let line = [b"<lua> ", message].concat();
+    let message = String::from_utf8_lossy(line.get(..LONGEST).unwrap_or(&line));
     match level {
         0 => tracing::trace!("{message}"),
         1 => tracing::debug!("{message}"),

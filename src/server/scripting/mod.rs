@@ -219,10 +219,12 @@ impl Scripting {
         is_of
     }
 
-    /// A cached script.
+    /// A cached script, its name in letters of any case.
     #[must_use]
     pub fn find(&self, name: &[u8]) -> Option<&Script> {
-        self.scripts.get(name)
+        let mut name = ScriptName::try_from(name).ok()?;
+        name.make_ascii_lowercase();
+        self.scripts.get(&name)
     }
 
     /// How many scripts are cached.
@@ -263,9 +265,7 @@ impl Scripting {
                 true => flags::parse_shebang(named).ok().map(|(flags, _)| flags),
                 false => None,
             },
-            "evalsha" | "evalsha_ro" => {
-                self.scripts.get(named.to_ascii_lowercase().as_slice()).map(|script| script.flags)
-            }
+            "evalsha" | "evalsha_ro" => self.find(named).map(|script| script.flags),
             "fcall" | "fcall_ro" => self.functions.find(named).map(|function| function.flags),
             _ => None,
         };
@@ -294,12 +294,14 @@ impl Scripting {
                 return Err(CommandError::Script(text.into()));
             }
         };
-        if !stays {
+        let used = (!stays).then(|| {
             self.make_room();
             self.evictable.push(name);
-        }
+            // Newer than what has run last, even if it is not run now.
+            self.runs += 1;
+            self.runs
+        });
         self.sources_bytes += usable_size(body.len());
-        let used = (!stays).then_some(self.runs);
         self.scripts.insert(name, Script { body: body.into(), flags, function, used });
         Ok(())
     }
@@ -439,7 +441,6 @@ mod tests {
         let add = |scripting: &mut Scripting, number: usize, stays| {
             let mut name = [b'0'; 40];
             name[..8].copy_from_slice(&number.to_be_bytes());
-            scripting.runs += 1;
             let source = format!("return '{}'", "x".repeat(number % 50));
             scripting.add(name, source.as_bytes(), stays).unwrap();
             name

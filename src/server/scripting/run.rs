@@ -220,12 +220,17 @@ impl Server {
         let mut errors = Vec::new();
         let mut failed = true;
         match outcome {
-            Outcome::Finished => failed = library::write_result(vm, reply, running.resp3, &mut errors),
+            Outcome::Finished => {
+                let failures = library::write_result(vm, reply, running.resp3, &mut errors);
+                failed = failures > 0;
+                // Of these, the call itself counts one.
+                self.stats.commands[running.entry.id].failed += failures.saturating_sub(1);
+            }
             Outcome::Failed => library::write_failure(vm, reply, &mut errors),
             Outcome::Killed | Outcome::Paused => {
                 let command = if running.is_eval { "SCRIPT" } else { "FUNCTION" };
                 let text = format!("Script killed by user with {command} KILL.");
-                tracing::info!("{text}");
+                tracing::info!("<module> {text}");
                 library::write_killed(vm, reply, &format!("ERR {text}"), &mut errors);
             }
         }

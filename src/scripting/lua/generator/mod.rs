@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use super::ast::{FunctionBody, VariableId};
 use super::code::{Capture, FIRST_CONSTANT, LocalName, Op, Operand, Proto};
 use super::heap::Heap;
-use super::lexer::{SHOWN_NAME, SyntaxError, shown_name};
+use super::lexer::SyntaxError;
 use super::parser;
 use super::value::{ProtoRef, StrRef, Value};
 
@@ -35,7 +35,7 @@ enum ConstantKey {
 /// The text of the first syntax error.
 pub(super) fn compile(heap: &mut Heap, source: &[u8], chunk: &[u8], depth: usize) -> Generated<ProtoRef> {
     let body = parser::parse(source, chunk, depth)?;
-    let chunk = heap.string(&shown_name(chunk, SHOWN_NAME));
+    let chunk = heap.string(chunk);
     generate(heap, &body, chunk, Vec::new())
 }
 
@@ -107,7 +107,7 @@ impl Generator<'_> {
     }
 
     fn error(&self, message: &str) -> SyntaxError {
-        let mut text = self.heap.bytes_of(self.proto.chunk).to_vec();
+        let mut text = self.proto.shown_chunk(self.heap);
         text.extend_from_slice(format!(":{}: {message}", self.line).as_bytes());
         SyntaxError(text)
     }

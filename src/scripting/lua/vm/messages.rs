@@ -3,7 +3,7 @@
 use super::super::code::{FIRST_CONSTANT, Op, Operand, Proto};
 use super::super::heap::Heap;
 use super::super::thread::{Frame, Kind};
-use super::super::value::{Stop, Value};
+use super::super::value::{Stop, StrRef, Value};
 use super::{Arguments, Vm};
 
 /// What a register's value is called: its kind and its name.
@@ -40,7 +40,7 @@ impl Vm {
         match self.frame_at(level) {
             Some((proto, pc)) => {
                 let line = proto.lines.get(pc.saturating_sub(1)).copied().unwrap_or(0);
-                let mut text = self.heap.bytes_of(proto.chunk).to_vec();
+                let mut text = proto.shown_chunk(&self.heap);
                 text.extend_from_slice(format!(":{line}: ").as_bytes());
                 text
             }
@@ -48,16 +48,15 @@ impl Vm {
         }
     }
 
-    /// The chunk and line of the innermost code, whatever library functions it is in.
+    /// The chunk, by the name it was loaded with, and line of the innermost code, whatever library functions it is in.
     #[must_use]
-    pub(in crate::scripting) fn innermost_place(&self) -> Option<(Vec<u8>, u32)> {
+    pub(in crate::scripting) fn innermost_place(&self) -> Option<(StrRef, u32)> {
         let depth = self.frames.len();
         self.frames.iter().enumerate().rev().find_map(|(index, frame)| match &frame.kind {
             Kind::Lua { proto, pc, .. } => {
                 let proto = self.heap.proto(*proto);
                 let pc = if index + 1 == depth { self.pc } else { *pc };
-                let chunk = self.heap.bytes_of(proto.chunk).to_vec();
-                Some((chunk, proto.lines.get(pc.saturating_sub(1)).copied().unwrap_or(0)))
+                Some((proto.chunk, proto.lines.get(pc.saturating_sub(1)).copied().unwrap_or(0)))
             }
             Kind::Native(_) => None,
         })

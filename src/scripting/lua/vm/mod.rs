@@ -118,7 +118,7 @@ pub struct Vm {
     /// The error being raised.
     thrown: Value,
     /// Where it, or the end of a script that was killed, came from.
-    thrown_at: Option<(Vec<u8>, u32)>,
+    thrown_at: Option<(StrRef, u32)>,
     free_places: Vec<usize>,
     /// Instructions of some weight until the host is asked.
     fuel: i64,
@@ -253,10 +253,10 @@ impl Vm {
         self.thrown
     }
 
-    /// The chunk and line that the error, or the end, of the last run came from.
+    /// The chunk, by the name it was loaded with, and line that the error, or the end, of the last run came from.
     #[must_use]
-    pub fn thrown_at(&self) -> Option<&(Vec<u8>, u32)> {
-        self.thrown_at.as_ref()
+    pub fn thrown_at(&self) -> Option<(&[u8], u32)> {
+        self.thrown_at.map(|(chunk, line)| (self.heap.bytes_of(chunk), line))
     }
 
     /// Keeps a function; gives its place in the registry.
@@ -317,6 +317,7 @@ impl Vm {
     pub fn reset(&mut self) {
         self.abandon();
         self.thrown = Value::Nil;
+        self.thrown_at = None;
         self.top = 0;
         if self.stack.len() > 1024 {
             let stack = std::mem::take(&mut self.stack);
@@ -447,6 +448,7 @@ impl Vm {
         let (globals, events, top) = (self.globals, self.events, self.top);
         let (main, current) = (self.main, self.current);
         let (string_metatable, thrown) = (self.string_metatable, self.thrown);
+        let thrown_at = self.thrown_at.map(|(chunk, _)| Value::String(chunk));
         let (proto, closure) = (self.proto, self.closure);
         heap.begin_collection(frames.is_empty(), |marker: &mut Marker<'_>| {
             marker.mark(Value::Table(globals));
@@ -454,6 +456,7 @@ impl Vm {
             marker.mark_all([main, current].map(Value::Thread));
             marker.mark_all(string_metatable.map(Value::Table));
             marker.mark_all([thrown, Value::Function(closure)]);
+            marker.mark_all(thrown_at);
             marker.mark_code(proto);
             marker.mark_all(registry.iter().copied());
             mark_stack(stack, top, frames, marker);
@@ -488,6 +491,5 @@ impl MemoryUsage for Vm {
             + self.heap.memory_usage()
             + vec_usage(&self.registry)
             + vec_usage(&self.free_places)
-            + self.thrown_at.as_ref().map_or(0, |(chunk, _)| vec_usage(chunk))
     }
 }
