@@ -1,4 +1,4 @@
-//! Scripts and functions turned off, and flushed.
+//! Scripts and functions turned off, and flushed; what they write to the log.
 #![allow(clippy::unwrap_used, clippy::print_stderr, missing_docs)]
 
 mod support;
@@ -136,4 +136,37 @@ fn what_a_script_leaves_is_given_back_while_nothing_runs() {
         server.until("the garbage is given back", || memory(&mut client, name) < 2_500_000);
     }
     assert_eq!(client.ask("EVAL 'return 7' 0"), "(integer) 7\n");
+}
+
+/// What a server logs when scripts do; of each line what follows its time.
+fn logged(server: &Server) -> Vec<String> {
+    let mut client = Conversation::open(server);
+    for script in [
+        "redis.log(redis.LOG_WARNING, 'a', 1.5, nil, {}, 'b')",
+        "redis.log(redis.LOG_NOTICE, nil)",
+        "redis.log(redis.LOG_NOTICE, {}, 'x')",
+        r"redis.log(redis.LOG_NOTICE, 'x\\0y', 'z')",
+        "redis.log(redis.LOG_NOTICE, string.rep('x', 2000))",
+        "redis.log(redis.LOG_VERBOSE, 'not shown')",
+    ] {
+        assert_eq!(client.ask(&format!("EVAL \"{script}\" 0")), "(nil)\n", "{script}");
+    }
+    let log = server.log();
+    let lines = log.lines().filter_map(|line| line.split_once("<lua> "));
+    lines.map(|(before, text)| format!("{} {text}", &before[before.len() - 2..])).collect()
+}
+
+#[test]
+fn what_scripts_log_is_the_engines() {
+    let expected = [
+        "#  a 1.5 b",
+        "*  (null)",
+        "*  (null) x",
+        "*  x z",
+        &format!("*  {}", "x".repeat(1023 - "<lua> ".len())),
+    ];
+    assert_eq!(logged(&Server::start(&[])), expected);
+    if let Some(valkey) = Server::start_valkey(&[]) {
+        assert_eq!(logged(&valkey), expected);
+    }
 }
