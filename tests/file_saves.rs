@@ -248,3 +248,98 @@ fn an_append_only_file_that_cannot_be_opened_stays_off() {
     assert_eq!(conversation.ask("CONFIG SET appendonly yes"), "OK\n");
     assert!(aof_is_on(&mut conversation));
 }
+
+/// Names of the history that a manifest lists.
+fn history(manifest: &Path) -> Vec<String> {
+    let text = fs::read_to_string(manifest).unwrap_or_default();
+    let files = text.lines().filter(|line| line.ends_with("type h"));
+    files.map(|line| line.split(' ').nth(1).unwrap().to_owned()).collect()
+}
+
+#[test]
+fn only_who_asked_waits_until_history_is_deleted() {
+    let (server, path) = start(&["--appendonly", "yes", "--aof-disable-auto-gc", "yes"]);
+    let directory = server.directory.path().join("appendonlydir");
+    let manifest = directory.join("appendonly.aof.manifest");
+    let [mut first, mut last] = [(); 2].map(|()| Conversation::open(&server));
+    let rewrite = |conversation: &mut Conversation, listed| {
+        conversation.ask("BGREWRITEAOF");
+        server.until("it is rewritten", || history(&manifest).len() == listed);
+    };
+    rewrite(&mut last, 2);
+    let old = history(&manifest);
+    // What the thread does that deletes them.
+    make_pipe(&path);
+    let mut held_up = Conversation::open(&server);
+    held_up.send(&["CONFIG", "REWRITE"]);
+    server.until("it is held up", || waiting(&mut last) == 1);
+    first.send(&["CONFIG", "SET", "aof-disable-auto-gc", "NO", "maxmemory-samples", "7"]);
+    server.until("it waits", || waiting(&mut last) == 2);
+    assert_eq!(last.ask("SET key value"), "OK\n");
+    assert_eq!(history(&manifest), old);
+    assert_eq!(last.ask("CONFIG SET aof-disable-auto-gc no"), "OK\n");
+    fill_pipe(&path, "\n");
+    assert_eq!(first.read(), "OK\n");
+    assert!(history(&manifest).is_empty());
+    assert!(last.ask("CONFIG GET maxmemory-samples").contains("\"7\""));
+    server.until("they are gone", || old.iter().all(|name| !directory.join(name).exists()));
+    // While the directory is being changed.
+    assert_eq!(held_up.read(), "OK\n");
+    last.ask("CONFIG SET aof-disable-auto-gc yes");
+    rewrite(&mut last, 2);
+    let listing = directory.join("temp-appendonly.aof.manifest");
+    make_pipe(&listing);
+    last.ask("BGREWRITEAOF");
+    first.send(&["CONFIG", "SET", "aof-disable-auto-gc", "no"]);
+    server.until("it waits again", || waiting(&mut last) == 1);
+    assert_eq!(last.ask("SET key other"), "OK\n");
+    fs::read(&listing).unwrap();
+    let _ = fs::remove_file(&listing);
+    assert_eq!(first.read(), "OK\n");
+    assert!(history(&manifest).is_empty());
+    // In a transaction.
+    last.ask("CONFIG SET aof-disable-auto-gc yes");
+    server.until("it is over", || last.ask("INFO persistence").contains("aof_rewrite_in_progress:0"));
+    rewrite(&mut last, 2);
+    last.ask("MULTI");
+    last.ask("CONFIG SET aof-disable-auto-gc no");
+    last.ask("EXEC");
+    assert!(history(&manifest).is_empty());
+}
+
+#[test]
+fn a_replica_serves_others_until_its_append_only_file_is_on_again() {
+    let (primary, _) = start(&["--save", "", "--repl-diskless-sync-delay", "0"]);
+    let mut source = Conversation::open(&primary);
+    source.ask("SET key value");
+    let (server, path) = start(&["--appendonly", "yes", "--repl-diskless-load", "swapdb"]);
+    let mut last = Conversation::open(&server);
+    last.ask("SET own value");
+    // A rewrite whose increment cannot be listed yet has to end before the file is turned off.
+    let listing = server.directory.path().join("appendonlydir/temp-appendonly.aof.manifest");
+    make_pipe(&listing);
+    last.ask("BGREWRITEAOF");
+    last.ask(&format!("REPLICAOF 127.0.0.1 {}", primary.port));
+    server.until("it has begun", || server.log().contains("receiving streamed RDB from primary"));
+    assert_eq!(last.ask("GET own"), "\"value\"\n");
+    assert!(aof_is_on(&mut last));
+    // What the thread does next.
+    make_pipe(&path);
+    let mut held_up = Conversation::open(&server);
+    held_up.send(&["CONFIG", "REWRITE"]);
+    server.until("it is held up", || waiting(&mut last) == 1);
+    fs::read(&listing).unwrap();
+    fs::remove_file(&listing).unwrap();
+    server.until("the data is there", || last.ask("GET key") == "\"value\"\n");
+    source.ask("SET key other");
+    server.until("what follows is, too", || last.ask("GET key") == "\"other\"\n");
+    assert!(!aof_is_on(&mut last));
+    // More than a second: the cron does not ask twice.
+    std::thread::sleep(std::time::Duration::from_millis(1200));
+    assert!(!aof_is_on(&mut last));
+    fill_pipe(&path, "\n");
+    assert_eq!(held_up.read(), "OK\n");
+    server.until("it is on", || aof_is_on(&mut last));
+    let log = server.log();
+    assert!(!log.contains("Failed enabling the AOF"), "{log}");
+}

@@ -3,12 +3,11 @@
 use std::path::PathBuf;
 
 use super::help::container_help;
-use crate::config::SetContext;
 use crate::keyspace::Counters;
 use crate::resp::CommandError;
+use crate::server::Context;
 use crate::server::command::{Arg, Args, Command, Group, Outcome, flag};
 use crate::server::file_save::Content;
-use crate::server::{Context, set_options};
 
 /// The family.
 pub(super) const COMMANDS: &[Command] = &[CONFIG];
@@ -73,11 +72,7 @@ fn set(cx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     if cx.set_later(&pairs) {
         return Ok(());
     }
-    let context = SetContext {
-        loading: cx.server.persistence.is_loading(),
-        local_client: cx.client().is_some_and(|client| client.is_local()),
-    };
-    set_options(cx.keys.keyspace, cx.server, &pairs, context)?;
+    cx.set_now(&pairs)?;
     cx.reply.ok();
     Ok(())
 }

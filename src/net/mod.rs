@@ -22,7 +22,7 @@ mod stream;
 pub use bus::{accept_bus, connect_bus, delete_lost_keys};
 pub use cron::{defragments, run_cron, run_defragmentation};
 pub use executor::run as run_executor;
-pub use file_save::{change_aof, load_users, save_file};
+pub use file_save::{await_aof, change_aof, load_users, resume_aof, save_file};
 pub use listener::Listeners;
 pub use migrate::migrate;
 pub use replicas::send_snapshot;

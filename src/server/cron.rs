@@ -90,7 +90,7 @@ impl Engine {
             let synchronized =
                 matches!(self.server.primary_link.state, LinkState::None | LinkState::Connected);
             if synchronized && !self.server.persistence.is_loading() {
-                self.restart_aof(None);
+                self.server.resume_aof();
             }
         }
         self.server.end_pause_when_over();

@@ -126,8 +126,10 @@ pub enum Task {
     SaveFile(Box<file_save::PendingSave>),
     /// Have a helper thread read the file of users.
     LoadUsers(Box<acl::PendingLoad>),
-    /// Turn the append-only file on or off.
+    /// Turn the append-only file on or off, or have its history deleted.
     ChangeAof(Box<aof::PendingChange>),
+    /// Turn the append-only file on again that a synchronization had turned off.
+    ResumeAof,
     /// Load the append-only file anew, while the event loop turns.
     ReloadAof(Box<aof::Reload>),
     /// Accept TCP connections from these sockets, and from no others any more (CONFIG SET port, bind).

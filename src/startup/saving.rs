@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use crate::net::Shared;
+use crate::net::{Shared, await_aof};
 use crate::persistence::{Expired, LoadError, LoadOptions, Loader, watch};
 use crate::server::aof::{AofState, Reload, Replay};
 use crate::server::{Engine, Server};
@@ -71,9 +71,13 @@ async fn load_aof(shared: &Shared) -> Result<(), Vec<String>> {
         let seconds = (clock::monotonic_us() - started_us) as f64 / 1e6;
         tracing::info!("DB loaded from append only file: {seconds:.3} seconds");
     }
-    let Engine { keyspace, server } = &mut *shared.engine.borrow_mut();
-    server.open_aof(keyspace).map_err(|line| vec![line])?;
-    server.clean_aof_history();
+    {
+        let Engine { keyspace, server } = &mut *shared.engine.borrow_mut();
+        server.open_aof(keyspace).map_err(|line| vec![line])?;
+        server.clean_aof_history();
+    }
+    // The manifest says so before the server is ready.
+    await_aof(shared).await;
     Ok(())
 }
 

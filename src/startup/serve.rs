@@ -319,6 +319,9 @@ fn perform(shared: &Rc<Shared>, listeners: &mut Listeners, task: Task) {
         Task::ChangeAof(change) => {
             tokio::task::spawn_local(net::change_aof(Rc::clone(shared), change));
         }
+        Task::ResumeAof => {
+            tokio::task::spawn_local(net::resume_aof(Rc::clone(shared)));
+        }
         Task::ReloadAof(reload) => saving::reload_aof(shared, reload),
         Task::FollowPrimary => shared.follow_primary(),
         Task::ExportSlots(job) => {

@@ -2,6 +2,7 @@
 
 use super::{Failure, Link};
 use crate::keyspace::Database;
+use crate::net::await_aof;
 use crate::persistence::{Batch, LoadError, LoadingMode, Transfer};
 use crate::server::aof::AofState;
 use crate::sys::clock;
@@ -28,7 +29,13 @@ pub(super) struct Load {
 
 impl Link {
     /// Ends what would copy pages while they change, or replace the file that is loaded.
-    pub(super) fn prepare_load(&self, from_disk: bool) -> Result<(), Failure> {
+    pub(super) async fn prepare_load(&self, from_disk: bool) -> Result<(), Failure> {
+        // It could not be turned off without waiting.
+        while self.engine()?.server.aof.is_changing() {
+            if !await_aof(&self.shared).await {
+                return Err(Failure::Superseded);
+            }
+        }
         let server = &mut self.engine()?.server;
         if server.aof.state() != AofState::Off {
             // A rewrite that is under way would copy every page, and its result would be of the old data.

@@ -156,7 +156,7 @@ impl Link {
             }
         }
         let total = if let End::After(bytes) = framing.end { bytes } else { 0 };
-        self.prepare_load(false)?;
+        self.prepare_load(false).await?;
         let (queue, options) = self.helper()?;
         self.begin_load(target, "socket", total)?;
         let transfer = Transfer::decode(&queue, options);
@@ -211,7 +211,7 @@ impl Link {
 
     async fn load_from_disk(&self, wire: &mut Wire, mut temporary: Temporary) -> Result<Received, Failure> {
         tracing::info!("Loading the RDB and finalizing primary-replica sync...");
-        self.prepare_load(true)?;
+        self.prepare_load(true).await?;
         let (queue, options) = self.helper()?;
         let target = {
             let server = &self.engine()?.server;

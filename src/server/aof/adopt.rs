@@ -77,10 +77,10 @@ impl Server {
                 aof.state = AofState::Off;
                 aof.forget_unsynced();
                 // The cron begins with a rewrite instead.
-                aof.tried_ms = 0;
                 self.propagation.set_aof_listens(false);
             }
         }
+        self.settle_stage();
     }
 }
 

@@ -1,8 +1,10 @@
-//! CONFIG SET appendonly: the option changes once the helper thread has done what that needs, and only the client waits.
+//! Turning the append-only file on and off, and having its history deleted: the helper thread does what that needs, and
+//! only the client waits.
 //!
 //! To turn the file on it opens the increment that the rewrite begins with; to turn it off it ends what it is doing to the
-//! directory. These requests take turns, since each depends on what the one before has left. Whatever else a request
-//! sets changes at the same instant. Inside of a transaction the engine thread waits.
+//! directory. These requests take turns, since each depends on what the one before has left. Whatever else CONFIG SET
+//! sets changes at the same instant. A replica turns its file on again in the same way, once it has its primary's data.
+//! Inside of a transaction the engine thread waits.
 
 use std::sync::Arc;
 
@@ -11,27 +13,63 @@ use super::{AofState, Stage};
 use crate::config::{SetContext, find_option};
 use crate::keyspace::Keyspace;
 use crate::memory::vec_usage;
+use crate::resp::CommandError;
 use crate::server::blocking::{BlockRequest, TimeoutReply};
 use crate::server::file_save::Counted;
 use crate::server::waiter::Waiter;
 use crate::server::{Context, Server, Task, set_options};
 
-/// Whether an option of this name is the one that turns the file on and off.
-fn is_switch(name: &[u8]) -> bool {
-    find_option(name).is_some_and(|(spec, _)| spec.name == "appendonly")
+/// The value that is given for an option.
+fn value_of<'a>(pairs: &[(&[u8], &'a [u8])], option: &str) -> Option<&'a [u8]> {
+    let mut pairs = pairs.iter();
+    let pair = pairs.find(|(name, _)| find_option(name).is_some_and(|(spec, _)| spec.name == option));
+    pair.map(|(_, value)| *value)
 }
 
-/// A request that turns the append-only file on or off, and who waits for it.
+/// What the helper thread prepares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Goal {
+    /// The file is to be turned on.
+    On,
+    /// It is to be turned off.
+    Off,
+    /// It is to go on, now that the data is there for which it was stopped.
+    Resumed,
+    /// It stays as it is.
+    Kept,
+}
+
+/// How far the helper thread is with what it prepares.
+#[derive(Debug)]
+pub struct Preparation {
+    goal: Goal,
+    /// It has been waited for.
+    waited: bool,
+}
+
+impl Preparation {
+    fn of(goal: Goal) -> Self {
+        Self { goal, waited: false }
+    }
+
+    /// Of a file that is to go on.
+    #[must_use]
+    pub fn of_resumption() -> Self {
+        Self::of(Goal::Resumed)
+    }
+}
+
+/// A request of CONFIG SET that needs the helper thread, and who waits for it.
 #[derive(Debug)]
 pub struct PendingChange {
     /// Names and values of all options that it sets.
     pairs: Vec<(Vec<u8>, Vec<u8>)>,
-    /// Whether it turns the file on.
-    on: bool,
+    /// What is to be done before they change.
+    pub preparation: Preparation,
+    /// History is to be deleted once they have.
+    cleans: bool,
     local_client: bool,
     waiter: Option<Waiter>,
-    /// The helper thread has been waited for.
-    waited: bool,
     _counted: Counted,
 }
 
@@ -44,17 +82,27 @@ enum Step {
 }
 
 impl Context<'_> {
-    /// Sets options, the append-only file's switch among them, as soon as nothing is to be waited for; `false`: nothing is
-    /// now, or nobody can wait.
+    /// Sets options as soon as the helper thread has done what they need, if they need anything; `false`: they do not, or
+    /// nobody can wait.
     pub fn set_later(&mut self, pairs: &[(&[u8], &[u8])]) -> bool {
-        let Some((_, value)) = pairs.iter().find(|(name, _)| is_switch(name)) else { return false };
-        let on = value.eq_ignore_ascii_case(b"yes");
-        if self.in_transaction {
-            // Replies of others may wait for what it syncs.
-            self.server.settle_aof();
+        let server = &mut self.server;
+        let goal = match value_of(pairs, "appendonly").map(|value| value.eq_ignore_ascii_case(b"yes")) {
+            Some(on) if on != (server.aof.state != AofState::Off) => {
+                if on {
+                    Goal::On
+                } else {
+                    Goal::Off
+                }
+            }
+            _ => Goal::Kept,
+        };
+        let cleans = server.begins_to_clean(pairs);
+        if goal == Goal::Kept && !cleans {
             return false;
         }
-        if on == (self.server.aof.state != AofState::Off) {
+        if self.in_transaction {
+            // Replies of others may wait for what it syncs.
+            server.settle_aof();
             return false;
         }
         let waits = self.block(BlockRequest::for_event(TimeoutReply::Never));
@@ -62,10 +110,10 @@ impl Context<'_> {
             let pairs: Vec<_> = pairs.iter().map(|(name, value)| (name.to_vec(), value.to_vec())).collect();
             let bytes = pairs.iter().map(|(name, value)| vec_usage(name) + vec_usage(value)).sum::<usize>();
             let change = PendingChange {
-                on,
+                preparation: Preparation::of(goal),
+                cleans,
                 local_client: self.client().is_some_and(|client| client.is_local()),
                 waiter: self.server.waiter(self.client),
-                waited: false,
                 _counted: Counted::new(&self.server.file_saves, bytes + vec_usage(&pairs)),
                 pairs,
             };
@@ -73,50 +121,71 @@ impl Context<'_> {
         }
         waits
     }
+
+    /// Sets options at once, whatever the helper thread has to do for that.
+    ///
+    /// # Errors
+    /// Which option cannot be set, and why.
+    pub fn set_now(&mut self, pairs: &[(&[u8], &[u8])]) -> Result<(), CommandError> {
+        let context = SetContext {
+            loading: self.server.persistence.is_loading(),
+            local_client: self.client().is_some_and(|client| client.is_local()),
+        };
+        let cleans = self.server.begins_to_clean(pairs);
+        set_options(self.keys.keyspace, self.server, pairs, context)?;
+        if cleans {
+            self.server.settle_cleaning();
+        }
+        Ok(())
+    }
 }
 
 impl Server {
-    /// Has the helper thread do what a change needs next, and `tell` there that it is done; `false` when nothing is to be
-    /// waited for any more.
-    pub fn prepare_change(
-        &mut self,
-        change: &mut PendingChange,
-        tell: impl FnOnce() + Send + 'static,
-    ) -> bool {
-        match self.next_step(change) {
-            None => return false,
-            Some(Step::Wait) => self.aof.helper.queue().submit(|_| tell()),
-            Some(Step::Open) => {
-                let (directory, name) =
-                    (self.aof.directory.clone(), self.aof.directory.temporary_increment());
-                self.aof.helper.run(move |_| {
-                    let opened = directory.create().and_then(|()| directory.open_increment(&name, true));
-                    Outcome::Opened(opened.map(|file| Arc::new(file) as Arc<dyn Storage>))
-                });
-                self.aof.helper.queue().submit(|_| tell());
-            }
+    /// Whether there may be history that these options would have deleted.
+    fn begins_to_clean(&self, pairs: &[(&[u8], &[u8])]) -> bool {
+        self.config.aof_disable_auto_gc
+            && value_of(pairs, "aof-disable-auto-gc").is_some_and(|value| value.eq_ignore_ascii_case(b"no"))
+            && (!matches!(self.aof.stage, Stage::None) || !self.aof.manifest.history.is_empty())
+    }
+
+    /// Has the helper thread do what is needed next, which is to be waited for; `false` when nothing is any more.
+    pub fn prepare_aof(&mut self, preparation: &mut Preparation) -> bool {
+        let Some(step) = self.next_step(preparation) else { return false };
+        if let Step::Open = step {
+            let (directory, name) = (self.aof.directory.clone(), self.aof.directory.temporary_increment());
+            self.aof.helper.run(move |_| {
+                let opened = directory.create().and_then(|()| directory.open_increment(&name, true));
+                Outcome::Opened(opened.map(|file| Arc::new(file) as Arc<dyn Storage>))
+            });
         }
-        change.waited = true;
+        preparation.waited = true;
         true
     }
 
-    fn next_step(&self, change: &PendingChange) -> Option<Step> {
+    fn next_step(&self, preparation: &Preparation) -> Option<Step> {
         let aof = &self.aof;
         let is_on = aof.state != AofState::Off;
-        if change.on == is_on || change.on && self.config.appendonly {
+        let stays = match preparation.goal {
+            Goal::On => is_on || self.config.appendonly,
+            Goal::Resumed => is_on || !self.config.appendonly,
+            Goal::Off => !is_on,
+            Goal::Kept => true,
+        };
+        if stays {
             return None;
         }
-        if !matches!(aof.stage, Stage::None) || !change.on && !change.waited {
+        let turns_off = preparation.goal == Goal::Off;
+        if !matches!(aof.stage, Stage::None) || turns_off && !preparation.waited {
             return Some(Step::Wait);
         }
         // The rewrite that has to wait for another child opens its increment when it begins.
-        let begins = change.on && !self.persistence.has_child() && !aof.rewrites.running;
+        let begins = !turns_off && !self.persistence.has_child() && !aof.rewrites.running;
         (begins && aof.opened.is_none()).then_some(Step::Open)
     }
 
     /// The increment is open that the file may be turned on with, or could not be opened.
     pub(super) fn opened(&mut self, result: Result<Arc<dyn Storage>, String>) {
-        if self.aof.state == AofState::Off && !self.config.appendonly {
+        if self.aof.state == AofState::Off {
             self.aof.opened = Some(result);
         } else if let Ok(file) = result {
             // A transaction was faster.
@@ -124,20 +193,78 @@ impl Server {
         }
     }
 
-    /// Sets the options of a request that has waited; the client has its reply.
-    pub fn end_change(&mut self, keyspace: &mut Keyspace, change: &PendingChange) {
-        let pairs: Vec<(&[u8], &[u8])> =
-            change.pairs.iter().map(|(name, value)| (name.as_slice(), value.as_slice())).collect();
-        let context =
-            SetContext { loading: self.persistence.is_loading(), local_client: change.local_client };
-        let outcome = set_options(keyspace, self, &pairs, context);
+    /// Nobody needs the increment any more that was opened and not taken.
+    fn give_up_opened(&mut self) {
         if let Some(Ok(file)) = self.aof.opened.take() {
             self.aof.helper.close(file);
             let name = self.aof.directory.temporary_increment();
             self.aof.helper.remove(vec![self.aof.directory.file(&name)]);
         }
+    }
+
+    /// Sets the options of a request that has waited.
+    ///
+    /// # Errors
+    /// Which option cannot be set, and why.
+    pub fn end_change(
+        &mut self,
+        keyspace: &mut Keyspace,
+        change: &PendingChange,
+    ) -> Result<(), CommandError> {
+        let pairs: Vec<(&[u8], &[u8])> =
+            change.pairs.iter().map(|(name, value)| (name.as_slice(), value.as_slice())).collect();
+        let context =
+            SetContext { loading: self.persistence.is_loading(), local_client: change.local_client };
+        let outcome = set_options(keyspace, self, &pairs, context);
+        self.give_up_opened();
+        outcome
+    }
+
+    /// Whether the helper thread is to be waited for once more until the history is deleted that a change has set free: what
+    /// it is doing to the directory comes first.
+    pub fn goes_on_cleaning(&self, change: &mut PendingChange) -> bool {
+        let goes_on = change.cleans;
+        change.cleans &= self.aof.cleaning_due;
+        goes_on
+    }
+
+    /// Waits until history is deleted that options have just set free.
+    fn settle_cleaning(&mut self) {
+        // What it is doing to the directory comes first.
+        self.settle_aof();
+        self.settle_aof();
+    }
+
+    /// Replies to who waits for a change.
+    pub fn answer_change(&mut self, change: &PendingChange, outcome: Result<(), CommandError>) {
         if let Some(waiter) = change.waiter {
             self.answer(waiter, "set", outcome);
         }
+    }
+
+    /// Begins to turn the append-only file on again that was stopped for the data of a primary, once these are there.
+    pub fn resume_aof(&mut self) {
+        if self.config.appendonly && self.aof.state == AofState::Off && !self.aof.is_resuming {
+            self.aof.is_resuming = true;
+            self.ask(Task::ResumeAof);
+        }
+    }
+
+    /// Turns it on, if it is still to be. What fails is tried again by the cron.
+    pub fn end_resumption(&mut self, keyspace: &mut Keyspace) {
+        self.aof.is_resuming = false;
+        let waits = self.replication.is_replica() && !self.primary_link.is_up();
+        let is_due = self.config.appendonly && self.aof.state == AofState::Off;
+        if is_due
+            && !waits
+            && !self.persistence.is_loading()
+            && let Err(error) = self.start_aof(keyspace)
+        {
+            tracing::warn!(
+                "Failed enabling the AOF after successful primary synchronization! Trying it again in one second. \
+                 ({error})"
+            );
+        }
+        self.give_up_opened();
     }
 }

@@ -17,7 +17,7 @@ mod switch;
 #[cfg(test)]
 mod tests;
 
-pub use change::PendingChange;
+pub use change::{PendingChange, Preparation};
 pub use clients::Gate;
 pub use helper::Storage;
 pub use load::{Reload, Replay};
@@ -94,6 +94,8 @@ pub struct Aof {
     file: Option<Arc<dyn Storage>>,
     /// The increment that it can be turned on with, or why that could not be opened.
     opened: Option<Result<Arc<dyn Storage>, String>>,
+    /// A task is to turn it on again, or does so.
+    is_resuming: bool,
     buffer: Vec<u8>,
     fed: u64,
     written: u64,
@@ -142,6 +144,7 @@ impl Aof {
             cleaning_due: false,
             file: None,
             opened: None,
+            is_resuming: false,
             buffer: Vec::new(),
             fed: 0,
             written: 0,
@@ -236,6 +239,12 @@ impl Aof {
             return None;
         }
         self.trouble.write.as_deref().or(self.trouble.sync.as_deref())
+    }
+
+    /// Whether the helper thread is changing the directory.
+    #[must_use]
+    pub fn is_changing(&self) -> bool {
+        !matches!(self.stage, Stage::None)
     }
 
     /// Whether a rewrite is under way, from the fork until its base is in its place.

@@ -108,14 +108,13 @@ impl Aof {
 
     /// Has history deleted, unless `aof-disable-auto-gc` keeps it or the directory is being changed: then later.
     pub(super) fn clean_history(&mut self, kept: bool) {
-        if kept || self.manifest.history.is_empty() {
+        if kept {
             return;
         }
-        if !matches!(self.stage, Stage::None) {
-            self.cleaning_due = true;
+        self.cleaning_due = self.is_changing();
+        if self.cleaning_due || self.manifest.history.is_empty() {
             return;
         }
-        self.cleaning_due = false;
         let paths: Vec<_> = std::mem::take(&mut self.manifest.history)
             .into_iter()
             .map(|file| {
@@ -288,7 +287,7 @@ impl Server {
         }
     }
 
-    fn settle_stage(&mut self) {
+    pub(super) fn settle_stage(&mut self) {
         if self.aof.cleaning_due {
             self.aof.clean_history(self.config.aof_disable_auto_gc);
         }
@@ -392,7 +391,6 @@ impl Server {
         if self.persistence.has_child() || self.persistence.is_loading() || self.aof.rewrites.running {
             return;
         }
-        self.resume_aof(keyspace);
         if self.aof.rewrites.scheduled && !self.aof.rewrites.is_limited(self.now_ms) {
             self.rewrite_aof(keyspace);
             return;
@@ -410,10 +408,9 @@ impl Server {
         }
     }
 
-    /// Has history deleted that may be (`aof-disable-auto-gc no`), and waits until the manifest says so.
+    /// Has history deleted that may be (`aof-disable-auto-gc no`).
     pub fn clean_aof_history(&mut self) {
         self.aof.clean_history(self.config.aof_disable_auto_gc);
-        self.settle_aof();
     }
 }
 

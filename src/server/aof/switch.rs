@@ -11,9 +11,6 @@ use crate::persistence::{NoObserver, SaveOptions};
 use crate::server::{Server, shutdown};
 use crate::sys::clock;
 
-/// After this time what could not be turned on is tried again, in ms.
-const RETRY_MS: i64 = 1000;
-
 impl Aof {
     pub(super) fn forget_trouble(&mut self) {
         if self.trouble.sync.take().is_some() {
@@ -126,21 +123,6 @@ impl Server {
         self.aof.last_sync_ms = self.now_ms;
         self.aof.forget_trouble();
         Ok(())
-    }
-
-    /// Turns the append-only file on again that was stopped for the data of a primary, once these are there.
-    pub(super) fn resume_aof(&mut self, keyspace: &mut Keyspace) {
-        let waits = self.replication.is_replica() && !self.primary_link.is_up();
-        let tried = self.now_ms - self.aof.tried_ms < RETRY_MS;
-        if self.aof.state != AofState::Off || !self.config.appendonly || waits || tried {
-            return;
-        }
-        self.aof.tried_ms = self.now_ms;
-        if self.start_aof(keyspace).is_err() {
-            tracing::warn!(
-                "Failed enabling the AOF after successful primary synchronization! Trying it again in one second."
-            );
-        }
     }
 
     /// Starts the rewrite. If its increment is not open yet this waits until it is, which takes no sync.

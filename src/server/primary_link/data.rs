@@ -27,22 +27,16 @@ impl Engine {
         self.server.background.free_scripts(functions, true);
     }
 
-    /// Turns the append-only file on again that a synchronization had turned off: with the file that the snapshot was
+    /// Has the append-only file turned on again that a synchronization had turned off: with the file that the snapshot was
     /// loaded from, if there is one and it may be, else with a rewrite. What fails is tried again by the cron.
     pub fn restart_aof(&mut self, snapshot: Option<&Path>) {
-        let Self { keyspace, server } = self;
+        let server = &mut self.server;
         if !server.config.appendonly || server.aof.state() != AofState::Off {
             return;
         }
         let snapshot = snapshot.filter(|_| server.config.aof_use_rdb_preamble);
-        if snapshot.is_some_and(|snapshot| server.start_aof_with(snapshot)) {
-            return;
-        }
-        if let Err(error) = server.start_aof(keyspace) {
-            tracing::warn!(
-                "Failed enabling the AOF after successful primary synchronization! Trying it again in one second. \
-                 ({error})"
-            );
+        if !snapshot.is_some_and(|snapshot| server.start_aof_with(snapshot)) {
+            server.resume_aof();
         }
     }
 
