@@ -31,18 +31,23 @@ struct Called {
 
 impl Called {
     fn start() -> Self {
+        Self::start_with("dir data\n", &[])
+    }
+
+    fn start_with(lines: &str, arguments: &[&str]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let at = |name: &str| directory.path().join(name);
         let held = hold_programs();
         fs::create_dir(at("data")).unwrap();
         fs::copy(env!("CARGO_BIN_EXE_weighbridge"), at("program")).unwrap();
-        let options = "bind 127.0.0.1\nsave 3600 1000000\ndir data\nenable-debug-command yes\n";
-        fs::write(at("server.conf"), options).unwrap();
+        let options = "bind 127.0.0.1\nsave 3600 1000000\nenable-debug-command yes\n";
+        fs::write(at("server.conf"), format!("{options}{lines}")).unwrap();
         let port = support::free_port();
         let process = Command::new("./program")
             .current_dir(directory.path())
             .args(["server.conf", "--logfile", "log", "--pidfile", "pid", "--port"])
             .arg(port.to_string())
+            .args(arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -125,6 +130,27 @@ fn an_orderly_restart_keeps_what_was_set_and_written() {
         log.contains("DB saved on disk") && log.contains("Valkey is now ready to exit, bye bye..."),
         "{log}"
     );
+}
+
+#[test]
+fn a_directory_of_the_command_line_is_found_again() {
+    for (lines, arguments) in [("", ["--dir", "data"]), ("dir .\n", ["--hz 5", "--DIR data"])] {
+        let server = Called::start_with(lines, &arguments);
+        let data = server.at("data").canonicalize().unwrap();
+        for (count, command) in [(2, "RESTART"), (3, "CRASH-AND-RECOVER"), (4, "RESTART")] {
+            let mut writer = server.connect();
+            writer.ask("SET key value");
+            writer.ask("SAVE");
+            writer.send(&["DEBUG", command]);
+            server.await_start(count);
+            let mut reader = server.connect();
+            assert_eq!(reader.ask("GET key"), "\"value\"\n");
+            assert!(reader.ask("CONFIG GET dir").contains(data.to_str().unwrap()));
+        }
+        // By now the file names it too.
+        let text = fs::read_to_string(server.at("server.conf")).unwrap();
+        assert!(text.contains(&format!("dir \"{}\"", data.display())), "{text}");
+    }
 }
 
 #[test]

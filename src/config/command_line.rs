@@ -4,7 +4,7 @@
 //! like count only as the first argument.
 
 use super::text::{quote, split_arguments, trim};
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -32,6 +32,24 @@ pub struct CommandLine {
     pub reads_stdin: bool,
     /// The options as lines of configuration.
     pub options: Vec<u8>,
+    /// Which of the arguments that follow the program's name begin an option `dir`.
+    directories: Vec<usize>,
+}
+
+impl CommandLine {
+    /// The arguments that follow the program's name, for another call: with this directory in the place of each that they
+    /// name. A relative one counts from that of the configuration file, which may be another one by now.
+    #[must_use]
+    pub fn in_directory(&self, arguments: &[OsString], directory: &Path) -> Vec<OsString> {
+        let mut arguments = arguments.to_vec();
+        for place in self.directories.iter().rev() {
+            let Some(option) = arguments.get_mut(*place) else { continue };
+            // The value may be within the same argument.
+            let values = usize::from(is_name_only(option.as_bytes()) && *place + 1 < arguments.len());
+            arguments.splice(*place..=place + values, ["--dir".into(), directory.into()]);
+        }
+        arguments
+    }
 }
 
 /// Reads the arguments that follow the program's name.
@@ -61,6 +79,10 @@ pub fn parse_command_line(arguments: &[Vec<u8>]) -> Invocation {
             line.reads_stdin = true;
         } else if let (true, Some(option)) = (option_complete, argument.strip_prefix(b"--")) {
             let next = rest.get(index + 1).map(Vec::as_slice);
+            let words = split_arguments(option).unwrap_or_default();
+            if words.first().is_some_and(|name| name.eq_ignore_ascii_case(b"dir")) {
+                line.directories.push(index + usize::from(file_first));
+            }
             option_complete = push_option(&mut line.options, option, next);
         } else {
             line.options.extend_from_slice(&quote(argument));
@@ -71,6 +93,11 @@ pub fn parse_command_line(arguments: &[Vec<u8>]) -> Invocation {
     Invocation::Run(line)
 }
 
+/// Whether an option's value is not within the argument that names it.
+fn is_name_only(argument: &[u8]) -> bool {
+    split_arguments(argument).is_some_and(|words| words.len() == 1)
+}
+
 /// Starts the line of an option; false when its first value is still to come, whatever it looks like.
 fn push_option(options: &mut Vec<u8>, option: &[u8], next: Option<&[u8]>) -> bool {
     if !options.is_empty() {
@@ -78,8 +105,7 @@ fn push_option(options: &mut Vec<u8>, option: &[u8], next: Option<&[u8]>) -> boo
     }
     options.extend_from_slice(option);
     options.push(b' ');
-    let name_only = split_arguments(&[b"--", option].concat()).is_some_and(|words| words.len() == 1);
-    if !name_only {
+    if !is_name_only(&[b"--", option].concat()) {
         return true;
     }
     let next_is_option = next.is_some_and(|next| next.starts_with(b"--"));
@@ -132,6 +158,24 @@ mod tests {
         assert_eq!(options(&["--save", "900", "1", "300", "10"]), "save \"900\" \"1\" \"300\" \"10\" ");
         assert_eq!(options(&["--port 6380", "--hz 5"]), "port 6380 \nhz 5 ");
         assert_eq!(options(&["--requirepass", "--odd"]), "requirepass \"--odd\" ");
+    }
+
+    #[test]
+    fn another_call_names_the_directory_from_the_root() {
+        for (arguments, expected) in [
+            (&["conf", "--dir", "data", "--port", "1"][..], &["conf", "--dir", "/a b", "--port", "1"][..]),
+            (&["--DIR data"], &["--dir", "/a b"]),
+            (&["--hz", "5", "--dir x", "--dir", "y"], &["--hz", "5", "--dir", "/a b", "--dir", "/a b"]),
+            (&["--requirepass", "--dir", "--hz", "5"], &["--requirepass", "--dir", "--hz", "5"]),
+            (&["--dir"], &["--dir", "/a b"]),
+            (&["-"], &["-"]),
+            (&["--"], &["--"]),
+        ] {
+            let bytes: Vec<Vec<u8>> = arguments.iter().map(|a| a.as_bytes().to_vec()).collect();
+            let Invocation::Run(line) = parse_command_line(&bytes) else { panic!("{arguments:?}") };
+            let arguments: Vec<OsString> = arguments.iter().map(OsString::from).collect();
+            assert_eq!(line.in_directory(&arguments, Path::new("/a b")), expected);
+        }
     }
 
     #[test]

@@ -49,7 +49,7 @@ pub enum StartError {
 /// by `exit`.
 pub fn run(call: &Call) -> StartError {
     log::start();
-    let own_call = OwnCall::note();
+    let mut own_call = OwnCall::note();
     let loaded = match load(&call.line) {
         Ok(loaded) => loaded,
         Err(error @ LoadError::Unreadable { .. }) => {
@@ -58,6 +58,9 @@ pub fn run(call: &Call) -> StartError {
         }
         Err(error) => return StartError::Configuration(error),
     };
+    if let Ok(directory) = std::env::current_dir() {
+        own_call.change_arguments(|arguments| call.line.in_directory(arguments, &directory));
+    }
     let config = loaded.config;
     log::configure(&config);
     force_lazy_parts(&config);

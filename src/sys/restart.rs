@@ -31,6 +31,14 @@ impl OwnCall {
         }
     }
 
+    /// Has the program called with these arguments in the place of those that `change` is given.
+    pub fn change_arguments(&mut self, change: impl FnOnce(&[OsString]) -> Vec<OsString>) {
+        if let Some((name, arguments)) = self.arguments.split_first() {
+            let arguments = change(arguments);
+            self.arguments = std::iter::once(name.clone()).chain(arguments).collect();
+        }
+    }
+
     /// The program's file, where it was at the start.
     #[must_use]
     pub fn executable(&self) -> &PathBuf {
