@@ -145,8 +145,9 @@ struct Pair {
 
 impl Pair {
     fn start() -> Option<Self> {
-        let theirs = Server::start_valkey(&[])?;
-        let servers = [Server::start(&[]), theirs];
+        let arguments = ["--enable-protected-configs", "yes"];
+        let theirs = Server::start_valkey(&arguments)?;
+        let servers = [Server::start(&arguments), theirs];
         let links = [Conversation::open(&servers[0]), Conversation::open(&servers[1])];
         Some(Self { _servers: servers, links })
     }
@@ -247,4 +248,41 @@ fn every_library_function_is_called() {
         let missing: Vec<_> = names.difference(&called).collect();
         assert!(missing.is_empty(), "{missing:?}");
     }
+}
+
+/// Every table that scripts are given, in the order of its traversal.
+const TABLES: &str = "local out = {} for _, name in ipairs{'_G', 'redis', 'server', 'string', 'table', 'math', 'os', \
+    'bit', 'cjson', 'cmsgpack', 'struct', 'coroutine'} do for key, value in pairs(_G[name]) do \
+    out[#out + 1] = name .. '.' .. key .. ' ' .. type(value) end end \
+    for key in pairs(cjson.new()) do out[#out + 1] = key end return out";
+
+#[test]
+fn the_tables_that_scripts_are_given_are_traversed_in_valkeys_order() {
+    let Some(mut pair) = Pair::start() else { return };
+    // While a library is loaded it has no `pairs`.
+    let library = "#!lua name=order\nlocal server = redis redis.register_function('order', function() local out = {} \
+        for key in pairs(server) do out[#out + 1] = key end \
+        for _, name in ipairs{'_G', 'redis', 'server'} do for key in pairs(_G[name]) do out[#out + 1] = key end end \
+        return out end)";
+    for link in &mut pair.links {
+        link.send(&["FUNCTION", "LOAD", library]);
+        assert_eq!(link.read(), "\"order\"\n");
+    }
+    let requests: [&[&str]; 3] =
+        [&["EVAL", TABLES, "0"], &["EVAL", TABLES, "1", "key", "value"], &["FCALL", "order", "0"]];
+    for request in requests {
+        let [ours, theirs] = pair.links.each_mut().map(|link| {
+            link.send(request);
+            link.read()
+        });
+        assert!(ours.lines().count() > 30, "{ours}");
+        assert_eq!(ours, theirs);
+    }
+    let [ours, theirs] = pair.links.each_mut().map(|link| {
+        link.ask("CONFIG SET lua-enable-insecure-api yes");
+        link.send(&["EVAL", TABLES, "0"]);
+        link.read()
+    });
+    assert!(ours.contains("_G.setfenv function") && ours.contains("_G.newproxy function"), "{ours}");
+    assert_eq!(ours, theirs);
 }

@@ -22,15 +22,14 @@ pub struct Versions<'a> {
     pub name: &'a str,
 }
 
+const CALLS: &Functions = &[("call", call), ("pcall", pcall)];
+
 const FUNCTIONS: &Functions = &[
-    ("acl_check_cmd", acl_check_cmd),
-    ("call", call),
-    ("error_reply", error_reply),
-    ("pcall", pcall),
-    ("set_repl", set_repl),
     ("setresp", setresp),
     ("sha1hex", sha1hex),
+    ("error_reply", error_reply),
     ("status_reply", status_reply),
+    ("set_repl", set_repl),
 ];
 
 /// What EVAL's scripts have besides.
@@ -49,20 +48,21 @@ const REPLICATION: &[(&str, u8)] = &[
 
 /// Gives an interpreter the server's functions; gives their table.
 pub(in crate::scripting) fn open(vm: &mut Vm, versions: Versions<'_>, eval: bool) -> TableRef {
-    let table = vm.heap.new_table(0, 32);
-    fill(vm, table, FUNCTIONS);
-    if eval {
-        fill(vm, table, EVAL_FUNCTIONS);
-    }
-    add_numbers(vm, table, REPLICATION);
+    let table = vm.heap.new_table(0, 0);
+    fill(vm, table, CALLS);
     add_log(vm, table);
     add_versions(vm, table, versions);
+    fill(vm, table, FUNCTIONS);
+    add_numbers(vm, table, REPLICATION);
+    fill(vm, table, &[("acl_check_cmd", acl_check_cmd)]);
     let globals = vm.globals;
-    vm.heap.set_field(globals, "server", Value::Table(table));
-    vm.heap.set_field(globals, "redis", Value::Table(table));
     let pcall = vm.native(protected_call, &[]);
     vm.heap.set_field(globals, "pcall", pcall);
+    vm.heap.set_field(globals, "server", Value::Table(table));
+    vm.heap.set_field(globals, "redis", Value::Table(table));
+    vm.heap.set_field(globals, "debug", Value::Nil);
     if eval {
+        fill(vm, table, EVAL_FUNCTIONS);
         let handler = vm.native(error_handler, &[]);
         for name in ["__server__err__handler", "__redis__err__handler"] {
             vm.heap.set_field(globals, name, handler);
@@ -86,9 +86,9 @@ pub(super) fn add_log(vm: &mut Vm, table: TableRef) {
 /// What is told of the server.
 pub(super) fn add_versions(vm: &mut Vm, table: TableRef, versions: Versions<'_>) {
     for (name, version) in [("REDIS_VERSION", versions.redis), ("VALKEY_VERSION", versions.valkey)] {
+        vm.heap.set_field(table, &format!("{name}_NUM"), Value::Number(version_number(version)));
         let text = vm.string(version.as_bytes());
         vm.heap.set_field(table, name, text);
-        vm.heap.set_field(table, &format!("{name}_NUM"), Value::Number(version_number(version)));
     }
     let name = vm.string(versions.name.as_bytes());
     vm.heap.set_field(table, "SERVER_NAME", name);

@@ -1,49 +1,63 @@
 //! The functions every script has without a library's name.
 
-use super::{Functions, fill};
 use crate::scripting::host::Host;
 use crate::scripting::lua::collector::{Marker, STEP_UNITS};
 use crate::scripting::lua::value::{Result, Value};
-use crate::scripting::lua::vm::{Arguments, Continue, Flow, IN_HANDLING, NativeResult, RESULTS_MAX, Vm};
+use crate::scripting::lua::vm::{
+    Arguments, Continue, Flow, IN_HANDLING, Native, NativeResult, RESULTS_MAX, Vm,
+};
 use crate::scripting::replies::until_nul;
 
-const FUNCTIONS: &Functions = &[
-    ("assert", assert),
-    ("collectgarbage", collectgarbage),
-    ("error", error),
-    ("gcinfo", gcinfo),
-    ("getmetatable", getmetatable),
-    ("ipairs", ipairs),
-    ("load", load),
-    ("loadstring", loadstring),
-    ("next", next),
-    ("pairs", pairs),
-    ("pcall", pcall),
-    ("rawequal", rawequal),
-    ("rawget", rawget),
-    ("rawset", rawset),
-    ("select", select),
-    ("setmetatable", setmetatable),
-    ("tonumber", tonumber),
-    ("tostring", tostring),
-    ("type", type_of),
-    ("unpack", unpack),
-    ("xpcall", xpcall),
+/// A function's name, and the function unless scripts must not have it: its name then only takes a place.
+const FUNCTIONS: &[(&str, Option<Native>)] = &[
+    ("assert", Some(assert)),
+    ("collectgarbage", Some(collectgarbage)),
+    ("dofile", None),
+    ("error", Some(error)),
+    ("gcinfo", Some(gcinfo)),
+    ("getfenv", Some(getfenv)),
+    ("getmetatable", Some(getmetatable)),
+    ("loadfile", None),
+    ("load", Some(load)),
+    ("loadstring", Some(loadstring)),
+    ("next", Some(next)),
+    ("pcall", Some(pcall)),
+    ("print", None),
+    ("rawequal", Some(rawequal)),
+    ("rawget", Some(rawget)),
+    ("rawset", Some(rawset)),
+    ("select", Some(select)),
+    ("setfenv", Some(setfenv)),
+    ("setmetatable", Some(setmetatable)),
+    ("tonumber", Some(tonumber)),
+    ("tostring", Some(tostring)),
+    ("type", Some(type_of)),
+    ("unpack", Some(unpack)),
+    ("xpcall", Some(xpcall)),
 ];
 
-pub(super) fn open(vm: &mut Vm) {
+/// Those that were withdrawn as unsafe.
+const INSECURE: &[&str] = &["getfenv", "newproxy", "setfenv"];
+
+pub(super) fn open(vm: &mut Vm, insecure: bool) {
     let globals = vm.globals;
-    fill(vm, globals, FUNCTIONS);
     vm.heap.set_field(globals, "_G", Value::Table(globals));
+    let add = |vm: &mut Vm, name, native: Option<Native>, values: &[Value]| {
+        let native = native.filter(|_| insecure || !INSECURE.contains(&name));
+        let value = native.map_or(Value::Nil, |native| vm.native(native, values));
+        vm.heap.set_field(globals, name, value);
+    };
+    for (name, native) in FUNCTIONS {
+        add(vm, name, *native, &[]);
+    }
     let version = vm.string(b"Lua 5.1");
     vm.heap.set_field(globals, "_VERSION", version);
     // The iterators that `pairs` and `ipairs` hand out.
-    let next = vm.heap.get_field(globals, "next");
-    let pairs = vm.native(pairs, &[next]);
-    vm.heap.set_field(globals, "pairs", pairs);
     let step = vm.native(ipairs_step, &[]);
-    let ipairs = vm.native(ipairs, &[step]);
-    vm.heap.set_field(globals, "ipairs", ipairs);
+    add(vm, "ipairs", Some(ipairs), &[step]);
+    let next = vm.heap.get_field(globals, "next");
+    add(vm, "pairs", Some(pairs), &[next]);
+    add(vm, "newproxy", Some(newproxy), &[]);
 }
 
 fn assert(vm: &mut Vm, _: &mut dyn Host, arguments: Arguments) -> NativeResult {
@@ -507,14 +521,6 @@ fn load_chunk_name(vm: &mut Vm, arguments: Arguments) -> Result<Vec<u8>> {
 }
 
 /// Functions that are there only with `lua-enable-insecure-api yes`.
-const INSECURE: &Functions = &[("getfenv", getfenv), ("newproxy", newproxy), ("setfenv", setfenv)];
-
-/// Gives an interpreter the functions that were withdrawn as unsafe.
-pub(super) fn open_insecure(vm: &mut Vm) {
-    let globals = vm.globals;
-    fill(vm, globals, INSECURE);
-}
-
 /// The function that is meant: itself, or the one that many calls up; `None` for the whole program.
 fn function_at(vm: &mut Vm, arguments: Arguments, default: i64) -> Result<Option<Value>> {
     if let function @ Value::Function(_) = vm.argument(arguments, 0) {

@@ -62,17 +62,17 @@ shifts! {
 }
 
 const FUNCTIONS: &Functions = &[
-    ("arshift", arshift),
-    ("band", band),
+    ("tobit", tobit),
     ("bnot", bnot),
+    ("band", band),
     ("bor", bor),
-    ("bswap", bswap),
     ("bxor", bxor),
     ("lshift", lshift),
+    ("rshift", rshift),
+    ("arshift", arshift),
     ("rol", rol),
     ("ror", ror),
-    ("rshift", rshift),
-    ("tobit", tobit),
+    ("bswap", bswap),
     ("tohex", tohex),
 ];
 

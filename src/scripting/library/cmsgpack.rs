@@ -7,7 +7,7 @@ use crate::scripting::lua::value::{Result, Stop, TableRef, Value};
 use crate::scripting::lua::vm::{Arguments, Flow, NativeResult, RESULTS_MAX, Vm};
 
 const FUNCTIONS: &Functions =
-    &[("pack", pack), ("unpack", unpack), ("unpack_limit", unpack_limit), ("unpack_one", unpack_one)];
+    &[("pack", pack), ("unpack", unpack), ("unpack_one", unpack_one), ("unpack_limit", unpack_limit)];
 
 /// Tables within tables that are packed; nil stands for deeper ones (the library's `LUACMSGPACK_MAX_NESTING`).
 const NESTING_MAX: usize = 16;

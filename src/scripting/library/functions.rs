@@ -4,7 +4,7 @@
 //! library is loaded a table of little more than `register_function`, else the real globals.
 
 use super::api::{self, Versions};
-use super::{base, fill, nonexistent_global, open, protect_globals};
+use super::{fill, nonexistent_global, open, protect_globals};
 use crate::scripting::FLAG_NAMES;
 use crate::scripting::host::Host;
 use crate::scripting::lua::value::{Result, Stop, TableRef, Value};
@@ -34,10 +34,7 @@ pub struct FunctionTables {
 
 /// Gives an interpreter all that functions have, and protects it.
 pub fn open_for_functions(vm: &mut Vm, versions: Versions<'_>, insecure: bool) -> FunctionTables {
-    open(vm);
-    if insecure {
-        base::open_insecure(vm);
-    }
+    open(vm, insecure);
     api::open(vm, versions, false);
     protect_globals(vm);
     let globals = vm.globals;
@@ -55,11 +52,11 @@ pub fn open_for_functions(vm: &mut Vm, versions: Versions<'_>, insecure: bool) -
 
 /// What the code of a library sees while it is loaded.
 fn loading_table(vm: &mut Vm, versions: Versions<'_>) -> TableRef {
-    let server = vm.heap.new_table(0, 16);
+    let server = vm.heap.new_table(0, 0);
     fill(vm, server, &[("register_function", register_function)]);
     api::add_log(vm, server);
     api::add_versions(vm, server, versions);
-    let table = vm.heap.new_table(0, 2);
+    let table = vm.heap.new_table(0, 0);
     for name in ["server", "redis"] {
         vm.heap.set_field(table, name, Value::Table(server));
     }

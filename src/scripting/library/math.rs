@@ -40,38 +40,39 @@ const FUNCTIONS: &Functions = &[
     ("abs", abs),
     ("acos", acos),
     ("asin", asin),
-    ("atan", atan),
     ("atan2", atan2),
+    ("atan", atan),
     ("ceil", ceil),
-    ("cos", cos),
     ("cosh", cosh),
+    ("cos", cos),
     ("deg", deg),
     ("exp", exp),
     ("floor", floor),
     ("fmod", fmod),
     ("frexp", frexp),
     ("ldexp", ldexp),
-    ("log", log),
     ("log10", log10),
+    ("log", log),
     ("max", max),
     ("min", min),
-    ("mod", fmod),
     ("modf", modf),
     ("pow", pow),
     ("rad", rad),
     ("random", random),
     ("randomseed", randomseed),
-    ("sin", sin),
     ("sinh", sinh),
+    ("sin", sin),
     ("sqrt", sqrt),
-    ("tan", tan),
     ("tanh", tanh),
+    ("tan", tan),
 ];
 
 pub(super) fn open(vm: &mut Vm) {
     let table = register(vm, "math", FUNCTIONS);
     vm.heap.set_field(table, "pi", Value::Number(std::f64::consts::PI));
     vm.heap.set_field(table, "huge", Value::Number(f64::INFINITY));
+    let fmod = vm.heap.get_field(table, "fmod");
+    vm.heap.set_field(table, "mod", fmod);
 }
 
 /// Of two arguments the second is looked at first, as in C.

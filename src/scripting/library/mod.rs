@@ -1,6 +1,7 @@
 //! The libraries of scripts: the language's own, and those that Valkey adds.
 //!
-//! Every function is bounded in time and memory by what it is given, or counts its work and can be paused.
+//! Tables are filled in the order in which Valkey fills them, and begin with the room that it gives them: that decides over
+//! the order of `pairs`. Every function is bounded in time and memory by what it is given, or counts its work and can be paused.
 
 mod api;
 mod arguments;
@@ -47,26 +48,27 @@ fn register(vm: &mut Vm, name: &str, functions: &Functions) -> TableRef {
     table
 }
 
-/// Gives an interpreter all libraries but the server's own.
-pub(super) fn open(vm: &mut Vm) {
-    base::open(vm);
+/// Gives an interpreter all libraries but the server's own, and the functions that were withdrawn as unsafe if it is to be
+/// `insecure`.
+pub(super) fn open(vm: &mut Vm, insecure: bool) {
+    base::open(vm, insecure);
     coroutine::open(vm);
     tables::open(vm);
     strings::open(vm);
     math::open(vm);
+    // Nobody has it; a name keeps its place.
+    let globals = vm.globals;
+    vm.heap.set_field(globals, "debug", Value::Boolean(false));
     os::open(vm);
-    bits::open(vm);
     cjson::open(vm);
-    cmsgpack::open(vm);
     structs::open(vm);
+    cmsgpack::open(vm);
+    bits::open(vm);
 }
 
 /// Gives an interpreter all that scripts of EVAL have, and protects it.
 pub fn open_for_eval(vm: &mut Vm, versions: Versions<'_>, insecure: bool) {
-    open(vm);
-    if insecure {
-        base::open_insecure(vm);
-    }
+    open(vm, insecure);
     api::open(vm, versions, true);
     protect_globals(vm);
 }

@@ -6,7 +6,7 @@ use crate::scripting::host::Host;
 use crate::scripting::lua::value::{Result, Value};
 use crate::scripting::lua::vm::{Arguments, Flow, NativeResult, RESULTS_MAX, Vm};
 
-const FUNCTIONS: &Functions = &[("pack", pack), ("size", size), ("unpack", unpack)];
+const FUNCTIONS: &Functions = &[("pack", pack), ("unpack", unpack), ("size", size)];
 
 /// Bytes of an integer at most (the library's `MAXINTSIZE`).
 const INTEGER_MAX: usize = 32;

@@ -48,7 +48,7 @@ fn module(vm: &mut Vm) -> TableRef {
     for (name, value) in OPTIONS {
         vm.heap.set_field(options, name, Value::Number(*value));
     }
-    let table = vm.heap.new_table(0, FUNCTIONS.len() + 3);
+    let table = vm.heap.new_table(0, 0);
     for (name, native) in FUNCTIONS {
         let function = vm.native(*native, &[Value::Table(options)]);
         vm.heap.set_field(table, name, function);

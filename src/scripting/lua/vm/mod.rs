@@ -141,7 +141,7 @@ impl Vm {
         let events = Events::new(&mut heap);
         // What stands for code while none runs.
         let proto = heap.add_proto(Proto::default());
-        let globals = heap.new_table(0, 64);
+        let globals = heap.new_table(0, 2);
         let main = heap.add_thread(Thread { status: Status::Running, ..Thread::default() });
         Self {
             heap,

@@ -81,7 +81,7 @@ fn shown(vm: &Vm, value: Value) -> String {
 
 fn machine() -> Vm {
     let mut vm = Vm::new();
-    library::open(&mut vm);
+    library::open(&mut vm, false);
     vm
 }
 
