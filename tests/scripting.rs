@@ -3,6 +3,9 @@
 
 mod support;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
 use support::Server;
 use support::info::{number, section};
 use support::reply::Conversation;
@@ -168,5 +171,42 @@ fn what_scripts_log_is_the_engines() {
     assert_eq!(logged(&Server::start(&[])), expected);
     if let Some(valkey) = Server::start_valkey(&[]) {
         assert_eq!(logged(&valkey), expected);
+    }
+}
+
+/// A script writes, is asked to end by a signal in the middle, and writes again; what is there after a restart.
+fn kept_after_a_signal_amid_a_script(mut server: Server) -> String {
+    let mut client = Conversation::open(&server);
+    let script = "redis.call('set', 'first', 1) \
+         local stop = os.clock() + 0.5 while os.clock() < stop do end \
+         redis.call('set', 'second', 2) return redis.call('dbsize')";
+    client.send(&["EVAL", script, "0"]);
+    let mut other = Conversation::open(&server);
+    server.until("the script is slow", || other.ask("PING").starts_with("(error) BUSY"));
+    let pid = Pid::from_raw(server.process.id().try_into().unwrap());
+    kill(pid, Signal::SIGTERM).unwrap();
+    assert_eq!(server.process.wait().unwrap().code(), Some(0));
+    server.restart();
+    Conversation::open(&server).ask("MGET first second")
+}
+
+#[test]
+fn a_signal_does_not_cut_off_a_script_that_has_written() {
+    let arguments = ["--save", "900 1", "--busy-reply-threshold", "20"];
+    let expected = "(array of 2)\n   1) \"1\"\n   2) \"2\"\n";
+    assert_eq!(kept_after_a_signal_amid_a_script(Server::start(&arguments)), expected);
+    if let Some(valkey) = Server::start_valkey(&arguments) {
+        assert_eq!(kept_after_a_signal_amid_a_script(valkey), expected);
+    }
+}
+
+#[test]
+fn a_script_s_messages_reach_its_own_client_in_its_protocol() {
+    for server in [Some(Server::start(&[])), Server::start_valkey(&[])].into_iter().flatten() {
+        let mut client = Conversation::open(&server);
+        client.ask("HELLO 3");
+        client.ask("SUBSCRIBE news");
+        assert_eq!(client.ask("EVAL \"return redis.call('publish', 'news', 'hello')\" 0"), "(integer) 1\n");
+        assert_eq!(client.read(), "(push of 3)\n   1) \"message\"\n   2) \"news\"\n   3) \"hello\"\n");
     }
 }

@@ -6,7 +6,7 @@ use crate::resp::CommandError;
 use crate::server::Context;
 use crate::server::command::{Arg, ArgKind, Args, Command, Group, KeySpec, Outcome, flag, key_flag};
 use crate::server::propagation::Targets;
-use crate::server::pubsub::Kind;
+use crate::server::pubsub::{Kind, Running};
 
 /// The family.
 pub(super) const COMMANDS: &[Command] =
@@ -40,10 +40,16 @@ fn confirm(cx: &mut Context<'_>, kind: Kind, name: Option<&[u8]>) {
     cx.reply.int(count as i64);
 }
 
+/// The client that the command is run for. What a script calls may be replied to in another protocol than its client's.
+fn running(cx: &Context<'_>) -> Running {
+    Some((cx.client, cx.server.scripting.caller_protocol().unwrap_or(cx.reply.protocol())))
+}
+
 /// Keyspace events that came before a change of subscriptions go to who subscribed until then.
 fn publish_events(cx: &mut Context<'_>) {
     cx.settle();
-    cx.server.publish_events(Some((cx.client, cx.reply.protocol())));
+    let running = running(cx);
+    cx.server.publish_events(running);
 }
 
 fn subscribe_to(cx: &mut Context<'_>, args: Args<'_>, kind: Kind) -> Outcome {
@@ -179,7 +185,7 @@ fn publish_to(cx: &mut Context<'_>, args: Args<'_>, kind: Kind) -> Outcome {
         cx.force_propagation(Targets::REPLICAS);
     }
     cx.settle();
-    let running = Some((cx.client, cx.reply.protocol()));
+    let running = running(cx);
     let receivers = cx.server.publish(running, kind, args.at(1), args.at(2));
     if is_node {
         cx.server.publish_in_cluster(kind, args.at(1), args.at(2));

@@ -66,7 +66,9 @@ impl Engine {
         if server.debug.pause_cron {
             return;
         }
-        if let Some(options) = server.shutdown_asked.take() {
+        if server.scripting.may_be_cut_off()
+            && let Some(options) = server.shutdown_asked.take()
+        {
             shutdown::shut_down(&mut self.keyspace, server, None, options);
         }
         shutdown::go_on(&mut self.keyspace, server);

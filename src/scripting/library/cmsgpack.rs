@@ -146,7 +146,7 @@ fn shape(vm: &mut Vm, table: TableRef) -> (usize, bool) {
 
 fn pack(vm: &mut Vm, _: &mut dyn Host, arguments: Arguments) -> NativeResult {
     if arguments.count == 0 {
-        return Err(vm.error(b"bad argument #0 to 'pack' (MessagePack pack needs input.)"));
+        return Err(vm.no_argument_error("MessagePack pack needs input."));
     }
     let mut output = Vec::new();
     for index in 0..arguments.count {
@@ -213,7 +213,9 @@ impl<'a> Reader<'a> {
             0xc3 => Value::Boolean(true),
             0xca => Value::Number(f64::from(f32::from_bits(self.unsigned(4)? as u32))),
             0xcb => Value::Number(f64::from_bits(self.unsigned(8)?)),
-            0xcc..=0xcf => Value::Number(self.unsigned(1 << (mark - 0xcc))? as f64),
+            0xcc..=0xce => Value::Number(self.unsigned(1 << (mark - 0xcc))? as f64),
+            // Valkey hands it to the language as a signed one.
+            0xcf => return self.signed(8),
             0xd0..=0xd3 => return self.signed(1 << (mark - 0xd0)),
             0xd9..=0xdb => {
                 let length = self.length(1 << (mark - 0xd9))?;

@@ -22,7 +22,7 @@ use super::{ClientKey, REDIS_VERSION, Server};
 use crate::algorithms::hash::FastHasher;
 use crate::config::VALKEY_VERSION;
 use crate::memory::{MemoryUsage, Mover, usable_size, vec_usage};
-use crate::resp::{CommandError, Reply};
+use crate::resp::{CommandError, Protocol, Reply};
 use crate::scripting::host::{CommandRequest, replication};
 use crate::scripting::library::{self, Versions};
 use crate::scripting::lua::collector::STEP_UNITS;
@@ -75,6 +75,8 @@ struct Running {
     wrote: bool,
     /// Replies of commands come in RESP3.
     resp3: bool,
+    /// What its client speaks.
+    protocol: Protocol,
     /// Somebody has asked for its end.
     killed: bool,
     /// It has run for so long that others are served.
@@ -122,6 +124,8 @@ pub struct Scripting {
     pub(super) calls: bool,
     /// When the running script began, Unix µs.
     time_us: i64,
+    /// What the client of the running script speaks.
+    protocol: Protocol,
     /// The script that has just run has failed.
     pub(super) failed: bool,
     request: CommandRequest,
@@ -198,6 +202,19 @@ impl Scripting {
     #[must_use]
     pub fn time_us(&self) -> Option<i64> {
         self.calls.then_some(self.time_us)
+    }
+
+    /// What the client of the script speaks that has called the running command; `None` outside of one.
+    #[must_use]
+    pub fn caller_protocol(&self) -> Option<Protocol> {
+        self.calls.then_some(self.protocol)
+    }
+
+    /// Whether the process may end now without half of what was to be done at once staying behind: no script that has
+    /// written, or that is part of a transaction, was put aside.
+    #[must_use]
+    pub fn may_be_cut_off(&self) -> bool {
+        self.aside.as_ref().is_none_or(|running| !running.wrote && running.transaction.is_none())
     }
 
     /// The error for who may not run a command now.

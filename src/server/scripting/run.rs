@@ -92,6 +92,7 @@ impl Context<'_> {
             slot: self.server.cluster.as_ref().and_then(|cluster| cluster.running_slot),
             wrote: false,
             resp3: false,
+            protocol: self.reply.protocol(),
             killed: false,
             timed_out: false,
             pausable,
@@ -140,6 +141,7 @@ fn with_host(
     let request = std::mem::take(&mut server.scripting.request);
     let reply = std::mem::take(&mut server.scripting.reply);
     server.scripting.time_us = running.now_us;
+    server.scripting.protocol = running.protocol;
     let mut host = ScriptHost { keyspace, server, running, request, reply };
     let outcome = run(&mut host);
     let ScriptHost { server, mut request, mut reply, .. } = host;

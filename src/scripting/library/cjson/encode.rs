@@ -1,5 +1,6 @@
 //! Values as JSON.
 
+use super::super::truncated;
 use super::{DEPTH_MAX, option};
 use crate::scripting::host::Host;
 use crate::scripting::lua::number::{Layout, write_shortest_layout};
@@ -121,13 +122,16 @@ impl Encoder {
         }
     }
 
-    /// The greatest key, if all keys are whole numbers from 1 on and not too few.
+    /// The greatest key, if all keys are whole numbers from 1 on and not too few. Valkey keeps it in 32 bits, where a key
+    /// beyond them is the least number: tables by times or large identifiers are objects.
     fn array_length(&self, vm: &mut Vm, table: TableRef) -> Result<Option<usize>> {
-        let (mut max, mut items, mut key) = (0.0_f64, 0.0, Value::Nil);
+        let (mut max, mut items, mut key) = (0_i32, 0.0, Value::Nil);
         while let Ok(Some((next, _))) = vm.heap.next(table, key) {
             match next {
                 Value::Number(number) if number >= 1.0 && number.floor() == number => {
-                    max = max.max(number);
+                    if number > f64::from(max) {
+                        max = i32::try_from(truncated(number)).unwrap_or(i32::MIN);
+                    }
                     items += 1.0;
                 }
                 _ => return Ok(None),
@@ -135,11 +139,13 @@ impl Encoder {
             key = next;
         }
         vm.spend(items as usize / 8);
-        let sparse = self.sparse_ratio > 0.0 && max > items * self.sparse_ratio && max > self.sparse_safe;
+        let largest = f64::from(max);
+        let sparse =
+            self.sparse_ratio > 0.0 && largest > items * self.sparse_ratio && largest > self.sparse_safe;
         if sparse && !self.convert_sparse {
             return Err(refuse(vm, Value::Table(table), "excessively sparse array"));
         }
-        Ok((!sparse).then_some(max as usize))
+        Ok(usize::try_from(max).ok().filter(|_| !sparse))
     }
 
     fn object(&mut self, vm: &mut Vm, table: TableRef, depth: usize) -> Result<()> {

@@ -198,6 +198,15 @@ impl Vm {
         self.error(&text)
     }
 
+    /// The same where an argument is missing, and is said to be the one before the first.
+    #[must_use]
+    #[cold]
+    pub(in crate::scripting) fn no_argument_error(&mut self, message: &str) -> Stop {
+        let name = self.called_as().map_or(b"?".to_vec(), |(_, name)| name);
+        let text = [b"bad argument #0 to '", name.as_slice(), b"' (", message.as_bytes(), b")"].concat();
+        self.error(&text)
+    }
+
     /// `<expected> expected, got <type>`.
     #[must_use]
     #[cold]
