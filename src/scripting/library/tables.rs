@@ -27,7 +27,7 @@ fn length(vm: &Vm, table: TableRef) -> usize {
 }
 
 fn element(vm: &Vm, table: TableRef, index: i64) -> Value {
-    vm.heap.get(table, Value::Number(index as f64))
+    vm.heap.element(table, index)
 }
 
 fn concat(vm: &mut Vm, _: &mut dyn Host, arguments: Arguments) -> NativeResult {
@@ -38,19 +38,27 @@ fn concat(vm: &mut Vm, _: &mut dyn Host, arguments: Arguments) -> NativeResult {
     };
     let first = vm.integer_or(arguments, 2, 1)? as i32;
     let last = vm.integer_or(arguments, 3, length(vm, table) as i64)? as i32;
+    let (mut index, last) = (i64::from(first), i64::from(last));
     let mut output = Vec::new();
-    for index in i64::from(first)..=i64::from(last) {
-        let value = element(vm, table, index);
-        if !matches!(value, Value::String(_) | Value::Number(_)) {
-            let message =
-                format!("invalid value ({}) at index {index} in table for 'concat'", value.type_name());
-            return Err(vm.error(message.as_bytes()));
+    while index <= last {
+        let beside = vm.heap.elements_from(table, usize::try_from(index).unwrap_or(0));
+        let single = [element(vm, table, index)];
+        let values = if beside.is_empty() { &single } else { beside };
+        for value in values.iter().take(usize::try_from(last - index + 1).unwrap_or(0)) {
+            if !matches!(value, Value::String(_) | Value::Number(_)) {
+                let message =
+                    format!("invalid value ({}) at index {index} in table for 'concat'", value.type_name());
+                return Err(vm.error(message.as_bytes()));
+            }
+            vm.write_text(&mut output, *value);
+            if index < last {
+                output.extend_from_slice(&separator);
+            }
+            if !vm.heap.has_room(output.len()) {
+                return Err(vm.plain_error(b"not enough memory"));
+            }
+            index += 1;
         }
-        vm.write_text(&mut output, value);
-        if index < i64::from(last) {
-            output.extend_from_slice(&separator);
-        }
-        vm.check_room(output.len())?;
     }
     vm.spend(output.len() / 256);
     let text = vm.heap.owned_string(output);

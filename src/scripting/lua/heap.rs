@@ -288,6 +288,22 @@ impl Heap {
         self.tables.get(table.0).get(key, &self.strings)
     }
 
+    /// The value at a whole number, without metamethods.
+    #[inline]
+    #[must_use]
+    pub(in crate::scripting) fn element(&self, table: TableRef, index: i64) -> Value {
+        match usize::try_from(index) {
+            Ok(index) => self.tables.get(table.0).get_int(index, &self.strings),
+            Err(_) => self.get(table, Value::Number(index as f64)),
+        }
+    }
+
+    /// The elements from one on that lie side by side, the array's; none where it has no such place.
+    #[must_use]
+    pub(in crate::scripting) fn elements_from(&self, table: TableRef, index: usize) -> &[Value] {
+        self.tables.get(table.0).run_from(index)
+    }
+
     /// The value of a short string's key, without metamethods.
     #[must_use]
     pub fn get_field(&self, table: TableRef, name: &str) -> Value {
@@ -303,8 +319,11 @@ impl Heap {
         if self.cycle.is_marking {
             self.before_set(table, key);
         }
-        let grown = self.tables.get_mut(table.0).set(key, value, &self.strings);
-        self.bytes = self.bytes.saturating_add_signed(grown);
+        let object = self.tables.get_mut(table.0);
+        if value.is_nil() || !object.replace_element(key, value) {
+            let grown = object.set(key, value, &self.strings);
+            self.bytes = self.bytes.saturating_add_signed(grown);
+        }
     }
 
     /// Places of tables that were looked at to allocate them anew, since the last call.

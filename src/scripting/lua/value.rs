@@ -95,6 +95,18 @@ impl Value {
     }
 }
 
+/// Copies a value of a list to another place of it.
+///
+/// A number that was just computed was written as two words. A processor hands those on to who reads them one by one, but
+/// who reads both as one waits until they have reached the cache, which takes longer than most instructions.
+#[inline(always)]
+pub(super) fn copy_value(values: &mut [Value], from: usize, to: usize) {
+    match values[from] {
+        Value::Number(number) => values[to] = Value::Number(number),
+        other => values[to] = other,
+    }
+}
+
 /// Why the running of instructions stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stop {

@@ -149,9 +149,18 @@ impl Table {
     /// The value of a key; nil when there is none.
     #[inline]
     pub fn get(&self, key: Value, hasher: &impl KeyHasher) -> Value {
-        match array_place(key).and_then(|place| self.array.get(place)) {
+        match array_place(key).and_then(|place| self.element(place)) {
             Some(value) => *value,
             None => self.get_other(key, hasher),
+        }
+    }
+
+    /// The element at a place of the array, a large table's too, if it has that place.
+    #[inline]
+    fn element(&self, place: usize) -> Option<&Value> {
+        match self.array.get(place) {
+            None => self.large.as_ref()?.array().get(place),
+            element => element,
         }
     }
 
@@ -172,9 +181,18 @@ impl Table {
     /// The value at 1, 2, ...
     #[inline]
     pub fn get_int(&self, number: usize, hasher: &impl KeyHasher) -> Value {
-        match self.array.get(number.wrapping_sub(1)) {
+        match self.element(number.wrapping_sub(1)) {
             Some(value) => *value,
             None => self.get_other(Value::Number(number as f64), hasher),
+        }
+    }
+
+    /// The elements from 1, 2, ... on that lie side by side; none if that one is not in the array.
+    pub(super) fn run_from(&self, number: usize) -> &[Value] {
+        let place = number.wrapping_sub(1);
+        match &self.large {
+            Some(large) if number > 0 => large.array().run_from(place),
+            _ => self.array.get(place..).unwrap_or_default(),
         }
     }
 

@@ -3,7 +3,7 @@
 use super::super::collector::Marker;
 use super::super::heap::Function;
 use super::super::thread::{After, Frame, Kind};
-use super::super::value::{FunctionRef, ProtoRef, Result, Stop, ThreadRef, Value};
+use super::super::value::{FunctionRef, ProtoRef, Result, Stop, ThreadRef, Value, copy_value};
 use super::{CALLS_MAX, IN_HANDLING, NESTED_IN_HANDLERS_MAX, NESTED_MAX, Vm, WINDOW};
 use crate::memory::vec_usage;
 use crate::scripting::host::Host;
@@ -139,15 +139,23 @@ impl Vm {
     ) -> Result<()> {
         match self.heap.function(callee) {
             Function::Lua { proto, .. } => self.enter(*proto, callee, function, count, after),
-            Function::Native { native, .. } => {
-                let native = *native;
-                self.top = function + 1 + count;
-                let arguments = Arguments { first: function + 1, count, function };
-                let flow = native(self, host, arguments)?;
-                self.follow(flow, function, after, host)
-            }
+            Function::Native { native, .. } => self.call_native(*native, function, count, after, host),
             Function::None => Err(self.type_error("call", Value::Nil, None)),
         }
+    }
+
+    #[inline(never)]
+    fn call_native(
+        &mut self,
+        native: Native,
+        function: usize,
+        count: usize,
+        after: After,
+        host: &mut dyn Host,
+    ) -> Result<()> {
+        self.top = function + 1 + count;
+        let flow = native(self, host, Arguments { first: function + 1, count, function })?;
+        self.follow(flow, function, after, host)
     }
 
     /// Calls what is no function, if its metatable says how.
@@ -170,6 +178,7 @@ impl Vm {
         self.call_function(callee, function, count + 1, after, host)
     }
 
+    #[inline]
     fn enter(
         &mut self,
         proto: ProtoRef,
@@ -179,7 +188,7 @@ impl Vm {
         after: After,
     ) -> Result<()> {
         if self.frames.len() >= CALLS_MAX {
-            return Err(self.error(b"stack overflow"));
+            return Err(self.too_many_calls());
         }
         if after.is_nested() {
             self.check_nesting(self.nested + 1)?;
@@ -211,6 +220,13 @@ impl Vm {
         Ok(())
     }
 
+    #[cold]
+    fn too_many_calls(&mut self) -> Stop {
+        self.error(b"stack overflow")
+    }
+
+    /// Inline, so that the parts are written where the frame is to be.
+    #[inline(always)]
     fn push_frame(&mut self, frame: Frame) {
         self.nested += frame.nesting();
         if self.frames.len() == self.frames.capacity() {
@@ -226,6 +242,7 @@ impl Vm {
         self.heap.count(vec_usage(&self.frames) - before);
     }
 
+    #[inline]
     fn pop_frame(&mut self) -> Option<Frame> {
         let frame = self.frames.pop()?;
         self.nested -= frame.nesting();
@@ -296,7 +313,10 @@ impl Vm {
     pub(super) fn continue_native(&mut self, host: &mut dyn Host) -> Result<()> {
         let count = self.delivered;
         let first = self.top - count;
-        let Some(Frame { kind: Kind::Native(state), function, after }) = self.pop_frame() else {
+        let Some(frame) = self.frames.last() else { return Err(Stop::Finished) };
+        let (function, after) = (frame.function, frame.after);
+        self.nested -= frame.nesting();
+        let Some(Frame { kind: Kind::Native(state), .. }) = self.frames.pop() else {
             return Err(Stop::Finished);
         };
         self.restore_registers();
@@ -320,14 +340,19 @@ impl Vm {
                 self.top = function + count;
             }
             After::Results(2) => {
-                let value = if count > 0 { self.stack[first] } else { Value::Nil };
-                self.stack[function] = value;
+                if count > 0 {
+                    copy_value(&mut self.stack, first, function);
+                } else {
+                    self.stack[function] = Value::Nil;
+                }
             }
             After::Results(wanted) | After::Iterated(wanted) => {
                 let wanted = usize::from(wanted) - 1;
                 self.ensure(function + wanted);
                 let moved = count.min(wanted);
-                self.stack.copy_within(first..first + moved, function);
+                for index in 0..moved {
+                    copy_value(&mut self.stack, first + index, function + index);
+                }
                 self.stack[function + moved..function + wanted].fill(Value::Nil);
             }
             _ => return self.finish_special(function, first, count, after, host),
@@ -335,6 +360,7 @@ impl Vm {
         Ok(())
     }
 
+    #[inline(never)]
     fn finish_special(
         &mut self,
         function: usize,
@@ -367,9 +393,12 @@ impl Vm {
     /// Returns from the running function of the language.
     #[inline]
     pub(super) fn return_values(&mut self, first: usize, count: usize, host: &mut dyn Host) -> Result<()> {
-        let Some(frame) = self.pop_frame() else { return Err(Stop::Finished) };
+        let Some(frame) = self.frames.last() else { return Err(Stop::Finished) };
+        let (function, after) = (frame.function, frame.after);
+        self.nested -= frame.nesting();
+        self.frames.truncate(self.frames.len() - 1);
         self.restore_registers();
-        self.finish(frame.function, first, count, frame.after, host)
+        self.finish(function, first, count, after, host)
     }
 
     /// Makes the innermost frame the running one.

@@ -4,7 +4,7 @@ use super::super::code::{Arithmetic, FIRST_CONSTANT, Op, Operand};
 use super::super::heap::Function;
 use super::super::number::parse_number;
 use super::super::thread::After;
-use super::super::value::{CellRef, Result, Stop, Value};
+use super::super::value::{CellRef, Result, Stop, Value, copy_value};
 use super::Vm;
 use super::simple::Left;
 use crate::scripting::host::Host;
@@ -16,6 +16,10 @@ impl Vm {
             // What runs next need not be a simple instruction.
             let left = if self.is_out_of_fuel() { Left::Fuel } else { self.execute_simple() };
             let outcome = match left {
+                Left::Op(Op::Call { function, arguments, results }) => {
+                    self.call(function, arguments, After::Results(results), host)
+                }
+                Left::Op(Op::Return { first, count }) => self.leave(first, count, host),
                 Left::Op(op) => self.step(op, host),
                 Left::Fuel => self.refuel(host),
                 Left::End => return Stop::Finished,
@@ -45,7 +49,23 @@ impl Vm {
         }
     }
 
-    #[inline]
+    #[inline(always)]
+    fn call(&mut self, function: u8, arguments: u8, after: After, host: &mut dyn Host) -> Result<()> {
+        self.fuel -= 1;
+        let at = self.base + usize::from(function);
+        let count = self.counted(at, arguments);
+        self.call_value(at, count, after, host)
+    }
+
+    #[inline(always)]
+    fn leave(&mut self, first: u8, count: u8, host: &mut dyn Host) -> Result<()> {
+        let first = self.base + usize::from(first);
+        let count = if count == 0 { self.top.saturating_sub(first) } else { usize::from(count) - 1 };
+        self.return_values(first, count, host)
+    }
+
+    /// Any instruction but the most frequent ones.
+    #[inline(never)]
     fn step(&mut self, op: Op, host: &mut dyn Host) -> Result<()> {
         match op {
             Op::NewCell { register } => {
@@ -106,22 +126,11 @@ impl Vm {
     #[inline]
     fn step_call(&mut self, op: Op, host: &mut dyn Host) -> Result<()> {
         match op {
-            Op::Call { function, arguments, results } => {
-                self.fuel -= 1;
-                let at = self.base + usize::from(function);
-                let count = self.counted(at, arguments);
-                return self.call_value(at, count, After::Results(results), host);
-            }
             Op::TailCall { function, arguments } => {
                 self.fuel -= 1;
                 let at = self.base + usize::from(function);
                 let count = self.counted(at, arguments);
                 return self.tail_call(at, count, host);
-            }
-            Op::Return { first, count } => {
-                let first = self.base + usize::from(first);
-                let count = if count == 0 { self.top.saturating_sub(first) } else { usize::from(count) - 1 };
-                return self.return_values(first, count, host);
             }
             Op::Concat { to, first, last } => return self.concat(to, first, last, host),
             Op::Length { to, from } => return self.length(to, from),
@@ -130,7 +139,9 @@ impl Vm {
             Op::ForEach { base, results } => {
                 let at = self.base + usize::from(base);
                 self.ensure(at + 7);
-                self.stack.copy_within(at..at + 3, at + 3);
+                for place in at..at + 3 {
+                    copy_value(&mut self.stack, place, place + 3);
+                }
                 return self.call_value(at + 3, 2, After::Iterated(results + 1), host);
             }
             Op::SetList { table, from, count, done } => self.set_list(table, from, count, done),

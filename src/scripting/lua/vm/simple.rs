@@ -10,7 +10,7 @@ use super::super::arena::Arena;
 use super::super::code::{Op, Operand};
 use super::super::heap::{Function, Heap, Strings};
 use super::super::table::{KeyHasher, Table};
-use super::super::value::{CellRef, StrRef, TableRef, Value};
+use super::super::value::{CellRef, StrRef, TableRef, Value, copy_value};
 use super::Vm;
 
 /// Values on the stack from a function's first register on: as many as an instruction can name.
@@ -125,7 +125,7 @@ impl Simple<'_> {
     #[inline(always)]
     fn step(&mut self, op: &Op) -> bool {
         match *op {
-            Op::Move { to, from } => self.set(to, self.register(from)),
+            Op::Move { to, from } => copy_value(self.registers, usize::from(from), usize::from(to)),
             Op::Constant { to, constant } => self.set(to, self.constants[constant as usize]),
             Op::Nil { from, to } => {
                 for register in from..=to {
