@@ -235,3 +235,30 @@ fn every_byte_of_the_bus_has_an_owner() {
     let unattributed = figure(&stats, "mem_unattributed");
     assert!((0..4096).contains(&unattributed), "{stats}");
 }
+
+/// Bytes of a request that were counted for the slot of `foo`.
+fn slot_bytes_of(client: &mut Conversation, request: &str) -> i64 {
+    client.ask("CONFIG RESETSTAT");
+    client.ask(request);
+    let figures = client.ask("CLUSTER SLOT-STATS SLOTSRANGE 12182 12182");
+    let (_, rest) = figures.split_once("network-bytes-in\"").unwrap();
+    let (_, number) = rest.lines().nth(1).unwrap().split_once("(integer) ").unwrap();
+    number.parse().unwrap()
+}
+
+/// A script that may ask for keys of any slot and calls a command is counted for none.
+#[test]
+fn what_a_script_costs_is_its_slot_s_unless_it_may_use_others() {
+    let options = [OPTIONS, &["--cluster-slot-stats-enabled", "yes"]].concat();
+    for server in [Some(Server::start(&options)), Server::start_valkey(&options)].into_iter().flatten() {
+        let mut client = Conversation::open(&server);
+        assert_eq!(client.ask("CLUSTER ADDSLOTSRANGE 0 16383"), "OK\n");
+        server.until("it serves keys", || is_ok(&mut client));
+        let mut bytes = |script: &str| slot_bytes_of(&mut client, &format!("EVAL \"{script}\" 1 foo"));
+        assert!(bytes("return 1") > 0);
+        assert!(bytes("#!lua\\nreturn redis.call('get', KEYS[1])") > 0);
+        assert_eq!(bytes("return redis.call('get', KEYS[1])"), 0);
+        assert_eq!(bytes("return redis.pcall('nosuch')"), 0);
+        assert_eq!(bytes("#!lua flags=allow-cross-slot-keys\\nreturn redis.call('get', KEYS[1])"), 0);
+    }
+}

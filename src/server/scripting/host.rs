@@ -178,6 +178,10 @@ impl Host for ScriptHost<'_> {
     }
 
     fn run(&mut self) {
+        if self.running.allows_cross_slot {
+            // It may ask for keys of any slot: what it costs is no slot's.
+            self.server.begin_slot(None);
+        }
         self.reply.clear();
         self.reply.set_protocol(if self.running.resp3 { Protocol::Resp3 } else { Protocol::Resp2 });
         let args = Args::new(&self.request.buffer, &self.request.ranges);
