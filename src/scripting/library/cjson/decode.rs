@@ -1,19 +1,22 @@
 //! JSON as values.
 
-use super::{DEPTH_MAX, option};
+use std::ops::Range;
+
+use super::{DEPTH_MAX, Setting, option};
 use crate::scripting::host::Host;
 use crate::scripting::lua::number::parse_number;
 use crate::scripting::lua::value::{Result, Stop, Value};
 use crate::scripting::lua::vm::{Arguments, NativeResult, Vm};
 
 /// A token of JSON.
-#[derive(Debug, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 enum Token {
     ObjectBegin,
     ObjectEnd,
     ArrayBegin,
     ArrayEnd,
-    String(Vec<u8>),
+    /// The [decoder](Decoder) has its bytes until the next one.
+    String,
     Number(f64),
     Boolean(bool),
     Null,
@@ -31,7 +34,7 @@ impl Token {
             Self::ObjectEnd => "T_OBJ_END",
             Self::ArrayBegin => "T_ARR_BEGIN",
             Self::ArrayEnd => "T_ARR_END",
-            Self::String(_) => "T_STRING",
+            Self::String => "T_STRING",
             Self::Number(_) => "T_NUMBER",
             Self::Boolean(_) => "T_BOOLEAN",
             Self::Null => "T_NULL",
@@ -52,6 +55,10 @@ struct Decoder<'a> {
     depth_max: usize,
     /// Numbers that JSON does not have are read too.
     lenient: bool,
+    /// Where the last string is in the text, if there are its bytes as they are.
+    plain: Option<Range<usize>>,
+    /// Else its bytes.
+    unescaped: Vec<u8>,
 }
 
 pub(super) fn decode(vm: &mut Vm, _: &mut dyn Host, arguments: Arguments) -> NativeResult {
@@ -67,8 +74,10 @@ pub(super) fn decode(vm: &mut Vm, _: &mut dyn Host, arguments: Arguments) -> Nat
         at: 0,
         token_at: 0,
         depth: 0,
-        depth_max: (option(vm, arguments, "decode depth") as usize).min(DEPTH_MAX),
-        lenient: option(vm, arguments, "decode invalid") != 0.0,
+        depth_max: (option(vm, arguments, Setting::DecodeDepth) as usize).min(DEPTH_MAX),
+        lenient: option(vm, arguments, Setting::DecodeInvalid) != 0.0,
+        plain: None,
+        unescaped: Vec::new(),
     };
     let token = decoder.next();
     let value = decoder.value(vm, token)?;
@@ -155,8 +164,32 @@ impl Decoder<'_> {
         rest.eq_ignore_ascii_case(b"inf") || rest.eq_ignore_ascii_case(b"nan")
     }
 
+    /// The whole number that begins here, if it is short and nothing follows that may belong to it; with its length.
+    fn short_integer(&self) -> Option<(f64, usize)> {
+        const EXACT: usize = 15;
+        let negative = self.byte(self.at) == b'-';
+        let digits = self.text.get(self.at + usize::from(negative)..)?;
+        let (mut value, mut length) = (0_u64, 0);
+        while let Some(digit @ b'0'..=b'9') = digits.get(length)
+            && length <= EXACT
+        {
+            value = value * 10 + u64::from(digit - b'0');
+            length += 1;
+        }
+        let goes_on = matches!(digits.get(length), Some(b'.' | b'e' | b'E' | b'x' | b'X'));
+        if goes_on || !(1..=EXACT).contains(&length) || negative && value == 0 {
+            return None;
+        }
+        let number = value as f64;
+        Some((if negative { -number } else { number }, length + usize::from(negative)))
+    }
+
     /// The longest number that begins here.
     fn number(&mut self) -> Token {
+        if let Some((number, length)) = self.short_integer() {
+            self.at += length;
+            return Token::Number(number);
+        }
         let rest = &self.text[self.at..];
         let length = number_length(rest);
         match parse_number(&rest[..length]).filter(|_| length > 0) {
@@ -169,39 +202,57 @@ impl Decoder<'_> {
     }
 
     fn string(&mut self) -> Token {
-        self.at += 1;
-        let mut bytes = Vec::new();
+        let mut start = self.at + 1;
+        self.unescaped.clear();
         loop {
+            let rest = self.text.get(start..).unwrap_or_default();
+            self.at = start + memchr::memchr3(b'"', b'\\', 0, rest).unwrap_or(rest.len());
             match self.byte(self.at) {
                 b'"' => break,
-                0 => return self.wrong("unexpected end of string"),
                 b'\\' => {
-                    let plain = match self.byte(self.at + 1) {
-                        byte @ (b'"' | b'\\' | b'/') => byte,
-                        b'b' => 8,
-                        b't' => b'\t',
-                        b'n' => b'\n',
-                        b'f' => 12,
-                        b'r' => b'\r',
-                        b'u' => {
-                            if self.unicode(&mut bytes).is_none() {
-                                return self.wrong("invalid unicode escape code");
-                            }
-                            continue;
-                        }
-                        _ => return self.wrong("invalid escape code"),
-                    };
-                    bytes.push(plain);
-                    self.at += 2;
+                    self.unescaped.extend_from_slice(&self.text[start..self.at]);
+                    if let Err(what) = self.escape() {
+                        return self.wrong(what);
+                    }
+                    start = self.at;
                 }
-                byte => {
-                    bytes.push(byte);
-                    self.at += 1;
-                }
+                _ => return self.wrong("unexpected end of string"),
             }
         }
+        let last = start..self.at;
         self.at += 1;
-        Token::String(bytes)
+        if self.unescaped.is_empty() {
+            self.plain = Some(last);
+        } else {
+            self.unescaped.extend_from_slice(&self.text[last]);
+            self.plain = None;
+        }
+        Token::String
+    }
+
+    /// The bytes of the string that the last token was.
+    fn content(&self) -> &[u8] {
+        match &self.plain {
+            Some(range) => &self.text[range.clone()],
+            None => &self.unescaped,
+        }
+    }
+
+    /// Takes the escape that is here for the byte or the character that it means.
+    fn escape(&mut self) -> std::result::Result<(), &'static str> {
+        let byte = match self.byte(self.at + 1) {
+            byte @ (b'"' | b'\\' | b'/') => byte,
+            b'b' => 8,
+            b't' => b'\t',
+            b'n' => b'\n',
+            b'f' => 12,
+            b'r' => b'\r',
+            b'u' => return self.unicode().ok_or("invalid unicode escape code"),
+            _ => return Err("invalid escape code"),
+        };
+        self.unescaped.push(byte);
+        self.at += 2;
+        Ok(())
     }
 
     fn four_digits(&self, at: usize) -> Option<u32> {
@@ -209,7 +260,7 @@ impl Decoder<'_> {
     }
 
     /// `\uXXXX`, or two of them that are one character.
-    fn unicode(&mut self, bytes: &mut Vec<u8>) -> Option<()> {
+    fn unicode(&mut self) -> Option<()> {
         let mut code = self.four_digits(self.at + 2)?;
         let mut length = 6;
         if code & 0xf800 == 0xd800 {
@@ -221,7 +272,7 @@ impl Decoder<'_> {
             length = 12;
         }
         let character = char::from_u32(code)?;
-        bytes.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
+        self.unescaped.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
         self.at += length;
         Some(())
     }
@@ -239,7 +290,7 @@ impl Decoder<'_> {
     fn value(&mut self, vm: &mut Vm, token: Token) -> Result<Value> {
         vm.spend(1);
         Ok(match token {
-            Token::String(bytes) => Value::String(vm.heap.owned_string(bytes)),
+            Token::String => Value::String(vm.heap.string(self.content())),
             Token::Number(number) => Value::Number(number),
             Token::Boolean(value) => Value::Boolean(value),
             Token::Null => Value::Null,
@@ -256,7 +307,7 @@ impl Decoder<'_> {
         if token != Token::ObjectEnd {
             loop {
                 let key = match token {
-                    Token::String(bytes) => vm.heap.owned_string(bytes),
+                    Token::String => vm.heap.string(self.content()),
                     other => return Err(self.unexpected(vm, "object key string", &other)),
                 };
                 match self.next() {
@@ -303,11 +354,14 @@ impl Decoder<'_> {
 fn number_length(text: &[u8]) -> usize {
     let byte = |at: usize| text.get(at).copied().unwrap_or(0);
     let sign = usize::from(matches!(byte(0), b'-' | b'+'));
-    for word in ["infinity", "inf", "nan"] {
-        let part = text.get(sign..sign + word.len()).unwrap_or_default();
-        if part.eq_ignore_ascii_case(word.as_bytes()) {
-            return sign + word.len();
-        }
+    if byte(sign).is_ascii_alphabetic() {
+        let starts_with = |word: &&str| {
+            text.get(sign..sign + word.len()).is_some_and(|part| part.eq_ignore_ascii_case(word.as_bytes()))
+        };
+        return ["infinity", "inf", "nan"]
+            .iter()
+            .find(|word| starts_with(word))
+            .map_or(0, |word| sign + word.len());
     }
     let hexadecimal =
         byte(sign) == b'0' && byte(sign + 1) | 0x20 == b'x' && byte(sign + 2).is_ascii_hexdigit();

@@ -1,11 +1,38 @@
 //! Values as JSON.
 
+use std::io::Write;
+
 use super::super::truncated;
-use super::{DEPTH_MAX, option};
+use super::{DEPTH_MAX, Setting, option};
 use crate::scripting::host::Host;
 use crate::scripting::lua::number::{Layout, write_shortest_layout};
 use crate::scripting::lua::value::{Result, Stop, TableRef, Value};
 use crate::scripting::lua::vm::{Arguments, NativeResult, Vm};
+
+/// Bytes that stand for themselves.
+const PLAIN: u8 = 0;
+
+/// What follows the backslash in the place of each byte; `u` and the byte's number for those that have no letter.
+const ESCAPES: [u8; 256] = escapes();
+
+const fn escapes() -> [u8; 256] {
+    let mut table = [PLAIN; 256];
+    let mut byte = 0;
+    while byte < 32 {
+        table[byte] = b'u';
+        byte += 1;
+    }
+    table[127] = b'u';
+    table[b'"' as usize] = b'"';
+    table[b'\\' as usize] = b'\\';
+    table[b'/' as usize] = b'/';
+    table[8] = b'b';
+    table[b'\t' as usize] = b't';
+    table[b'\n' as usize] = b'n';
+    table[12] = b'f';
+    table[b'\r' as usize] = b'r';
+    table
+}
 
 /// What the options say, and what was written so far.
 struct Encoder {
@@ -24,13 +51,13 @@ pub(super) fn encode(vm: &mut Vm, _: &mut dyn Host, arguments: Arguments) -> Nat
         return Err(vm.argument_error(0, "expected 1 argument"));
     }
     let mut encoder = Encoder {
-        output: Vec::new(),
-        convert_sparse: option(vm, arguments, "sparse convert") != 0.0,
-        sparse_ratio: option(vm, arguments, "sparse ratio"),
-        sparse_safe: option(vm, arguments, "sparse safe"),
-        depth_max: (option(vm, arguments, "encode depth") as usize).min(DEPTH_MAX),
-        invalid: option(vm, arguments, "encode invalid"),
-        precision: option(vm, arguments, "precision") as usize,
+        output: Vec::with_capacity(128),
+        convert_sparse: option(vm, arguments, Setting::SparseConvert) != 0.0,
+        sparse_ratio: option(vm, arguments, Setting::SparseRatio),
+        sparse_safe: option(vm, arguments, Setting::SparseSafe),
+        depth_max: (option(vm, arguments, Setting::EncodeDepth) as usize).min(DEPTH_MAX),
+        invalid: option(vm, arguments, Setting::EncodeInvalid),
+        precision: option(vm, arguments, Setting::Precision) as usize,
     };
     let value = vm.argument(arguments, 0);
     encoder.value(vm, value, 0)?;
@@ -61,24 +88,20 @@ impl Encoder {
 
     fn string(&mut self, bytes: &[u8]) {
         self.output.push(b'"');
-        for byte in bytes {
-            let short = match byte {
-                b'"' | b'\\' | b'/' => *byte,
-                8 => b'b',
-                b'\t' => b't',
-                b'\n' => b'n',
-                12 => b'f',
-                b'\r' => b'r',
-                0..=31 | 127 => {
-                    self.output.extend_from_slice(format!("\\u{byte:04x}").as_bytes());
-                    continue;
+        let mut rest = bytes;
+        loop {
+            let plain = rest.iter().take_while(|byte| ESCAPES[usize::from(**byte)] == PLAIN).count();
+            let (run, escaped) = rest.split_at(plain);
+            self.output.extend_from_slice(run);
+            let Some((byte, after)) = escaped.split_first() else { break };
+            match ESCAPES[usize::from(*byte)] {
+                b'u' => {
+                    // Writing to memory does not fail.
+                    let _ = write!(self.output, "\\u{byte:04x}");
                 }
-                plain => {
-                    self.output.push(*plain);
-                    continue;
-                }
-            };
-            self.output.extend_from_slice(&[b'\\', short]);
+                short => self.output.extend_from_slice(&[b'\\', short]),
+            }
+            rest = after;
         }
         self.output.push(b'"');
     }
@@ -125,9 +148,9 @@ impl Encoder {
     /// The greatest key, if all keys are whole numbers from 1 on and not too few. Valkey keeps it in 32 bits, where a key
     /// beyond them is the least number: tables by times or large identifiers are objects.
     fn array_length(&self, vm: &mut Vm, table: TableRef) -> Result<Option<usize>> {
-        let (mut max, mut items, mut key) = (0_i32, 0.0, Value::Nil);
-        while let Ok(Some((next, _))) = vm.heap.next(table, key) {
-            match next {
+        let (mut max, mut items, mut place) = (0_i32, 0.0, 0);
+        while let Some((next, key, _)) = vm.heap.element_from(table, place) {
+            match key {
                 Value::Number(number) if number >= 1.0 && number.floor() == number => {
                     if number > f64::from(max) {
                         max = i32::try_from(truncated(number)).unwrap_or(i32::MIN);
@@ -136,7 +159,7 @@ impl Encoder {
                 }
                 _ => return Ok(None),
             }
-            key = next;
+            place = next;
         }
         vm.spend(items as usize / 8);
         let largest = f64::from(max);
@@ -150,12 +173,12 @@ impl Encoder {
 
     fn object(&mut self, vm: &mut Vm, table: TableRef, depth: usize) -> Result<()> {
         self.output.push(b'{');
-        let (mut key, mut first) = (Value::Nil, true);
-        while let Ok(Some((next, value))) = vm.heap.next(table, key) {
-            if !std::mem::take(&mut first) {
+        let mut place = 0;
+        while let Some((next, key, value)) = vm.heap.element_from(table, place) {
+            if place > 0 {
                 self.output.push(b',');
             }
-            match next {
+            match key {
                 Value::Number(number) => {
                     self.output.push(b'"');
                     self.number(vm, number)?;
@@ -166,7 +189,7 @@ impl Encoder {
             }
             self.output.push(b':');
             self.value(vm, value, depth)?;
-            key = next;
+            place = next;
         }
         self.output.push(b'}');
         Ok(())

@@ -397,7 +397,7 @@ impl Large {
         key: Value,
         hasher: &impl KeyHasher,
     ) -> Result<Option<(Value, Value)>, UnknownKey> {
-        let mut place = match array_place(key).filter(|place| *place < self.array.len()) {
+        let place = match array_place(key).filter(|place| *place < self.array.len()) {
             Some(place) => place + 1,
             None if key.is_nil() => 0,
             None => match self.find(key, hasher) {
@@ -409,20 +409,26 @@ impl Large {
                 None => return Err(UnknownKey),
             },
         };
+        Ok(self.element_from(place).map(|(_, key, value)| (key, value)))
+    }
+
+    /// The first element at a place or after it, in the order of traversal, with the place after it.
+    pub(super) fn element_from(&self, mut place: usize) -> Option<(usize, Value, Value)> {
         while let Some(value) = self.array.get(place) {
             place += 1;
             if !value.is_nil() {
-                return Ok(Some((Value::Number(place as f64), *value)));
+                return Some((place, Value::Number(place as f64), *value));
             }
         }
-        let mut place = place - self.array.len().min(place);
-        while let Some(entry) = self.entries.get(place) {
-            place += 1;
-            if !entry.1.is_nil() {
-                return Ok(Some(*entry));
+        let length = self.array.len();
+        let mut entry = place - length.min(place);
+        while let Some((key, value)) = self.entries.get(entry) {
+            entry += 1;
+            if !value.is_nil() {
+                return Some((length + entry, *key, *value));
             }
         }
-        Ok(None)
+        None
     }
 
     /// The entries, deleted ones too.

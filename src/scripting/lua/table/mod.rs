@@ -491,12 +491,23 @@ impl Table {
             None if key.is_nil() => 0,
             None => self.array.len() + self.find(key, hasher).ok_or(UnknownKey)? + 1,
         };
-        let mut elements = self.array.iter().enumerate().skip(first);
-        if let Some((place, value)) = elements.find(|(_, value)| !value.is_nil()) {
-            return Ok(Some((Value::Number((place + 1) as f64), *value)));
+        Ok(self.element_from(first).map(|(_, key, value)| (key, value)))
+    }
+
+    /// The first element at a place or after it, in the order of traversal, with the place after it. Places are good until
+    /// the table changes.
+    pub fn element_from(&self, place: usize) -> Option<(usize, Value, Value)> {
+        if let Some(large) = &self.large {
+            return large.element_from(place);
         }
-        let mut nodes = self.nodes.iter().skip(first.saturating_sub(self.array.len()));
-        Ok(nodes.find(|node| !node.value.is_nil()).map(|node| (node.key, node.value)))
+        let mut elements = self.array.iter().enumerate().skip(place);
+        if let Some((place, value)) = elements.find(|(_, value)| !value.is_nil()) {
+            return Some((place + 1, Value::Number((place + 1) as f64), *value));
+        }
+        let length = self.array.len();
+        let mut nodes = self.nodes.iter().enumerate().skip(place.saturating_sub(length));
+        let (place, node) = nodes.find(|(_, node)| !node.value.is_nil())?;
+        Some((length + place + 1, node.key, node.value))
     }
 
     /// The elements 1, 2, ... that are not in a large table.
