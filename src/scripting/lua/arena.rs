@@ -68,7 +68,17 @@ impl<T: Object> Arena<T> {
 
     #[inline]
     pub(super) fn get(&self, place: u32) -> &T {
-        self.slots.get(place as usize).unwrap_or(&self.nothing)
+        match self.slots.get(place as usize) {
+            Some(object) => object,
+            None => self.nothing(),
+        }
+    }
+
+    /// Out of line, so that a processor goes on with the object before it knows that it is there.
+    #[cold]
+    #[inline(never)]
+    fn nothing(&self) -> &T {
+        &self.nothing
     }
 
     #[inline]

@@ -63,7 +63,24 @@ impl After {
     }
 }
 
+impl Kind {
+    /// Says what runs in a frame of code.
+    #[inline(always)]
+    pub(super) fn set_code(&mut self, code: ProtoRef, function: FunctionRef, first: usize) {
+        if let Self::Lua { proto, closure, base, .. } = self {
+            (*proto, *closure, *base) = (code, function, first);
+        }
+    }
+}
+
 impl Frame {
+    /// Of code, whose parts are yet to be written.
+    pub(super) const CODE: Self = Self {
+        kind: Kind::Lua { proto: ProtoRef(0), closure: FunctionRef(0), base: 0, pc: 0, tail_calls: 0 },
+        function: 0,
+        after: After::Results(0),
+    };
+
     /// The calls within calls that Lua's own interpreter would count for it.
     pub(super) fn nesting(&self) -> usize {
         let calling = match &self.kind {

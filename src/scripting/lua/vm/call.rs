@@ -211,8 +211,7 @@ impl Vm {
                 self.stack[base + index] = Value::Nil;
             }
         }
-        let kind = Kind::Lua { proto, closure, base, pc: 0, tail_calls: 0 };
-        self.push_frame(Frame { kind, function, after });
+        self.push_code(proto, closure, base, function, after);
         self.proto = proto;
         self.closure = closure;
         self.base = base;
@@ -225,8 +224,28 @@ impl Vm {
         self.error(b"stack overflow")
     }
 
-    /// Inline, so that the parts are written where the frame is to be.
+    /// Adds the frame of code that begins. Its parts are written where they stay: a frame that is made elsewhere and moved
+    /// is read in larger words than it was written in, for which processors wait.
     #[inline(always)]
+    fn push_code(
+        &mut self,
+        proto: ProtoRef,
+        closure: FunctionRef,
+        base: usize,
+        function: usize,
+        after: After,
+    ) {
+        if self.frames.len() == self.frames.capacity() {
+            self.grow_frames();
+        }
+        self.nested += usize::from(after.is_nested());
+        self.frames.push(Frame::CODE);
+        if let Some(frame) = self.frames.last_mut() {
+            (frame.function, frame.after) = (function, after);
+            frame.kind.set_code(proto, closure, base);
+        }
+    }
+
     fn push_frame(&mut self, frame: Frame) {
         self.nested += frame.nesting();
         if self.frames.len() == self.frames.capacity() {
