@@ -168,7 +168,7 @@ fn crafted_data_is_refused() {
         ("return cjson.decode('\"\\\\ud800\\\\u0000\"')", "(error)"),
         ("return type(cjson.decode('[1e' .. ('9'):rep(1e5) .. ']')[1])", ""),
         ("return cjson.decode(('[1,'):rep(900))", "Expected value but found"),
-        ("return cjson.encode({[1] = 1, [2^31] = 1})", "excessively sparse array"),
+        ("return cjson.encode({[1] = 1, [2^31 - 1] = 1})", "excessively sparse array"),
         ("return bit.tohex(1, -2^31)", "00000001"),
         ("return bit.tohex(65535, 2^31 - 1)", "0000ffff"),
         ("return bit.lshift(1, 2^31)", "(integer)"),
