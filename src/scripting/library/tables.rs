@@ -296,7 +296,15 @@ struct Sort {
     ranges: Vec<(i64, i64)>,
     /// A comparison was called, whose result is to come.
     called: bool,
+    /// Nothing has been found yet whose order depends on the steps.
+    is_plain: bool,
 }
+
+/// Numbers that are sorted at once, while others wait; a quarter as many strings.
+const SORTED_AT_ONCE: i64 = 8192;
+
+/// Bytes of strings that are compared while others wait.
+const COMPARED_AT_ONCE: usize = 64;
 
 impl Sort {
     fn at(&self, vm: &Vm, index: i64) -> Value {
@@ -326,6 +334,12 @@ impl Sort {
 
     fn go_on(mut self: Box<Self>, vm: &mut Vm, mut answer: Option<bool>) -> NativeResult {
         loop {
+            if self.is_plain && matches!(self.step, Step::Ends) && self.sort_at_once(vm)? {
+                if !self.next_range() {
+                    return Ok(Flow::Return(0));
+                }
+                continue;
+            }
             let (one, other) = match self.step {
                 Step::Ends => (self.at(vm, self.high), self.at(vm, self.low)),
                 Step::Low => (self.at(vm, self.left), self.at(vm, self.low)),
@@ -354,6 +368,42 @@ impl Sort {
                 return Ok(Flow::Wait(self));
             }
         }
+    }
+
+    /// Sorts the range if it is short and has only one possible order, whatever the steps to it. Lua's are taken where
+    /// they can be seen: with a function or metamethods, with NaN, and with zeros of both signs.
+    fn sort_at_once(&mut self, vm: &mut Vm) -> Result<bool> {
+        let length = self.high - self.low + 1;
+        let is_short = match self.at(vm, self.low) {
+            Value::String(_) => length <= SORTED_AT_ONCE / 4,
+            _ => length <= SORTED_AT_ONCE,
+        };
+        if !is_short {
+            return Ok(false);
+        }
+        let mut values: Vec<Value> = (self.low..=self.high).map(|index| self.at(vm, index)).collect();
+        let has_one_order = match values[0] {
+            Value::Number(_) => values.iter().all(|value| {
+                matches!(value, Value::Number(number)
+                    if !number.is_nan() && (*number != 0.0 || number.is_sign_positive()))
+            }),
+            _ => values
+                .iter()
+                .all(|value| vm.bytes(*value).is_some_and(|bytes| bytes.len() <= COMPARED_AT_ONCE)),
+        };
+        if !has_one_order {
+            self.is_plain = false;
+            return Ok(false);
+        }
+        values.sort_unstable_by(|one, other| match (one, other) {
+            (Value::Number(one), Value::Number(other)) => one.total_cmp(other),
+            _ => vm.bytes(*one).cmp(&vm.bytes(*other)),
+        });
+        vm.spend(values.len());
+        for (index, value) in (self.low..).zip(values) {
+            self.put(vm, index, value)?;
+        }
+        Ok(true)
     }
 
     /// Whether one is less than the other, or the function that says so.
@@ -483,6 +533,7 @@ fn sort(vm: &mut Vm, _: &mut dyn Host, arguments: Arguments) -> NativeResult {
         pivot: Value::Nil,
         ranges: vec![(1, last)],
         called: false,
+        is_plain: function.is_nil(),
     });
     if sort.next_range() { sort.go_on(vm, None) } else { Ok(Flow::Return(0)) }
 }
