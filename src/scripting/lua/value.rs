@@ -27,8 +27,9 @@ pub struct ProtoRef(pub(super) u32);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ThreadRef(pub(super) u32);
 
-/// A value.
+/// A value. Its kind takes a whole word, so that a copy is of two words and not of a byte and fifteen others.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[repr(u64)]
 pub enum Value {
     /// `nil`.
     #[default]
