@@ -56,6 +56,7 @@ pub(super) fn open(vm: &mut Vm, insecure: bool) {
     let step = vm.native(ipairs_step, &[]);
     add(vm, "ipairs", Some(ipairs), &[step]);
     let next = vm.heap.get_field(globals, "next");
+    vm.set_iterators(next, step);
     add(vm, "pairs", Some(pairs), &[next]);
     add(vm, "newproxy", Some(newproxy), &[]);
 }

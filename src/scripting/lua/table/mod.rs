@@ -483,19 +483,35 @@ impl Table {
     /// # Errors
     /// When there is no such key.
     pub fn next(&self, key: Value, hasher: &impl KeyHasher) -> Result<Option<(Value, Value)>, UnknownKey> {
+        self.next_hinted(key, &Cell::default(), hasher)
+    }
+
+    /// The same. `hint` is a node to look at first for the key, and becomes that of the element.
+    #[inline]
+    pub(super) fn next_hinted(
+        &self,
+        key: Value,
+        hint: &Cell<u16>,
+        hasher: &impl KeyHasher,
+    ) -> Result<Option<(Value, Value)>, UnknownKey> {
         if let Some(large) = &self.large {
             return large.next(key, hasher);
         }
         let first = match array_place(key).filter(|place| *place < self.array.len()) {
             Some(place) => place + 1,
             None if key.is_nil() => 0,
-            None => self.array.len() + self.find(key, hasher).ok_or(UnknownKey)? + 1,
+            None => self.array.len() + self.find_near(key, hint, hasher).ok_or(UnknownKey)? + 1,
         };
-        Ok(self.element_from(first).map(|(_, key, value)| (key, value)))
+        let next = self.element_from(first);
+        if let Some((place, ..)) = next {
+            hint.set(place.wrapping_sub(self.array.len() + 1) as u16);
+        }
+        Ok(next.map(|(_, key, value)| (key, value)))
     }
 
     /// The first element at a place or after it, in the order of traversal, with the place after it. Places are good until
     /// the table changes.
+    #[inline]
     pub fn element_from(&self, place: usize) -> Option<(usize, Value, Value)> {
         if let Some(large) = &self.large {
             return large.element_from(place);
@@ -508,6 +524,16 @@ impl Table {
         let mut nodes = self.nodes.iter().enumerate().skip(place.saturating_sub(length));
         let (place, node) = nodes.find(|(_, node)| !node.value.is_nil())?;
         Some((length + place + 1, node.key, node.value))
+    }
+
+    /// The node of a key, which is likely to be at a place.
+    #[inline]
+    fn find_near(&self, key: Value, hint: &Cell<u16>, hasher: &impl KeyHasher) -> Option<usize> {
+        let hinted = usize::from(hint.get());
+        match self.nodes.get(hinted) {
+            Some(node) if node.key == key => Some(hinted),
+            _ => self.find(key, hasher),
+        }
     }
 
     /// The elements 1, 2, ... that are not in a large table.

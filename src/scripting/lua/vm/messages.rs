@@ -171,6 +171,8 @@ impl Vm {
             Some(Op::Call { function, .. } | Op::TailCall { function, .. }) => {
                 name_of(&self.heap, self.code(), self.pc - 1, function)
             }
+            // It is a variable of the loop, which no script can name.
+            Some(Op::ForEach { .. }) => Some(("local", b"(for generator)".to_vec())),
             _ => None,
         }
     }

@@ -85,6 +85,13 @@ events! {
     multiply "__mul", divide "__div", modulo "__mod", power "__pow",
 }
 
+/// The functions that `pairs` and `ipairs` hand out for a `for` to call.
+#[derive(Debug, Clone, Copy, Default)]
+pub(in crate::scripting) struct Iterators {
+    by_key: Option<FunctionRef>,
+    by_index: Option<FunctionRef>,
+}
+
 /// An interpreter with its objects.
 pub struct Vm {
     /// Every object.
@@ -100,6 +107,7 @@ pub struct Vm {
     /// The metatable of strings.
     pub string_metatable: Option<TableRef>,
     pub(in crate::scripting) events: Events,
+    iterators: Iterators,
     main: ThreadRef,
     current: ThreadRef,
     /// Of the current coroutine.
@@ -151,6 +159,7 @@ impl Vm {
             random: super::random::Random::default(),
             string_metatable: None,
             events,
+            iterators: Iterators::default(),
             main,
             current: main,
             stack: Vec::new(),
@@ -193,6 +202,15 @@ impl Vm {
     /// A function of a library.
     pub fn native(&mut self, native: Native, values: &[Value]) -> Value {
         Value::Function(self.heap.add_function(Function::Native { native, values: values.into() }))
+    }
+
+    /// Says which functions go over a table by its keys (`next`) and by its elements. A `for` need not call them.
+    pub(in crate::scripting) fn set_iterators(&mut self, by_key: Value, by_index: Value) {
+        if let (Value::Function(by_key), Value::Function(by_index)) = (by_key, by_index) {
+            self.keep(by_key);
+            self.keep(by_index);
+            self.iterators = Iterators { by_key: Some(by_key), by_index: Some(by_index) };
+        }
     }
 
     /// Runs a function to its end, an error or a pause. Nothing else may be under way.

@@ -11,7 +11,7 @@ use super::super::code::{Op, Operand};
 use super::super::heap::{Function, Heap, Strings};
 use super::super::table::{KeyHasher, Table};
 use super::super::value::{CellRef, StrRef, TableRef, Value, copy_value};
-use super::Vm;
+use super::{Iterators, Vm};
 
 /// Values on the stack from a function's first register on: as many as an instruction can name.
 pub(super) const WINDOW: usize = 256;
@@ -37,6 +37,7 @@ struct Simple<'a> {
     string_metatable: Option<TableRef>,
     /// `__index`.
     index_event: StrRef,
+    iterators: Iterators,
     strings: &'a Strings,
     tables: &'a mut Arena<Table>,
     cells: &'a mut Arena<Value>,
@@ -68,6 +69,7 @@ impl Vm {
             globals,
             string_metatable: self.string_metatable,
             index_event: self.events.index,
+            iterators: self.iterators,
             strings,
             tables,
             cells,
@@ -168,6 +170,7 @@ impl Simple<'_> {
                     self.jump(by);
                 }
             }
+            Op::ForEach { base, results } => return self.for_each(base, results),
             _ => return self.step_if_plain(op),
         }
         true
@@ -266,6 +269,41 @@ impl Simple<'_> {
             self.set(base.wrapping_add(3), Value::Number(next));
             self.jump(by);
         }
+    }
+
+    /// What `pairs` and `ipairs` give next, without a call of their iterators.
+    #[inline(always)]
+    fn for_each(&mut self, base: u8, results: u8) -> bool {
+        let (Value::Function(iterator), Value::Table(TableRef(place))) =
+            (self.register(base), self.register(base.wrapping_add(1)))
+        else {
+            return false;
+        };
+        let (key_to, value_to) = (base.wrapping_add(3), base.wrapping_add(4));
+        let (table, control) = (self.tables.get(place), self.register(base.wrapping_add(2)));
+        match (control, self.hints.get(self.pc - 1)) {
+            (Value::Number(index), _) if Some(iterator) == self.iterators.by_index => {
+                // The counter of `ipairs` is one of 32 bits; what does not fit is left to it.
+                let whole = index as u32;
+                if f64::from(whole) != index || whole >= i32::MAX as u32 {
+                    return false;
+                }
+                let value = table.get_int(whole as usize + 1, self.strings);
+                self.set(key_to, if value.is_nil() { Value::Nil } else { Value::Number(index + 1.0) });
+                self.set(value_to, value);
+            }
+            (key, Some(hint)) if Some(iterator) == self.iterators.by_key => {
+                let Ok(next) = table.next_hinted(key, hint, self.strings) else { return false };
+                let (key, value) = next.unwrap_or_default();
+                self.set(key_to, key);
+                self.set(value_to, value);
+            }
+            _ => return false,
+        }
+        for result in 2..results {
+            self.set(key_to.wrapping_add(result), Value::Nil);
+        }
+        true
     }
 
     /// The value of a key. Where a name was found is noted for the next time the instruction runs.
