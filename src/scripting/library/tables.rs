@@ -338,6 +338,9 @@ impl Sort {
                 if !self.next_range() {
                     return Ok(Flow::Return(0));
                 }
+                if vm.is_out_of_fuel() {
+                    return Ok(Flow::Wait(self));
+                }
                 continue;
             }
             let (one, other) = match self.step {
