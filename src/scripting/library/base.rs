@@ -521,7 +521,6 @@ fn load_chunk_name(vm: &mut Vm, arguments: Arguments) -> Result<Vec<u8>> {
     }
 }
 
-/// Functions that are there only with `lua-enable-insecure-api yes`.
 /// The function that is meant: itself, or the one that many calls up; `None` for the whole program.
 fn function_at(vm: &mut Vm, arguments: Arguments, default: i64) -> Result<Option<Value>> {
     if let function @ Value::Function(_) = vm.argument(arguments, 0) {
